@@ -1,0 +1,190 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// MaxSpecBytes bounds a request to runs.
+const MaxSpecBytes = 64 << 10
+
+// Request is what the function runs is asked; schema/request.schema.json.
+type Request struct {
+	Action            string  `json:"action"`
+	Spec              *Spec   `json:"spec,omitempty"`
+	Plan              bool    `json:"plan,omitempty"`
+	Again             bool    `json:"again,omitempty"`
+	RunID             string  `json:"runId,omitempty"`
+	PlanID            string  `json:"planId,omitempty"`
+	KeepConfig        bool    `json:"keepConfig,omitempty"`
+	DeleteDestination bool    `json:"deleteDestination,omitempty"`
+	RequestsPerSecond float64 `json:"requestsPerSecond,omitempty"`
+}
+
+// CheckRequest is what the function check is asked; schema/check.schema.json.
+type CheckRequest struct {
+	RunID       string  `json:"runId,omitempty"`
+	InstanceID  string  `json:"instanceId,omitempty"`
+	EndpointID  string  `json:"endpointId,omitempty"`
+	Port        int     `json:"port,omitempty"`
+	Protocol    string  `json:"protocol,omitempty"`
+	UseCase     string  `json:"useCase,omitempty"`
+	Secrets     Secrets `json:"secrets,omitzero"`
+	RemoteIndex string  `json:"remoteIndex,omitempty"`
+	LocalIndex  string  `json:"localIndex,omitempty"`
+	Cleanup     bool    `json:"cleanup,omitempty"`
+}
+
+// Spec is what a run is to bring about; schema/spec.schema.json.
+type Spec struct {
+	Name        string   `json:"name"`
+	Scenario    string   `json:"scenario"`
+	Region      string   `json:"region"`
+	Zone        string   `json:"zone,omitempty"`
+	InstanceID  string   `json:"instanceId"`
+	Target      Target   `json:"target"`
+	Secrets     Secrets  `json:"secrets"`
+	Indices     []Index  `json:"indices"`
+	Reindex     Reindex  `json:"reindex,omitzero"`
+	Approve     string   `json:"approve,omitempty"`
+	AcceptRisks []string `json:"acceptRisks,omitempty"`
+	Proof       string   `json:"proof,omitempty"`
+}
+
+// Target is what the instance is to reach.
+type Target struct {
+	InstanceID string `json:"instanceId,omitempty"`
+	Port       int    `json:"port,omitempty"`
+	Protocol   string `json:"protocol,omitempty"`
+	// TLS is "certificate" when the spec accepts that no certificate names the
+	// endpoint domain: the chain is checked, the name is not.
+	TLS string `json:"tls,omitempty"`
+}
+
+// Secrets names KMS secrets; each holds {"username", "password"}.
+type Secrets struct {
+	Instance string `json:"instance"`
+	Target   string `json:"target"`
+}
+
+// Index is one index to copy.
+type Index struct {
+	Source      string          `json:"source"`
+	Dest        string          `json:"dest,omitempty"` // the source's name if left out
+	Query       json.RawMessage `json:"query,omitempty"`
+	Destination Destination     `json:"destination,omitzero"`
+}
+
+// Destination says how the destination index is created if it does not exist.
+type Destination struct {
+	Settings json.RawMessage `json:"settings,omitempty"`
+	// Mappings is "source", "none" or an object; "source" if left out.
+	Mappings json.RawMessage `json:"mappings,omitempty"`
+}
+
+// Reindex are parameters of _reindex; what is left out is not sent.
+type Reindex struct {
+	SocketTimeout     string   `json:"socketTimeout,omitempty"`
+	ConnectTimeout    string   `json:"connectTimeout,omitempty"`
+	Size              int      `json:"size,omitempty"`
+	Conflicts         string   `json:"conflicts,omitempty"`
+	RequestsPerSecond *float64 `json:"requestsPerSecond,omitempty"`
+}
+
+// ParseRequest reads a request to runs, or says everything that is wrong with
+// it in itself, as a *Problem.
+func ParseRequest(raw []byte) (Request, error) {
+	var r Request
+	if err := parse("request.schema.json", raw, &r); err != nil {
+		return r, err
+	}
+	if r.Spec == nil {
+		return r, nil
+	}
+	r.Spec.fill()
+	if fs := r.Spec.check(); len(fs) > 0 {
+		return r, invalid(fs...)
+	}
+	return r, nil
+}
+
+// ParseCheck reads a request to check likewise.
+func ParseCheck(raw []byte) (CheckRequest, error) {
+	var r CheckRequest
+	err := parse("check.schema.json", raw, &r)
+	return r, err
+}
+
+func parse(schema string, raw []byte, into any) error {
+	if len(raw) > MaxSpecBytes {
+		return invalid(Finding{Message: fmt.Sprintf("it has %d bytes", len(raw)), Remedy: fmt.Sprintf("send at most %d", MaxSpecBytes)})
+	}
+	return decode(schema, raw, into)
+}
+
+// fill writes out what a left-out field means, so that nobody else needs to
+// know.
+func (s *Spec) fill() {
+	if s.Target.Port == 0 {
+		s.Target.Port = 9200
+	}
+	if s.Target.Protocol == "" {
+		s.Target.Protocol = "http"
+	}
+	if s.Approve == "" {
+		s.Approve = "manual"
+	}
+	if s.Proof == "" {
+		s.Proof = "counts"
+	}
+	for i := range s.Indices {
+		ix := &s.Indices[i]
+		if ix.Dest == "" {
+			ix.Dest = ix.Source
+		}
+		if len(ix.Destination.Mappings) == 0 {
+			ix.Destination.Mappings = json.RawMessage(`"source"`)
+		}
+	}
+}
+
+// check holds what a schema cannot say.
+func (s *Spec) check() Findings {
+	var fs Findings
+	if s.InstanceID == s.Target.InstanceID {
+		fs.Add("spec.target.instanceId", "it is the instance itself", "name the cluster to copy from; within one cluster _reindex needs no link")
+	}
+	if s.Target.TLS != "" && s.Target.Protocol != "https" {
+		fs.Add("spec.target.tls", "the protocol is http", "leave tls out, or set protocol to https")
+	}
+	if s.Zone != "" && !zoneOf(s.Region, s.Zone) {
+		fs.Add("spec.zone", s.Zone+" is not a zone of "+s.Region, "name a zone of that region, or leave it out")
+	}
+	seen := map[string]int{}
+	for i, ix := range s.Indices {
+		if j, ok := seen[ix.Dest]; ok {
+			fs.Add(fmt.Sprintf("spec.indices[%d].dest", i), fmt.Sprintf("%s is the dest of indices[%d] already", ix.Dest, j), "give every index a destination of its own")
+			continue
+		}
+		seen[ix.Dest] = i
+	}
+	return fs
+}
+
+// zoneOf reports whether zone is one of region's: cn-hangzhou-i of cn-hangzhou,
+// ap-southeast-1a of ap-southeast-1.
+func zoneOf(region, zone string) bool {
+	letter, ok := strings.CutPrefix(zone, region)
+	return ok && len(strings.TrimPrefix(letter, "-")) == 1
+}
+
+// MappingsFrom tells how the destination's mappings come about: "source",
+// "none" or "given".
+func (d Destination) MappingsFrom() string {
+	var s string
+	if json.Unmarshal(d.Mappings, &s) == nil {
+		return s
+	}
+	return "given"
+}
