@@ -1,0 +1,273 @@
+package run
+
+import (
+	"strconv"
+	"time"
+)
+
+// Facts are what the steps have learned, one part per step. A part is nil until
+// its step has something to say, and nil again once its Down has taken
+// everything back.
+type Facts struct {
+	Preflight         *Preflight         `json:"preflight,omitempty"`
+	Survey            *Survey            `json:"survey,omitempty"`
+	NLB               *NLB               `json:"nlb,omitempty"`
+	IPWhitelist       *IPWhitelist       `json:"ipWhitelist,omitempty"`
+	NLBBackend        *NLBBackend        `json:"nlbBackend,omitempty"`
+	EndpointService   *EndpointService   `json:"endpointService,omitempty"`
+	PrivateConnection *PrivateConnection `json:"privateConnection,omitempty"`
+	Accept            *Accept            `json:"accept,omitempty"`
+	Configure         *Configure         `json:"configure,omitempty"`
+	Destination       *DestinationFacts  `json:"destination,omitempty"`
+	Reindex           *Reindex           `json:"reindex,omitempty"`
+	Progress          *Progress          `json:"progress,omitempty"`
+	Digest            *Digest            `json:"digest,omitempty"`
+	Verify            *Verify            `json:"verify,omitempty"`
+}
+
+// Preflight is what the cloud says of the two clusters.
+type Preflight struct {
+	Instance Cluster `json:"instance"`
+	Target   Cluster `json:"target"`
+	// Zone is where the endpoint goes: a zone that both clusters and the load
+	// balancer share.
+	Zone string `json:"zone"`
+	// VSwitches are where the load balancer goes, one per zone, Zone's first.
+	VSwitches []VSwitch `json:"vSwitches"`
+}
+
+// Cluster is an Alibaba Cloud Elasticsearch instance.
+type Cluster struct {
+	InstanceID string   `json:"instanceId"`
+	Domain     string   `json:"domain"`              // private, in its user's VPC
+	Endpoints  []string `json:"endpoints,omitempty"` // private domains per zone, if it has them
+	Port       int      `json:"port"`
+	Protocol   string   `json:"protocol"` // http or https
+	Version    string   `json:"version"`  // such as 7.10.0_with_X-Pack
+	VpcID      string   `json:"vpcId"`
+	VSwitchID  string   `json:"vSwitchId"`
+	ZoneIDs    []string `json:"zoneIds"`
+}
+
+// URL is the cluster's private address for clients in its VPC.
+func (c Cluster) URL() string {
+	return c.Protocol + "://" + c.Domain + ":" + strconv.Itoa(c.Port)
+}
+
+// VSwitch is a vSwitch that the load balancer uses.
+type VSwitch struct {
+	VSwitchID string `json:"vSwitchId"`
+	ZoneID    string `json:"zoneId"`
+	CIDR      string `json:"cidr"`
+}
+
+// Survey is what the source holds. Each index's definition (settings and
+// mappings) is a row of its own, "definition/<position>".
+type Survey struct {
+	Version string          `json:"version"`
+	Indices []SurveyedIndex `json:"indices"`
+}
+
+// SurveyedIndex is one index of the spec, in the spec's order.
+type SurveyedIndex struct {
+	Source    string `json:"source"`
+	Dest      string `json:"dest"`
+	Documents int64  `json:"documents"` // under the spec's query
+	Total     int64  `json:"total"`
+	Bytes     int64  `json:"bytes"`
+	// MaxSeqNo is the highest sequence number of any primary shard.
+	MaxSeqNo int64 `json:"maxSeqNo"`
+	// State changes whenever the index does: its UUID, and how many operations
+	// its primary shards have seen.
+	State     string   `json:"state,omitempty"`
+	Analyzers []string `json:"analyzers,omitempty"`
+}
+
+// NLB is the run's load balancer.
+type NLB struct {
+	ID string `json:"id"`
+	// LocalAddresses are what the balancer's packets to its backends carry.
+	LocalAddresses []string `json:"localAddresses,omitempty"`
+	// Asked is when a creation was sent whose reply has not come: until lists
+	// have caught up, not finding the balancer proves nothing.
+	Asked time.Time `json:"asked,omitzero"`
+}
+
+// IPWhitelist is the run's own group in the target's private whitelist.
+type IPWhitelist struct {
+	// Group is empty if other groups admit all addresses already.
+	Group     string   `json:"group,omitempty"`
+	Addresses []string `json:"addresses"`
+}
+
+// NLBBackend is what stands behind the balancer.
+type NLBBackend struct {
+	ServerGroupID string   `json:"serverGroupId"`
+	ListenerID    string   `json:"listenerId,omitempty"`
+	Servers       []string `json:"servers,omitempty"` // addresses
+	// Job is the last change, while it may be under way.
+	Job *Job `json:"job,omitempty"`
+	// Asked is as in NLB, of the group or the listener.
+	Asked time.Time `json:"asked,omitzero"`
+}
+
+// Job is an asynchronous change to a balancer. Token names the token that asked
+// for it, if it must not ask for the next one too.
+type Job struct {
+	ID    string `json:"id"`
+	Token string `json:"token,omitempty"`
+}
+
+// EndpointService is the run's PrivateLink service.
+type EndpointService struct {
+	ID   string `json:"id,omitempty"`
+	Name string `json:"name,omitempty"`
+	// Asked is when its creation was last asked for: until lists have caught up
+	// with that, its absence from them says nothing.
+	Asked time.Time `json:"asked,omitzero"`
+}
+
+// PrivateConnection is the endpoint that the instance made to that service.
+type PrivateConnection struct {
+	EndpointID string    `json:"endpointId,omitempty"`
+	Domain     string    `json:"domain,omitempty"` // as reported
+	Asked      time.Time `json:"asked,omitzero"`   // when its creation was
+}
+
+// Accept is the connection once it stands.
+type Accept struct {
+	// Domain names the endpoint for all zones: it has no zone segment.
+	Domain  string    `json:"domain,omitempty"`
+	OwnerID string    `json:"ownerId,omitempty"` // the account that owns the endpoint
+	Asked   time.Time `json:"asked,omitzero"`    // when it was accepted, until it is seen connected
+}
+
+// Configure is the patch of esConfig. The configuration as it was before our
+// first write is a row of its own, "esconfig-before".
+type Configure struct {
+	Entry string `json:"entry"` // domain:port in reindex.remote.whitelist
+	// Added says that this run put the entry there.
+	Added   bool      `json:"added"`
+	WroteAt time.Time `json:"wroteAt,omitzero"`
+	// ChangeID is the cloud's ID of the change, to follow its progress.
+	ChangeID string `json:"changeId,omitempty"`
+	// Writes counts the writes of this walk: each one restarts the cluster.
+	Writes int `json:"writes,omitempty"`
+	// Unlike is since when the nodes have differed from what the cloud says they
+	// were given.
+	Unlike time.Time `json:"unlike,omitzero"`
+}
+
+// DestinationFacts are the destination indices, in the spec's order.
+type DestinationFacts struct {
+	Indices []DestinationIndex `json:"indices"`
+	// Earlier are those that earlier generations of the run created.
+	Earlier []DestinationIndex `json:"earlier,omitempty"`
+}
+
+// DestinationIndex is one of them.
+type DestinationIndex struct {
+	Name string `json:"name"`
+	// Created says that this run made it; UUID tells it from a later namesake.
+	Created bool   `json:"created"`
+	UUID    string `json:"uuid,omitempty"`
+	// Creating is the intent, saved before the create is sent.
+	Creating bool `json:"creating,omitempty"`
+	// Before is how many documents it held before the copy.
+	Before int64 `json:"before"`
+}
+
+// Reindex are the tasks that copy, in the spec's order.
+type Reindex struct {
+	Tasks []Task `json:"tasks"`
+}
+
+// Task is one _reindex. Node IDs survive a restart and task numbers start
+// again, so the ID alone does not identify it.
+type Task struct {
+	Source   string `json:"source"`
+	Dest     string `json:"dest"`
+	OpaqueID string `json:"opaqueId"` // run, index and attempt, as X-Opaque-Id
+	Attempt  int    `json:"attempt"`
+	// Intent is when the kick-off was about to be sent, ID what came back.
+	Intent time.Time `json:"intent,omitzero"`
+	// SourceState is the source's (SurveyedIndex) when the copy was planned:
+	// while it stays, there is nothing more to copy.
+	SourceState string `json:"sourceState,omitempty"`
+	// Lost counts tasks of this copy that vanished or broke off and were
+	// started again, the next one not before NotBefore.
+	Lost      int       `json:"lost,omitempty"`
+	NotBefore time.Time `json:"notBefore,omitzero"`
+	// Size, if set, is the page size that the copy came down to.
+	Size      int         `json:"size,omitempty"`
+	ID        string      `json:"id,omitempty"`
+	StartedMS int64       `json:"startedMs,omitempty"`
+	Result    *TaskResult `json:"result,omitempty"`
+}
+
+// TaskResult is what a task reported at its end.
+type TaskResult struct {
+	Total            int64    `json:"total"`
+	Created          int64    `json:"created"`
+	Updated          int64    `json:"updated"`
+	Deleted          int64    `json:"deleted"`
+	Noops            int64    `json:"noops"`
+	VersionConflicts int64    `json:"versionConflicts"`
+	Failures         []string `json:"failures,omitempty"` // at most 20, as type: reason of id
+	FailureCount     int      `json:"failureCount,omitempty"`
+	Cancelled        bool     `json:"cancelled,omitempty"`
+}
+
+// Progress is how far the copy has come.
+type Progress struct {
+	Documents     int64     `json:"documents"`
+	Total         int64     `json:"total"`
+	DocsPerSecond float64   `json:"docsPerSecond,omitempty"`
+	ETA           string    `json:"eta,omitempty"` // a duration
+	At            time.Time `json:"at,omitzero"`
+}
+
+// Digest is the source's side of the proof, in the spec's order.
+type Digest struct {
+	Level   string        `json:"level"` // counts or ids
+	Indices []IndexDigest `json:"indices"`
+}
+
+// IndexDigest is what the source holds under the query at digest time. IDs, if
+// the level asks for them, are rows "ids/<position>/<part>".
+type IndexDigest struct {
+	Documents int64  `json:"documents"`
+	IDParts   int    `json:"idParts,omitempty"`
+	IDsDone   bool   `json:"idsDone,omitempty"`
+	After     int64  `json:"after,omitempty"` // the sequence number that the next part begins with
+	Level     string `json:"level"`
+}
+
+// Verify is the proof.
+type Verify struct {
+	Checks []Check `json:"checks"`
+	// Probe is the operation that the instance runs for the checks.
+	Probe *Probe `json:"probe,omitempty"`
+	// Differences lists what differs, at most 50 lines; empty means none.
+	Differences []string `json:"differences,omitempty"`
+	// Level is what was compared: counts or ids. Next is the index whose IDs
+	// are compared next, and NextPart the page of them.
+	Level    string `json:"level,omitempty"`
+	Next     int    `json:"next,omitempty"`
+	NextPart int    `json:"nextPart,omitempty"`
+}
+
+// Probe is a throttled _reindex of one document into an index of its own.
+type Probe struct {
+	TaskID string    `json:"taskId"`
+	Since  time.Time `json:"since"`
+}
+
+// Check is one of the four: link, network, login, operation.
+type Check struct {
+	Name    string  `json:"name"`
+	OK      bool    `json:"ok"`
+	Detail  string  `json:"detail"`
+	Remedy  string  `json:"remedy,omitempty"`
+	Seconds float64 `json:"seconds"`
+}

@@ -1,0 +1,218 @@
+// Package run is the record of a run: what was asked (spec), where it stands
+// (cursor), what its steps have learned (facts) and what happened (timeline).
+// Store keeps records, and the leases and locks beside them, in a Driver that
+// can compare and swap; nothing here knows which one.
+package run
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"eslink/events"
+)
+
+// Status is how a run stands, as users see it.
+type Status string
+
+const (
+	Planned         Status = "planned"
+	WaitingApproval Status = "waiting-approval"
+	Running         Status = "running"
+	Done            Status = "done"
+	DoneDifferences Status = "done-with-differences"
+	Failed          Status = "failed"
+	Cancelled       Status = "cancelled"
+	Expired         Status = "expired"
+	Removed         Status = "removed"
+)
+
+// Moving reports whether events drive the run on.
+func (s Status) Moving() bool { return s == Running }
+
+// Direction is which way the run walks its flow.
+type Direction string
+
+const (
+	Up   Direction = "up"   // provision: the flow is read down
+	Down Direction = "down" // tear down: the flow is read up
+)
+
+// Run is a run's record in memory. Steps read all of it and write their own
+// facts; the engine alone moves the cursor.
+type Run struct {
+	ID         string
+	Generation int
+	AccountID  string
+	Spec       events.Spec
+	Direction  Direction
+	Status     Status
+	Cursor     Cursor
+	// PlanOnly ends the walk after step plan.
+	PlanOnly bool
+	// KeepConfig and DeleteDestination are what teardown was asked.
+	KeepConfig        bool
+	DeleteDestination bool
+	// Plan is what waits for approval or was approved last; Approved is the ID
+	// of the plan that was.
+	Plan     *Plan
+	Approved string
+	Facts    Facts
+	Timeline []Entry
+	// Problem says why the run stopped, in the words of RFC 9457.
+	Problem *events.Problem
+	// RequestsPerSecond, if set, throttles running copies (action throttle).
+	RequestsPerSecond *float64
+	// Tokens counts the generations of resources: see Token.
+	Tokens    map[string]int
+	CreatedAt time.Time
+
+	rev    int64
+	lease  lease
+	writer string
+}
+
+// Cursor is where a run stands.
+type Cursor struct {
+	Step string `json:"step"`
+	// Seq rises with every transition, waits included, so that a late or
+	// repeated event is known by it.
+	Seq int64 `json:"seq"`
+	// Sent is the last Seq whose event is known to be published. The record is
+	// its own outbox: Sent < Seq means that an event is owed.
+	Sent int64 `json:"sent"`
+	// Since is when the run came to this step, WakeAt when it is due.
+	Since  time.Time `json:"since"`
+	WakeAt time.Time `json:"wakeAt"`
+	Reason string    `json:"reason,omitempty"`
+	// Attempt counts failed tries of this step since it last got on.
+	Attempt int `json:"attempt,omitempty"`
+}
+
+// Entry is one line of the timeline.
+type Entry struct {
+	At     time.Time `json:"at"`
+	Step   string    `json:"step"`
+	What   string    `json:"what"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// maxTimeline bounds the timeline; the oldest entries but the first go.
+const maxTimeline = 200
+
+// Note adds a line to the timeline. The same line again only renews its time:
+// a long wait is one line.
+func (r *Run) Note(at time.Time, step, what, reason string) {
+	if n := len(r.Timeline); n > 0 {
+		if last := &r.Timeline[n-1]; last.Step == step && last.What == what && last.Reason == reason {
+			last.At = at
+			return
+		}
+	}
+	r.Timeline = append(r.Timeline, Entry{at, step, what, reason})
+	if over := len(r.Timeline) - maxTimeline; over > 0 {
+		r.Timeline = append(r.Timeline[:1], r.Timeline[1+over:]...)
+	}
+}
+
+// Event is the event that the cursor calls for.
+func (r *Run) Event() events.Event {
+	return events.Event{RunID: r.ID, Step: r.Cursor.Step, Seq: r.Cursor.Seq}
+}
+
+// Rev is the revision of the record that r was read or last saved as.
+func (r *Run) Rev() int64 { return r.rev }
+
+// HeldUntil is when the lease on the record ends; zero if nobody has it.
+func (r *Run) HeldUntil() time.Time { return r.lease.Until }
+
+// Granted reports whether the run may do what p says.
+func (r *Run) Granted(p *Plan) bool { return r.Spec.Approve == "auto" || r.Approved == p.ID }
+
+// Plan is what a run is about to do to a cluster and a bill.
+type Plan struct {
+	ID string `json:"planId"`
+	// Creates lists what will be made.
+	Creates []string `json:"creates,omitempty"`
+	// Difference is what changes in the instance's esConfig. This run's own
+	// endpoint, which does not exist yet, is written {endpoint}:9200.
+	Difference []Change `json:"difference"`
+	Restart    Restart  `json:"restart"`
+	Cost       Cost     `json:"cost"`
+}
+
+// Change is one key of esConfig, before and after.
+type Change struct {
+	Key    string `json:"key"`
+	Before string `json:"before"`
+	After  string `json:"after"`
+}
+
+// Restart says whether and for how long the instance restarts its nodes.
+type Restart struct {
+	Needed  bool `json:"needed"`
+	Seconds int  `json:"seconds,omitempty"` // as the cloud estimates
+}
+
+// Cost is the standing cost of what is made, without traffic.
+type Cost struct {
+	Currency string  `json:"currency"`
+	PerHour  float64 `json:"perHour"`
+	PerMonth float64 `json:"perMonth"`
+	Note     string  `json:"note,omitempty"`
+}
+
+// Seal sets the plan's ID from what is to be approved: the difference and the
+// cost.
+func (p *Plan) Seal() {
+	raw, err := json.Marshal(struct {
+		D []Change
+		C Cost
+	}{p.Difference, p.Cost})
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	p.ID = digest(string(raw))
+}
+
+// IDOf is the run that spec belongs to. It does not depend on what is copied.
+func IDOf(accountID string, s events.Spec) string {
+	return digest(accountID, s.Region, s.Scenario, s.InstanceID, s.Target.InstanceID, s.Name)
+}
+
+// TargetOf identifies what a spec connects, whatever its name: one run owns it.
+func TargetOf(accountID string, s events.Spec) string {
+	return digest(accountID, s.Region, s.Scenario, s.InstanceID, s.Target.InstanceID)
+}
+
+// Token returns the idempotency token for creating or changing a resource: the
+// same for every repetition, another for the next one of that name.
+func (r *Run) Token(resource string) string {
+	return digest(r.ID, strconv.Itoa(r.Generation), resource, strconv.Itoa(r.Tokens[resource]))
+}
+
+// NextToken begins a new generation of a resource's tokens. Call it only when
+// the resource was seen gone or terminally failed, or the change seen done:
+// until then a repeated token must mean the same request.
+func (r *Run) NextToken(resource string) {
+	if r.Tokens == nil {
+		r.Tokens = map[string]int{}
+	}
+	r.Tokens[resource]++
+}
+
+// Tag is the value of the tag eslink:run, and Name the name, of what this run
+// creates.
+func (r *Run) Tag() string             { return r.ID }
+func (r *Run) Name(what string) string { return "eslink-" + r.ID + "-" + what }
+
+// TagKey is the tag that carries the run ID on everything eslink creates.
+const TagKey = "eslink:run"
+
+func digest(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return hex.EncodeToString(sum[:8])
+}

@@ -1,0 +1,103 @@
+package run_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"eslink/events"
+	"eslink/shared/run"
+)
+
+func TestTheTimelineIsBounded(t *testing.T) {
+	t.Parallel()
+	r, at := &run.Run{}, time.Unix(0, 0)
+	r.Note(at, "preflight", "start", "")
+	for i := range 1000 {
+		r.Note(at.Add(time.Duration(i)*time.Second), "nlb", "waiting", fmt.Sprint(i))
+	}
+	assert.Len(t, r.Timeline, 200)
+	assert.Equal(t, "start", r.Timeline[0].What, "how it began stays")
+	assert.Equal(t, "801", r.Timeline[1].Reason)
+	assert.Equal(t, "999", r.Timeline[199].Reason)
+	r.Note(at.Add(time.Hour), "nlb", "waiting", "999")
+	assert.Len(t, r.Timeline, 200)
+	assert.Equal(t, at.Add(time.Hour), r.Timeline[199].At, "the same line only renews its time")
+	assert.Equal(t, "998", r.Timeline[198].Reason)
+}
+
+func TestTokensRepeatUntilRaised(t *testing.T) {
+	t.Parallel()
+	a, b := &run.Run{ID: id, Generation: 1}, &run.Run{ID: id, Generation: 1}
+	first := a.Token("nlb")
+	assert.Equal(t, first, b.Token("nlb"), "another process derives the same")
+	assert.Equal(t, first, a.Token("nlb"))
+	assert.Regexp(t, "^[0-9a-f]{16}$", first)
+	assert.NotEqual(t, first, a.Token("listener"))
+	assert.NotEqual(t, first, (&run.Run{ID: id, Generation: 2}).Token("nlb"))
+	assert.NotEqual(t, first, (&run.Run{ID: "0123456789abcdef", Generation: 1}).Token("nlb"))
+	a.NextToken("nlb")
+	assert.NotEqual(t, first, a.Token("nlb"))
+	assert.Equal(t, b.Token("listener"), a.Token("listener"), "of one resource alone")
+}
+
+func TestARunIsWhatItConnectsAndItsName(t *testing.T) {
+	t.Parallel()
+	spec := full().Spec
+	base, target := run.IDOf("1", spec), run.TargetOf("1", spec)
+	assert.Regexp(t, "^[0-9a-f]{16}$", base)
+	for name, change := range map[string]func(*events.Spec){
+		"indices": func(s *events.Spec) { s.Indices = nil }, "reindex": func(s *events.Spec) { s.Reindex = events.Reindex{} },
+		"secrets": func(s *events.Spec) { s.Secrets.Target = "eslink/x" }, "approve": func(s *events.Spec) { s.Approve = "auto" },
+	} {
+		s := spec
+		change(&s)
+		assert.Equal(t, base, run.IDOf("1", s), name)
+	}
+	for name, change := range map[string]func(*events.Spec){
+		"region": func(s *events.Spec) { s.Region = "x" }, "scenario": func(s *events.Spec) { s.Scenario = "x" },
+		"instance": func(s *events.Spec) { s.InstanceID = "x" }, "target": func(s *events.Spec) { s.Target.InstanceID = "x" },
+	} {
+		s := spec
+		change(&s)
+		assert.NotEqual(t, base, run.IDOf("1", s), name)
+		assert.NotEqual(t, target, run.TargetOf("1", s), name)
+	}
+	assert.NotEqual(t, base, run.IDOf("2", spec))
+	spec.Name = "other"
+	assert.NotEqual(t, base, run.IDOf("1", spec))
+	assert.Equal(t, target, run.TargetOf("1", spec), "whatever the name")
+}
+
+// What is approved is the difference and the cost, and nothing that moves by itself.
+func TestSealCoversWhatIsApproved(t *testing.T) {
+	t.Parallel()
+	seal := func(change func(*run.Plan)) string {
+		p := full().Plan
+		change(p)
+		p.Seal()
+		return p.ID
+	}
+	base := seal(func(*run.Plan) {})
+	assert.Regexp(t, "^[0-9a-f]{16}$", base)
+	for name, change := range map[string]func(*run.Plan){
+		"estimate": func(p *run.Plan) { p.Restart.Seconds++ }, "an earlier ID": func(p *run.Plan) { p.ID = "x" }, "list": func(p *run.Plan) { p.Creates = nil },
+	} {
+		assert.Equal(t, base, seal(change), name)
+	}
+	for name, change := range map[string]func(*run.Plan){
+		"after": func(p *run.Plan) { p.Difference[0].After += "," }, "before": func(p *run.Plan) { p.Difference[0].Before = "x" },
+		"key": func(p *run.Plan) { p.Difference[0].Key = "x" }, "none": func(p *run.Plan) { p.Difference = nil }, "cost": func(p *run.Plan) { p.Cost.PerHour++ },
+	} {
+		assert.NotEqual(t, base, seal(change), name)
+	}
+	r := full()
+	r.Approved = ""
+	assert.False(t, r.Granted(r.Plan))
+	r.Approved = r.Plan.ID
+	assert.True(t, r.Granted(r.Plan))
+	r.Approved, r.Spec.Approve = "", "auto"
+	assert.True(t, r.Granted(r.Plan))
+}

@@ -1,0 +1,304 @@
+package run_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"eslink/events"
+	"eslink/shared/run"
+)
+
+var errNoReply = errors.New("no reply")
+
+// flaky is a driver that loses replies: of the next lose writes the effect
+// stays and the reply does not come.
+type flaky struct {
+	run.Mem
+	lose int
+}
+
+func (f *flaky) Put(ctx context.Context, key run.Key, row run.Row, expect int64) error {
+	err := f.Mem.Put(ctx, key, row, expect)
+	if err == nil && f.lose > 0 {
+		f.lose--
+		return errNoReply
+	}
+	return err
+}
+
+type world struct {
+	run.Store
+	driver *flaky
+	clock  time.Time
+}
+
+func open() *world {
+	w := &world{driver: &flaky{}, clock: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
+	w.Store = run.Store{Driver: w.driver, Now: func() time.Time { return w.clock }}
+	return w
+}
+
+const id = "fd5dc36da1e3cf09"
+
+func (w *world) create(t *testing.T) *run.Run {
+	r := &run.Run{ID: id, Generation: 1, Status: run.Running, Cursor: run.Cursor{Step: "preflight", Seq: 1}}
+	require.NoError(t, w.Create(t.Context(), r))
+	return r
+}
+
+func TestCreateHappensOnce(t *testing.T) {
+	t.Parallel()
+	w := open()
+	w.create(t)
+	assert.ErrorIs(t, w.Create(t.Context(), &run.Run{ID: id}), run.ErrConflict)
+	_, err := w.Get(t.Context(), "0000000000000000")
+	assert.ErrorIs(t, err, run.ErrNotFound)
+	_, err = w.Acquire(t.Context(), "0000000000000000")
+	assert.ErrorIs(t, err, run.ErrNotFound)
+}
+
+func TestALeaseKeepsOthersOutUntilItEnds(t *testing.T) {
+	t.Parallel()
+	w := open()
+	w.create(t)
+	first, err := w.Acquire(t.Context(), id)
+	require.NoError(t, err)
+	var held *run.HeldError
+	_, err = w.Acquire(t.Context(), id)
+	require.ErrorAs(t, err, &held)
+	assert.Equal(t, w.clock.Add(run.DefaultLease), held.Until)
+	assert.Equal(t, held.Until, first.HeldUntil())
+
+	w.clock = w.clock.Add(run.DefaultLease)
+	second, err := w.Acquire(t.Context(), id)
+	require.NoError(t, err, "the lease has ended, its holder may be dead")
+	first.Cursor.Step = "survey"
+	assert.ErrorIs(t, w.SaveAndRelease(t.Context(), first), run.ErrConflict, "whoever comes late changes nothing")
+	second.Cursor.Step = "plan"
+	require.NoError(t, w.Save(t.Context(), second))
+	_, err = w.Acquire(t.Context(), id)
+	assert.ErrorAs(t, err, &held, "Save keeps the lease")
+	require.NoError(t, w.SaveAndRelease(t.Context(), second))
+	third, err := w.Acquire(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, "plan", third.Cursor.Step)
+	assert.Equal(t, second.Rev()+1, third.Rev())
+}
+
+func TestOfAllWhoAcquireOneWins(t *testing.T) {
+	t.Parallel()
+	w := open()
+	w.create(t)
+	var wg sync.WaitGroup
+	won := make(chan *run.Run, 16)
+	for range cap(won) {
+		wg.Go(func() {
+			r, err := w.Acquire(t.Context(), id)
+			var held *run.HeldError
+			if err == nil {
+				won <- r
+			} else {
+				assert.ErrorAs(t, err, &held)
+			}
+		})
+	}
+	wg.Wait()
+	assert.Len(t, won, 1)
+}
+
+// A lost reply looks like a failure, and must be safe to meet again.
+func TestLostReplies(t *testing.T) {
+	t.Parallel()
+	w := open()
+	w.create(t)
+	w.driver.lose = 1
+	_, err := w.Acquire(t.Context(), id)
+	require.ErrorIs(t, err, errNoReply)
+	var held *run.HeldError
+	_, err = w.Acquire(t.Context(), id)
+	require.ErrorAs(t, err, &held, "the lease is taken, by an invocation that does not know it")
+	w.clock = held.Until
+
+	r, err := w.Acquire(t.Context(), id)
+	require.NoError(t, err)
+	r.Cursor.Seq = 2
+	w.driver.lose = 1
+	require.ErrorIs(t, w.SaveAndRelease(t.Context(), r), errNoReply)
+	require.NoError(t, w.SaveAndRelease(t.Context(), r), "the same write again is the same success")
+	r, err = w.Acquire(t.Context(), id)
+	require.NoError(t, err)
+	assert.EqualValues(t, 2, r.Cursor.Seq)
+
+	w.driver.lose = 1
+	require.ErrorIs(t, w.Lock(t.Context(), "accept", id, time.Minute), errNoReply)
+	assert.ErrorAs(t, w.Lock(t.Context(), "accept", "other", time.Minute), &held)
+	assert.NoError(t, w.Lock(t.Context(), "accept", id, time.Minute))
+	w.driver.lose = 1
+	require.ErrorIs(t, w.Unlock(t.Context(), "accept", id), errNoReply)
+	assert.NoError(t, w.Unlock(t.Context(), "accept", id))
+	assert.NoError(t, w.Lock(t.Context(), "accept", "other", time.Minute))
+
+	w.driver.lose = 1
+	require.ErrorIs(t, w.PutPart(t.Context(), id, "ids/0/0", []int{1}), errNoReply)
+	require.NoError(t, w.PutPart(t.Context(), id, "ids/0/0", []int{2}))
+	var got []int
+	require.NoError(t, w.GetPart(t.Context(), id, "ids/0/0", &got))
+	assert.Equal(t, []int{2}, got)
+}
+
+func TestLocks(t *testing.T) {
+	t.Parallel()
+	w := open()
+	ctx := t.Context()
+	var held *run.HeldError
+	require.NoError(t, w.Lock(ctx, "esconfig/es-cn-1", "a", time.Minute))
+	require.ErrorAs(t, w.Lock(ctx, "esconfig/es-cn-1", "b", time.Minute), &held)
+	assert.Equal(t, "esconfig/es-cn-1 is held by a until 2026-03-02T09:01:00Z", held.Error())
+	require.NoError(t, w.Lock(ctx, "esconfig/es-cn-2", "b", time.Minute), "another lock")
+	require.NoError(t, w.Unlock(ctx, "esconfig/es-cn-1", "b"), "what b does not have b cannot give up")
+	require.ErrorAs(t, w.Lock(ctx, "esconfig/es-cn-1", "b", time.Minute), &held)
+	w.clock = w.clock.Add(30 * time.Second)
+	require.NoError(t, w.Lock(ctx, "esconfig/es-cn-1", "a", time.Minute), "its holder renews it")
+	w.clock = w.clock.Add(time.Minute)
+	require.NoError(t, w.Lock(ctx, "esconfig/es-cn-1", "b", 0), "it has ended")
+	w.clock = w.clock.AddDate(9, 0, 0)
+	require.ErrorAs(t, w.Lock(ctx, "esconfig/es-cn-1", "a", time.Minute), &held, "a lock without an end has none")
+	require.NoError(t, w.Unlock(ctx, "esconfig/es-cn-1", "b"))
+	require.NoError(t, w.Lock(ctx, "esconfig/es-cn-1", "a", time.Minute))
+	assert.NoError(t, w.Unlock(ctx, "never taken", "a"))
+}
+
+func TestOfAllWhoLockOneWins(t *testing.T) {
+	t.Parallel()
+	w := open()
+	var wg sync.WaitGroup
+	won := make(chan string, 16)
+	for i := range cap(won) {
+		wg.Go(func() {
+			holder := fmt.Sprint(i)
+			var held *run.HeldError
+			if err := w.Lock(t.Context(), "accept", holder, time.Minute); err == nil {
+				won <- holder
+			} else {
+				assert.ErrorAs(t, err, &held)
+			}
+		})
+	}
+	wg.Wait()
+	assert.Len(t, won, 1)
+}
+
+func TestPartsAreRowsOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	w := open()
+	w.create(t)
+	for i := range 250 {
+		require.NoError(t, w.PutPart(t.Context(), id, fmt.Sprintf("ids/0/%d", i), i))
+	}
+	require.NoError(t, w.PutPart(t.Context(), "0123456789abcdef", "ids/0/0", "another run's"))
+	var n int
+	require.NoError(t, w.GetPart(t.Context(), id, "ids/0/249", &n))
+	assert.Equal(t, 249, n)
+	require.NoError(t, w.DeleteParts(t.Context(), id))
+	assert.ErrorIs(t, w.GetPart(t.Context(), id, "ids/0/249", &n), run.ErrNotFound)
+	var s string
+	assert.NoError(t, w.GetPart(t.Context(), "0123456789abcdef", "ids/0/0", &s))
+	_, err := w.Get(t.Context(), id)
+	assert.NoError(t, err, "the record is no part")
+	assert.NoError(t, w.DeleteParts(t.Context(), id), "again")
+}
+
+func TestListHasAllRuns(t *testing.T) {
+	t.Parallel()
+	w := open()
+	for i := range 205 {
+		require.NoError(t, w.Create(t.Context(), &run.Run{ID: fmt.Sprintf("%016x", i)}))
+	}
+	require.NoError(t, w.Lock(t.Context(), "accept", "a", 0))
+	all, err := w.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, all, 205)
+	assert.Equal(t, fmt.Sprintf("%016x", 204), all[204].ID)
+}
+
+// full is a run with something in every field.
+func full() *run.Run {
+	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	perSecond := 500.0
+	cluster := run.Cluster{InstanceID: "es-cn-dst000000001", Domain: "d", Endpoints: []string{"e"}, Port: 9200, Protocol: "http", Version: "7.10.0_with_X-Pack", VpcID: "vpc", VSwitchID: "vsw", ZoneIDs: []string{"z"}}
+	destination := []run.DestinationIndex{{Name: "dest", Created: true, UUID: "u", Creating: true, Before: 1}}
+	r := &run.Run{ID: id, Generation: 2, AccountID: "1234567890123456", Direction: run.Down, Status: run.Failed,
+		Spec: events.Spec{Name: "orders", Scenario: "es-to-es", Region: "cn-hangzhou", Zone: "cn-hangzhou-i", InstanceID: "es-cn-dst000000001",
+			Target:  events.Target{InstanceID: "es-cn-src000000002", Port: 9200, Protocol: "https", TLS: "certificate"},
+			Secrets: events.Secrets{Instance: "eslink/es1", Target: "eslink/es2-reader"},
+			Indices: []events.Index{{Source: "product_info", Dest: "dest", Query: json.RawMessage(`{"match_all":{}}`),
+				Destination: events.Destination{Settings: json.RawMessage(`{"number_of_shards":5}`), Mappings: json.RawMessage(`"source"`)}}},
+			Reindex: events.Reindex{SocketTimeout: "30s", ConnectTimeout: "10s", Size: 1000, Conflicts: "abort", RequestsPerSecond: &perSecond},
+			Approve: "manual", AcceptRisks: []string{"single-node"}, Proof: "ids"},
+		Cursor:   run.Cursor{Step: "nlb", Seq: 7, Sent: 6, Since: at, WakeAt: at, Reason: "waits", Attempt: 3},
+		PlanOnly: true, KeepConfig: true, DeleteDestination: true, Approved: "0c5f1d7a9b3e2846",
+		Plan: &run.Plan{ID: "0c5f1d7a9b3e2846", Creates: []string{"an NLB"}, Difference: []run.Change{{Key: "reindex.remote.whitelist", Before: "", After: "{endpoint}:9200"}},
+			Restart: run.Restart{Needed: true, Seconds: 600}, Cost: run.Cost{Currency: "CNY", PerHour: 0.2, PerMonth: 144, Note: "without traffic"}},
+		Timeline:          []run.Entry{{At: at, Step: "nlb", What: "waiting", Reason: "waits"}},
+		Problem:           events.NewProblem(409, "findings", "no", events.Finding{Field: "zone", Message: "m", Remedy: "r", Risk: "single-node"}),
+		RequestsPerSecond: &perSecond, Tokens: map[string]int{"nlb": 1}, CreatedAt: at,
+		Facts: run.Facts{
+			Preflight:         &run.Preflight{Instance: cluster, Target: cluster, Zone: "z", VSwitches: []run.VSwitch{{VSwitchID: "vsw", ZoneID: "z", CIDR: "10.0.0.0/24"}}},
+			Survey:            &run.Survey{Version: "7.10.0", Indices: []run.SurveyedIndex{{Source: "product_info", Dest: "dest", Documents: 6, Total: 7, Bytes: 8, MaxSeqNo: 9, State: "u/9", Analyzers: []string{"ik_smart"}}}},
+			NLB:               &run.NLB{ID: "nlb-1", LocalAddresses: []string{"10.0.0.5"}, Asked: at},
+			IPWhitelist:       &run.IPWhitelist{Group: "eslink", Addresses: []string{"10.0.0.5"}},
+			NLBBackend:        &run.NLBBackend{ServerGroupID: "sgp-1", ListenerID: "lsn-1", Servers: []string{"10.0.0.9"}, Job: &run.Job{ID: "job-1", Token: "t"}, Asked: at},
+			EndpointService:   &run.EndpointService{ID: "epsrv-1", Name: "n", Asked: at},
+			PrivateConnection: &run.PrivateConnection{EndpointID: "ep-1", Domain: "d", Asked: at},
+			Accept:            &run.Accept{Domain: "d", OwnerID: "1", Asked: at},
+			Configure:         &run.Configure{Entry: "d:9200", Added: true, WroteAt: at, ChangeID: "c", Writes: 1, Unlike: at},
+			Destination:       &run.DestinationFacts{Indices: destination, Earlier: destination},
+			Reindex: &run.Reindex{Tasks: []run.Task{{Source: "product_info", Dest: "dest", OpaqueID: "o", Attempt: 1, Intent: at, SourceState: "u/9", Lost: 1, NotBefore: at, Size: 500, ID: "n:1", StartedMS: 2,
+				Result: &run.TaskResult{Total: 1, Created: 2, Updated: 3, Deleted: 4, Noops: 5, VersionConflicts: 6, Failures: []string{"f"}, FailureCount: 7, Cancelled: true}}}},
+			Progress: &run.Progress{Documents: 1, Total: 2, DocsPerSecond: 3, ETA: "4s", At: at},
+			Digest:   &run.Digest{Level: "ids", Indices: []run.IndexDigest{{Documents: 6, IDParts: 1, IDsDone: true, After: 5, Level: "ids"}}},
+			Verify: &run.Verify{Checks: []run.Check{{Name: "link", OK: true, Detail: "d", Remedy: "r", Seconds: 0.1}}, Probe: &run.Probe{TaskID: "n:2", Since: at},
+				Differences: []string{"d"}, Level: "ids", Next: 1, NextPart: 2},
+		}}
+	return r
+}
+
+// The stored form outlives releases: fields may be added, never renamed. What
+// testdata/record.json holds must always be readable, and written again the
+// same. If you have added a field, add it to full and to that file.
+func TestTheStoredForm(t *testing.T) {
+	t.Parallel()
+	golden, err := os.ReadFile("testdata/record.json")
+	require.NoError(t, err)
+	w := open()
+	require.NoError(t, w.Create(t.Context(), full()))
+	row, err := w.driver.Get(t.Context(), run.Key{Kind: "run", ID: id})
+	require.NoError(t, err)
+	assert.JSONEq(t, string(golden), string(row.Doc))
+
+	old := open()
+	require.NoError(t, old.driver.Mem.Put(t.Context(), run.Key{Kind: "run", ID: id}, run.Row{Rev: 1, Writer: "w", Doc: golden}, 0))
+	r, err := old.Get(t.Context(), id)
+	require.NoError(t, err)
+	want, err := w.Get(t.Context(), id)
+	require.NoError(t, err)
+	wantJSON, _ := json.Marshal(want)
+	gotJSON, _ := json.Marshal(r)
+	assert.JSONEq(t, string(wantJSON), string(gotJSON))
+	held, err := w.Acquire(t.Context(), id)
+	require.NoError(t, err)
+	row, err = w.driver.Get(t.Context(), run.Key{Kind: "run", ID: id})
+	require.NoError(t, err)
+	var lease struct{ Lease struct{ Until time.Time } }
+	require.NoError(t, json.Unmarshal(row.Doc, &lease))
+	assert.Equal(t, held.HeldUntil(), lease.Lease.Until)
+}
