@@ -1,0 +1,361 @@
+// Package engine runs steps. It alone knows order, retry and waiting: it
+// decodes a delivery, takes the run's lease, runs the step once, saves what came
+// of it and publishes what is due next. Deliveries repeat, overtake each other
+// and die half-way, so nothing is believed but the record, the record is saved
+// before anything is sent, and whatever it says is unsent is sent.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/aws/smithy-go/waiter"
+
+	"eslink/events"
+	"eslink/shared/apierr"
+	"eslink/shared/bus"
+	"eslink/shared/flow"
+	"eslink/shared/run"
+)
+
+// A Step is one function's work on a run, in both directions. Each call looks,
+// acts at most once, and leaves; it may be called any number of times. It reads
+// the record and writes its own facts, which are saved whatever it returns.
+type Step interface {
+	Up(ctx context.Context, r *run.Run) (Outcome, error)
+	Down(ctx context.Context, r *run.Run) (Outcome, error)
+}
+
+// Outcome is what a step says when nothing went wrong.
+type Outcome struct {
+	kind   outcomeKind
+	wait   time.Duration
+	reason string
+	plan   *run.Plan
+}
+
+type outcomeKind int
+
+const (
+	done outcomeKind = iota
+	doneDifferences
+	waiting
+	asking
+)
+
+// Done says that the step's goal holds.
+func Done() Outcome { return Outcome{kind: done} }
+
+// DoneWithDifferences says that the step is done, and that what it found makes
+// the run end as done-with-differences.
+func DoneWithDifferences() Outcome { return Outcome{kind: doneDifferences} }
+
+// Wait asks to be called again after d. The reason is a sentence for a person.
+func Wait(d time.Duration, reason string) Outcome {
+	return Outcome{kind: waiting, wait: d, reason: reason}
+}
+
+// Waitf is Wait with a formatted reason.
+func Waitf(d time.Duration, format string, args ...any) Outcome {
+	return Wait(d, fmt.Sprintf(format, args...))
+}
+
+// Ask waits until a person approves p.
+func Ask(p *run.Plan) Outcome { return Outcome{kind: asking, plan: p} }
+
+// IsDone, Reason and Delay let tests of steps read an outcome.
+func (o Outcome) IsDone() bool         { return o.kind == done || o.kind == doneDifferences }
+func (o Outcome) Differs() bool        { return o.kind == doneDifferences }
+func (o Outcome) Reason() string       { return o.reason }
+func (o Outcome) Delay() time.Duration { return o.wait }
+func (o Outcome) Asked() *run.Plan     { return o.plan }
+
+// ApprovalWithin is how long a run waits to be approved.
+const ApprovalWithin = 7 * 24 * time.Hour
+
+const (
+	// minRetry and maxRetry bound the pause after a failed try.
+	minRetry = 3 * time.Second
+	maxRetry = 2 * time.Minute
+	// saveTime is kept back from an invocation for saving and publishing.
+	saveTime = 20 * time.Second
+	// workTime is the longest a step may work: the platform cuts an event
+	// stream's call at five minutes, and the functions' timeout is 240 s.
+	workTime = 200 * time.Second
+	// early is how much before its time an event may come and still count.
+	early = time.Second
+)
+
+// Engine handles deliveries.
+type Engine struct {
+	Runs *run.Store
+	Bus  bus.Bus
+	Now  func() time.Time
+	Log  *slog.Logger
+}
+
+// Handle processes one delivery to the function of the step called name. An
+// error means that the platform should deliver it again, and park it in the
+// dead-letter queue if that keeps failing.
+func (e *Engine) Handle(ctx context.Context, name string, step Step, payload []byte) error {
+	deliveries, err := events.Decode(payload)
+	if err != nil {
+		return err
+	}
+	for _, d := range deliveries {
+		if d.Step != name {
+			return fmt.Errorf("event %s/%d is for step %s, this is %s", d.RunID, d.Seq, d.Step, name)
+		}
+		if err := e.handle(ctx, step, d); err != nil {
+			e.Log.ErrorContext(ctx, "delivery failed", "run_id", d.RunID, "step", d.Step, "seq", d.Seq, "err", err)
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) handle(ctx context.Context, step Step, d events.Delivery) error {
+	log := e.Log.With("run_id", d.RunID, "step", d.Step, "seq", d.Seq)
+	work, stop := workContext(ctx)
+	defer stop()
+
+	r, err := e.Runs.Acquire(work, d.RunID)
+	var held *run.HeldError
+	if errors.As(err, &held) {
+		// Not an error: the platform's few retries would be used up before the
+		// lease ends.
+		log.InfoContext(ctx, "run is held, event goes back", "reason", err.Error())
+		return e.publish(ctx, d.Event, d.Traceparent, held.Until.Sub(e.Now())+time.Second)
+	}
+	if err != nil {
+		return err
+	}
+	save := context.WithoutCancel(ctx)
+	switch now := e.Now(); {
+	case d.Seq != r.Cursor.Seq || d.Step != r.Cursor.Step || !r.Status.Moving():
+		log.InfoContext(ctx, "event skipped, the run has moved on", "run_seq", r.Cursor.Seq, "status", string(r.Status))
+	case now.Before(r.Cursor.WakeAt.Add(-early)):
+		// A message's delay is capped, so a long wait is made of several.
+		if err := e.Runs.SaveAndRelease(save, r); err != nil {
+			return err
+		}
+		return e.publish(save, d.Event, d.Traceparent, r.Cursor.WakeAt.Sub(now))
+	default:
+		e.advance(work, log, r, step)
+	}
+	if err := e.Runs.SaveAndRelease(save, r); err != nil {
+		return err
+	}
+	return e.send(save, r, d.Traceparent)
+}
+
+// workContext leaves time to save and publish before the invocation ends.
+func workContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	d := workTime
+	if deadline, ok := ctx.Deadline(); ok {
+		d = min(d, time.Until(deadline)-saveTime)
+	}
+	return context.WithTimeout(ctx, d)
+}
+
+// Send publishes the event that a saved record owes: for whoever changes a run
+// from outside a step.
+func (e *Engine) Send(ctx context.Context, r *run.Run) error { return e.send(ctx, r, "") }
+
+// send publishes the event that a saved record owes, and notes that it did. A
+// crash before that is repaired by the redelivery of whatever came last, or by
+// Sweep; losing the note costs a duplicate.
+func (e *Engine) send(ctx context.Context, r *run.Run, traceparent string) error {
+	if r.Cursor.Sent >= r.Cursor.Seq || !r.Status.Moving() {
+		return nil
+	}
+	if err := e.publish(ctx, r.Event(), traceparent, r.Cursor.WakeAt.Sub(e.Now())); err != nil {
+		return err
+	}
+	r.Cursor.Sent = r.Cursor.Seq
+	if err := e.Runs.Save(ctx, r); err != nil && !errors.Is(err, run.ErrConflict) {
+		return err
+	}
+	return nil // a conflict is the receiver of that event, which is quick
+}
+
+func (e *Engine) publish(ctx context.Context, ev events.Event, traceparent string, delay time.Duration) error {
+	body, err := events.Encode(ev, "eslink", traceparent, e.Now())
+	if err != nil {
+		return err
+	}
+	return bus.Capped(ctx, e.Bus, bus.Queue(ev.Step), body, delay)
+}
+
+// advance runs the step once and moves the run by what came of it.
+func (e *Engine) advance(ctx context.Context, log *slog.Logger, r *run.Run, step Step) {
+	c := &r.Cursor
+	f, ok := flow.Of(r.Spec.Scenario)
+	def, known := f.Step(c.Step)
+	if !ok || !known {
+		e.stop(r, fmt.Errorf("scenario %q has no step %q", r.Spec.Scenario, c.Step))
+		return
+	}
+	out, err := e.attempt(ctx, f, step, r)
+	now := e.Now()
+	late := now.Sub(c.Since) > def.Within
+	class := classOf(err)
+	switch {
+	case err == nil && out.kind == waiting && late:
+		e.stop(r, fmt.Errorf("not done within %s: %s", def.Within, out.reason))
+	case err == nil && out.kind == waiting:
+		c.Attempt = 0
+		e.wake(r, out.wait, out.reason)
+		r.Note(now, c.Step, "waiting", out.reason)
+	case err == nil && out.kind == asking:
+		r.Plan, r.Status = out.plan, run.WaitingApproval
+		c.Seq++
+		c.Sent, c.WakeAt = c.Seq, now.Add(ApprovalWithin)
+		c.Reason = "waits for approval of plan " + out.plan.ID
+		r.Note(now, c.Step, "asked", c.Reason)
+	case err == nil:
+		r.Note(now, c.Step, "done", "")
+		e.next(ctx, r, f, out)
+	case (class == apierr.Retry || class == apierr.Conflict) && !late:
+		c.Attempt++
+		e.wake(r, e.pause(c.Attempt), "try "+fmt.Sprint(c.Attempt)+" failed, again soon: "+err.Error())
+		r.Note(now, c.Step, "retrying", err.Error())
+	case class == apierr.Retry || class == apierr.Conflict:
+		e.stop(r, fmt.Errorf("not done within %s: %w", def.Within, err))
+	default:
+		e.stop(r, err)
+	}
+	attrs := []any{"status", string(r.Status), "next", c.Step, "next_seq", c.Seq, "reason", c.Reason, "wake_at", c.WakeAt.UTC().Format(time.RFC3339)}
+	if r.Status == run.Failed {
+		log.ErrorContext(ctx, "run stopped", append(attrs, "err", err)...)
+		return
+	}
+	log.InfoContext(ctx, "step ran", append(attrs, "err", err)...)
+}
+
+// attempt calls the step and turns a panic into an error that stops the run:
+// the same input would panic again.
+func (e *Engine) attempt(ctx context.Context, f flow.Flow, step Step, r *run.Run) (out Outcome, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("step %s panicked: %v\n%s", r.Cursor.Step, v, debug.Stack())
+		}
+	}()
+	if r.Direction == run.Down {
+		return step.Down(ctx, r)
+	}
+	if r.Cursor.Step == f.First() {
+		// start took the target for a short time only, since it may have died
+		// before there was a run to own it.
+		if err := e.Runs.Lock(ctx, TargetLock(r), r.ID, 0); err != nil {
+			return Outcome{}, err
+		}
+	}
+	return step.Up(ctx, r)
+}
+
+// classOf adds to apierr what only the engine can meet: a lock in other hands,
+// and an invocation whose time is up.
+func classOf(err error) apierr.Class {
+	var held *run.HeldError
+	if errors.As(err, &held) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, run.ErrConflict) {
+		return apierr.Retry
+	}
+	return apierr.ClassOf(err)
+}
+
+// pause is the time before a failed try is repeated: exponential, with jitter.
+func (e *Engine) pause(attempt int) time.Duration {
+	d, err := waiter.ComputeDelay(int64(attempt), minRetry, maxRetry, time.Hour)
+	if err != nil {
+		return maxRetry
+	}
+	return d
+}
+
+// wake makes the same step due again after d.
+func (e *Engine) wake(r *run.Run, d time.Duration, reason string) {
+	r.Cursor.Seq++
+	r.Cursor.WakeAt = e.Now().Add(d)
+	r.Cursor.Reason = reason
+}
+
+// next moves the cursor past a step that is done.
+func (e *Engine) next(ctx context.Context, r *run.Run, f flow.Flow, out Outcome) {
+	from := r.Cursor.Step
+	to := f.After(from)
+	if r.Direction == run.Down {
+		to = f.Before(from)
+	}
+	status := run.Running
+	switch {
+	case to == "" && r.Direction == run.Down:
+		if err := e.Forget(ctx, r); err != nil {
+			r.Cursor.Attempt++
+			e.wake(r, e.pause(r.Cursor.Attempt), "everything is removed; closing the record: "+err.Error())
+			return
+		}
+		status = run.Removed
+	case to == "" && out.kind == doneDifferences:
+		status = run.DoneDifferences
+	case to == "":
+		status = run.Done
+	case r.PlanOnly && r.Direction == run.Up && from == "plan":
+		// It stays on plan: whatever wakes it must ask for approval first.
+		to, status = from, run.Planned
+	}
+	Goto(r, to, status, e.Now())
+}
+
+// Goto puts a run's cursor on a step. A status that is not Running owes no
+// event. With no step to go to, the cursor stays where it is.
+func Goto(r *run.Run, step string, status run.Status, now time.Time) {
+	if step == "" {
+		step = r.Cursor.Step
+	}
+	r.Cursor = run.Cursor{Step: step, Seq: r.Cursor.Seq + 1, Sent: r.Cursor.Sent, Since: now, WakeAt: now}
+	r.Status, r.Problem = status, nil
+	if !status.Moving() {
+		r.Cursor.Sent = r.Cursor.Seq
+	}
+}
+
+// Forget gives up what a removed run owned in our own table.
+func (e *Engine) Forget(ctx context.Context, r *run.Run) error {
+	if err := e.Runs.DeleteParts(ctx, r.ID); err != nil {
+		return err
+	}
+	return e.Runs.Unlock(ctx, TargetLock(r), r.ID)
+}
+
+// TargetLock names the lock by which one run owns what it connects.
+func TargetLock(r *run.Run) string { return "target/" + run.TargetOf(r.AccountID, r.Spec) }
+
+// stop ends the walk until a person looks; action retry resumes it.
+func (e *Engine) stop(r *run.Run, err error) {
+	var p *events.Problem
+	if !errors.As(err, &p) {
+		p = events.NewProblem(500, "step-failed", "step "+r.Cursor.Step+" cannot go on")
+		p.Detail = firstLine(err.Error())
+	}
+	r.Status, r.Problem = run.Failed, p
+	r.Cursor.Seq++
+	r.Cursor.Sent = r.Cursor.Seq
+	r.Cursor.WakeAt = time.Time{}
+	r.Cursor.Reason = p.Error()
+	r.Note(e.Now(), r.Cursor.Step, "stopped", p.Error())
+}
+
+// firstLine keeps stack traces in the log and out of the record.
+func firstLine(s string) string {
+	for i, c := range s {
+		if c == '\n' {
+			return s[:i]
+		}
+	}
+	return s
+}

@@ -1,0 +1,49 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"eslink/shared/run"
+)
+
+// overdue is how long after its time a run counts as forgotten. An event
+// stream's own retries take up to a minute, a lease DefaultLease.
+const overdue = 2 * time.Minute
+
+// Sweep sends the event of every run that is overdue once more, since platforms
+// drop events, and ends approvals that nobody gave. A run that somebody works
+// on is left alone. One run's error does not keep the others from being swept.
+func (e *Engine) Sweep(ctx context.Context) error {
+	runs, err := e.Runs.List(ctx)
+	errs := []error{err}
+	for _, r := range runs {
+		now := e.Now()
+		switch {
+		case now.Before(r.HeldUntil()):
+		case r.Status == run.WaitingApproval && now.After(r.Cursor.WakeAt):
+			errs = append(errs, e.expire(ctx, r.ID))
+		case r.Status.Moving() && now.After(r.Cursor.WakeAt.Add(overdue)):
+			e.Log.WarnContext(ctx, "run is overdue, its event is sent again", "run_id", r.ID, "step", r.Cursor.Step, "seq", r.Cursor.Seq)
+			if err := e.publish(ctx, r.Event(), "", 0); err != nil {
+				errs = append(errs, fmt.Errorf("sweep run %s: %w", r.ID, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) expire(ctx context.Context, id string) error {
+	r, err := e.Runs.Acquire(ctx, id)
+	if err != nil {
+		return fmt.Errorf("expire run %s: %w", id, err)
+	}
+	if r.Status == run.WaitingApproval && e.Now().After(r.Cursor.WakeAt) {
+		Goto(r, "", run.Expired, e.Now())
+		r.Cursor.Reason = "nobody approved the plan within " + ApprovalWithin.String()
+		r.Note(e.Now(), r.Cursor.Step, "expired", r.Cursor.Reason)
+	}
+	return e.Runs.SaveAndRelease(ctx, r)
+}
