@@ -1,0 +1,182 @@
+// Package es is the data plane of an Elasticsearch cluster as eslink needs it:
+// look at indices and nodes, create an index, run and follow _reindex, count
+// and list IDs. It uses go-elasticsearch's esapi on a transport of its own, for
+// two reasons: the full client links every API (31 MB instead of 18), and it
+// refuses servers that do not send X-Elastic-Product, as 7.10 on Alibaba Cloud
+// does not. Nothing is retried here, least of all _reindex: a repeated kick-off
+// is a second copy. The engine retries what may be.
+package es
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
+
+	"eslink/shared/apierr"
+)
+
+// Client talks to one cluster as one user.
+type Client struct {
+	base               *url.URL
+	username, password string
+	transport          http.RoundTripper
+}
+
+// New returns a client of the cluster at base, such as
+// http://es-cn-….elasticsearch.aliyuncs.com:9200.
+func New(transport http.RoundTripper, base, username, password string) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil, fmt.Errorf("cluster address: %w", err)
+	}
+	return &Client{base: u, username: username, password: password, transport: transport}, nil
+}
+
+// maxReply bounds what is read of one reply: Elasticsearch itself answers with
+// at most 100 MB, and what eslink asks for is far smaller.
+const maxReply = 64 << 20
+
+// Perform implements esapi.Transport. It speaks plain JSON, which every version
+// understands, where esapi would name a media type that 7.10 refuses.
+func (c *Client) Perform(req *http.Request) (*http.Response, error) {
+	req.URL.Scheme, req.URL.Host, req.Host = c.base.Scheme, c.base.Host, ""
+	req.Header.Set("Accept", "application/json")
+	if t := req.Header.Get("Content-Type"); strings.HasPrefix(t, "application/vnd.elasticsearch+json") {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.SetBasicAuth(c.username, c.password)
+	return c.transport.RoundTrip(req)
+}
+
+type request interface {
+	Do(ctx context.Context, t esapi.Transport) (*esapi.Response, error)
+}
+
+// do sends req and decodes a good reply into out, unless out is nil.
+func (c *Client) do(ctx context.Context, what string, req request, out any) error {
+	res, err := req.Do(ctx, c)
+	if err != nil {
+		return fmt.Errorf("%s on %s: %w", what, c.base.Host, unreachable(ctx, err))
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxReply+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s on %s: %w", what, c.base.Host, unreachable(ctx, err))
+	case len(body) > maxReply:
+		return fmt.Errorf("%s on %s: the reply has more than %d bytes", what, c.base.Host, maxReply)
+	case res.StatusCode >= 300:
+		return fmt.Errorf("%s on %s: %w", what, c.base.Host, replyError(res.StatusCode, body))
+	case out == nil:
+		return nil
+	}
+	if err := json.Unmarshal(body, out); err != nil {
+		return fmt.Errorf("%s on %s: decode reply: %w", what, c.base.Host, err)
+	}
+	return nil
+}
+
+// Unreachable is an exchange without a reply.
+const Unreachable = "unreachable"
+
+// unreachable classifies an exchange without a reply, unless it is the
+// invocation that ran out of time: a dial that timed out reads as
+// context.DeadlineExceeded too. Its text leaves out the URL.
+func unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	msg := err.Error()
+	var u *url.Error
+	if errors.As(err, &u) {
+		msg = u.Err.Error()
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		msg = op.Error()
+	}
+	return &apierr.Error{Class: apierr.Retry, Code: Unreachable, Message: msg}
+}
+
+// Incomplete is a reply that does not cover every shard of an index.
+const Incomplete = "incomplete"
+
+// shards are those that a reply covers. Elasticsearch counts what it has and
+// says so here alone; a shard without a living copy is not even a failed one.
+type shards struct {
+	Total      int `json:"total"`
+	Successful int `json:"successful"`
+}
+
+func (s shards) complete() error {
+	if s.Successful == s.Total {
+		return nil
+	}
+	return &apierr.Error{Class: apierr.Retry, Code: Incomplete, Message: fmt.Sprintf("only %d of %d shards answer", s.Successful, s.Total)}
+}
+
+// Cause is Elasticsearch's own description of an error.
+type Cause struct {
+	Type     string `json:"type"`
+	Reason   string `json:"reason"`
+	CausedBy *Cause `json:"caused_by"`
+}
+
+func (c *Cause) String() string {
+	s := c.Type + ": " + c.Reason
+	if c.CausedBy != nil && c.CausedBy.Reason != c.Reason {
+		s += "; caused by " + c.CausedBy.String()
+	}
+	return s
+}
+
+// replyError turns an error reply into an *apierr.Error whose code is the
+// error's type.
+func replyError(status int, body []byte) error {
+	var reply struct {
+		Error json.RawMessage `json:"error"`
+	}
+	var cause Cause
+	if json.Unmarshal(body, &reply) != nil || json.Unmarshal(reply.Error, &cause) != nil || cause.Type == "" {
+		// Not classOf: a proxy's 404 does not say that an index is gone.
+		return &apierr.Error{Class: apierr.ByStatus(status), Code: fmt.Sprintf("http_%d", status), Message: "the reply is not Elasticsearch's own", Status: status}
+	}
+	e := &apierr.Error{Class: classOf(status), Code: cause.Type, Message: cause.Reason, Status: status}
+	if cause.CausedBy != nil {
+		e.Message += "; caused by " + cause.CausedBy.String()
+	}
+	return e
+}
+
+func classOf(status int) apierr.Class {
+	if status == http.StatusNotFound {
+		return apierr.NotFound
+	}
+	return apierr.ByStatus(status)
+}
+
+// IsUnauthorized reports whether err is a refused login.
+func IsUnauthorized(err error) bool {
+	var e *apierr.Error
+	return errors.As(err, &e) && e.Status == http.StatusUnauthorized
+}
+
+// body encodes v for a request.
+func body(v any) (io.Reader, error) {
+	if raw, ok := v.(json.RawMessage); ok {
+		return strings.NewReader(string(raw)), nil
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	return strings.NewReader(string(raw)), nil
+}

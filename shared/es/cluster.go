@@ -1,0 +1,186 @@
+package es
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
+)
+
+// Version returns the server's version, such as 7.10.2.
+func (c *Client) Version(ctx context.Context) (string, error) {
+	var out struct {
+		Version struct{ Number string }
+	}
+	err := c.do(ctx, "read version", esapi.InfoRequest{}, &out)
+	return out.Version.Number, err
+}
+
+// Health is the cluster's state: green, yellow or red.
+type Health struct {
+	Status    string `json:"status"`
+	DataNodes int    `json:"number_of_data_nodes"`
+}
+
+// Health returns the cluster's health.
+func (c *Client) Health(ctx context.Context) (Health, error) {
+	var out Health
+	err := c.do(ctx, "read health", esapi.ClusterHealthRequest{}, &out)
+	return out, err
+}
+
+// FreeBytes returns what the data nodes can still store in all.
+func (c *Client) FreeBytes(ctx context.Context) (int64, error) {
+	var out struct {
+		Nodes map[string]struct {
+			Roles []string
+			FS    struct {
+				Total struct {
+					Available int64 `json:"available_in_bytes"`
+				}
+			}
+		}
+	}
+	err := c.do(ctx, "read disk space", esapi.NodesStatsRequest{Metric: []string{"fs"}}, &out)
+	var free int64
+	for _, n := range out.Nodes {
+		if len(n.Roles) == 0 || slices.ContainsFunc(n.Roles, func(r string) bool { return strings.HasPrefix(r, "data") }) {
+			free += n.FS.Total.Available
+		}
+	}
+	return free, err
+}
+
+// RemoteWhitelist returns reindex.remote.whitelist as each node has it, by the
+// node's name.
+func (c *Client) RemoteWhitelist(ctx context.Context) (map[string][]string, error) {
+	var out struct {
+		Nodes map[string]struct {
+			Name     string
+			Settings struct {
+				Reindex struct {
+					Remote struct{ Whitelist json.RawMessage }
+				}
+			}
+		}
+	}
+	// 7.x and 8.x nest the settings; a list may be printed as one string.
+	if err := c.do(ctx, "read node settings", esapi.NodesInfoRequest{Metric: []string{"settings"}}, &out); err != nil {
+		return nil, err
+	}
+	lists := map[string][]string{}
+	for id, n := range out.Nodes {
+		name := n.Name
+		if name == "" {
+			name = id
+		}
+		lists[name] = stringList(n.Settings.Reindex.Remote.Whitelist)
+	}
+	return lists, nil
+}
+
+func stringList(raw json.RawMessage) []string {
+	var list []string
+	if json.Unmarshal(raw, &list) == nil {
+		return list
+	}
+	var one string
+	if json.Unmarshal(raw, &one) != nil {
+		return nil
+	}
+	for part := range strings.SplitSeq(one, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	return list
+}
+
+// Needs are privileges that a user must have.
+type Needs struct {
+	Cluster []string
+	// Index names privileges by index.
+	Index map[string][]string
+}
+
+// Missing returns those of the needed privileges that the client's user lacks,
+// as "monitor" or "read on orders". Every user may ask this.
+// https://www.elastic.co/guide/en/elasticsearch/reference/7.10/security-api-has-privileges.html
+func (c *Client) Missing(ctx context.Context, n Needs) ([]string, error) {
+	type indexNeeds struct {
+		Names      []string `json:"names"`
+		Privileges []string `json:"privileges"`
+	}
+	ask := struct {
+		Cluster []string     `json:"cluster,omitempty"`
+		Index   []indexNeeds `json:"index,omitempty"`
+	}{Cluster: n.Cluster}
+	for name, privileges := range n.Index {
+		ask.Index = append(ask.Index, indexNeeds{[]string{name}, privileges})
+	}
+	reader, err := body(ask)
+	if err != nil {
+		return nil, err
+	}
+	var out struct {
+		Cluster map[string]bool
+		Index   map[string]map[string]bool
+	}
+	if err := c.do(ctx, "ask for privileges", esapi.SecurityHasPrivilegesRequest{Body: reader}, &out); err != nil {
+		return nil, err
+	}
+	var missing []string
+	for p, ok := range out.Cluster {
+		if !ok {
+			missing = append(missing, p)
+		}
+	}
+	for name, privileges := range out.Index {
+		for p, ok := range privileges {
+			if !ok {
+				missing = append(missing, p+" on "+name)
+			}
+		}
+	}
+	slices.Sort(missing)
+	return missing, nil
+}
+
+// HasAnalyzer reports whether the cluster knows an analyzer by that name.
+func (c *Client) HasAnalyzer(ctx context.Context, name string) (bool, error) {
+	reader, err := body(map[string]string{"analyzer": name, "text": "eslink"})
+	if err != nil {
+		return false, err
+	}
+	err = c.do(ctx, "try analyzer "+name, esapi.IndicesAnalyzeRequest{Body: reader}, nil)
+	if e := asReply(err); e != nil && e.Status == 400 {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// WithoutReplica lists the open indices that have no replica: while a node that
+// holds them restarts they are gone, and the cluster is red.
+func (c *Client) WithoutReplica(ctx context.Context) ([]string, error) {
+	var out map[string]struct {
+		Settings struct {
+			Index struct {
+				Replicas string `json:"number_of_replicas"`
+			}
+		}
+	}
+	req := esapi.IndicesGetSettingsRequest{Index: []string{"*"}, Name: []string{"index.number_of_replicas"}, ExpandWildcards: "open"}
+	if err := c.do(ctx, "read replicas", req, &out); err != nil {
+		return nil, err
+	}
+	var names []string
+	for name, ix := range out {
+		if ix.Settings.Index.Replicas == "0" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}

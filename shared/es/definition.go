@@ -1,0 +1,175 @@
+package es
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// IsAlias reports whether err says that a name is an alias.
+func IsAlias(err error) bool { return errors.Is(err, ErrAlias) }
+
+// IsBadRequest reports whether the server refused what a request says.
+func IsBadRequest(err error) bool {
+	e := asReply(err)
+	return e != nil && e.Status == http.StatusBadRequest
+}
+
+// Exists reports whether err says that an index is there already.
+func Exists(err error) bool {
+	e := asReply(err)
+	return e != nil && e.Code == "resource_already_exists_exception"
+}
+
+// IsClosed reports whether err says that an index is closed.
+func IsClosed(err error) bool {
+	e := asReply(err)
+	return e != nil && e.Code == "index_closed_exception"
+}
+
+// Reason returns the server's own words for an error.
+func Reason(err error) string {
+	if e := asReply(err); e != nil {
+		return e.Message
+	}
+	return err.Error()
+}
+
+// SourceIncomplete says in which way an index does not keep whole documents, or
+// "" if it does.
+func SourceIncomplete(mappings json.RawMessage) string {
+	var m struct {
+		Source struct {
+			Enabled            *bool
+			Includes, Excludes []string
+		} `json:"_source"`
+	}
+	switch err := json.Unmarshal(mappings, &m); {
+	case err != nil:
+		return "has mappings that cannot be read"
+	case m.Source.Enabled != nil && !*m.Source.Enabled:
+		return "has _source disabled"
+	case len(m.Source.Includes)+len(m.Source.Excludes) > 0:
+		return "keeps only part of the fields in _source"
+	}
+	return ""
+}
+
+// builtIn are analyzers that every distribution has and mappings often name;
+// the others, plugins' or not, are tried.
+var builtIn = []string{"standard", "simple", "whitespace", "stop", "keyword", "pattern", "fingerprint", "default"}
+
+// ForeignAnalyzers lists the analyzers that a definition needs and does not
+// define: those that mappings name, and those that its own analyzers are
+// variants of. A plugin's, such as ik_smart, is not everywhere. Settings may be
+// spelt in any way that CopySettings takes.
+func ForeignAnalyzers(mappings, settings json.RawMessage) ([]string, error) {
+	flat := map[string]json.RawMessage{}
+	if err := flattenInto(flat, settings); err != nil {
+		return nil, err
+	}
+	var tree map[string]any
+	if len(mappings) > 0 {
+		if err := json.Unmarshal(mappings, &tree); err != nil {
+			return nil, fmt.Errorf("mappings: %w", err)
+		}
+	}
+	delete(tree, "_meta") // the user's own notes
+	found := map[string]bool{}
+	walkAnalyzers(tree, found)
+	own := map[string]bool{"custom": true}
+	for key, v := range flat {
+		name, ok := strings.CutPrefix(key, "analysis.analyzer.")
+		if !ok {
+			continue
+		}
+		name, property, _ := strings.Cut(name, ".")
+		own[name] = true
+		var base string
+		if property == "type" && json.Unmarshal(v, &base) == nil && base != name {
+			found[base] = true
+		}
+	}
+	for name := range found {
+		if own[name] || slices.Contains(builtIn, name) {
+			delete(found, name)
+		}
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+func walkAnalyzers(node any, found map[string]bool) {
+	switch node := node.(type) {
+	case []any: // dynamic_templates
+		for _, v := range node {
+			walkAnalyzers(v, found)
+		}
+	case map[string]any:
+		for key, v := range node {
+			name, ok := v.(string)
+			switch key {
+			case "analyzer", "search_analyzer", "search_quote_analyzer":
+				if ok {
+					found[name] = true
+				}
+			}
+			walkAnalyzers(v, found) // a field may be called analyzer
+		}
+	}
+}
+
+// notCopied are settings, or groups of them, that an index got rather than was
+// given, that would keep the copy from being written or placed, or that name
+// what the other cluster may lack.
+var notCopied = []string{
+	"creation_date", "uuid", "provided_name", "version", "history", "verified_before_close", "resize", "shrink", "merge",
+	"blocks", "routing", "lifecycle", "default_pipeline", "final_pipeline", "frozen", "replication", "search", "store",
+	"number_of_routing_shards", "allocation", "auto_expand_replicas", "soft_deletes", "format", "mapper", "knn",
+}
+
+// CopySettings returns the settings of an index that a copy should have, with
+// those of override on top. Either may be spelt nested, dotted or both, with or
+// without "index"; the result is dotted, because Elasticsearch refuses a key
+// that is there in two spellings.
+func CopySettings(source, override json.RawMessage) (json.RawMessage, error) {
+	out := map[string]json.RawMessage{}
+	if err := flattenInto(out, source); err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(out, func(key string, _ json.RawMessage) bool {
+		group, _, _ := strings.Cut(key, ".")
+		return slices.Contains(notCopied, group)
+	})
+	if err := flattenInto(out, override); err != nil {
+		return nil, err
+	}
+	return json.Marshal(out)
+}
+
+// flattenInto adds settings under their dotted names, without "index.".
+func flattenInto(out map[string]json.RawMessage, settings json.RawMessage) error {
+	if len(settings) == 0 {
+		return nil
+	}
+	var walk func(prefix string, node map[string]json.RawMessage)
+	walk = func(prefix string, node map[string]json.RawMessage) {
+		for key, v := range node {
+			var inner map[string]json.RawMessage
+			if name := prefix + key; json.Unmarshal(v, &inner) == nil && inner != nil {
+				walk(name+".", inner)
+			} else {
+				out[strings.TrimPrefix(name, "index.")] = v
+			}
+		}
+	}
+	var root map[string]json.RawMessage
+	if err := json.Unmarshal(settings, &root); err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	walk("", root)
+	return nil
+}
