@@ -1,0 +1,168 @@
+// Package destination makes the destination indices as the spec says. An index
+// that is there already is used as it is; nothing in it is deleted.
+package destination
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"eslink/events"
+	"eslink/shared/access"
+	"eslink/shared/apierr"
+	"eslink/shared/copying"
+	"eslink/shared/engine"
+	"eslink/shared/es"
+	"eslink/shared/run"
+	"eslink/shared/steps"
+	"eslink/shared/steps/survey"
+)
+
+type opener interface {
+	Open(ctx context.Context, s access.Side) (*es.Client, error)
+}
+
+type parts interface {
+	GetPart(ctx context.Context, runID, name string, v any) error
+}
+
+// Step is the step destination. It runs in the instance's VPC.
+type Step struct {
+	Clusters opener
+	Parts    parts
+}
+
+// New returns the step.
+func New(d steps.Deps) engine.Step {
+	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Parts: d.Runs}
+}
+
+// Up looks first and records which indices are absent, then creates those.
+//
+// Pasts of a create: never sent; sent and its reply lost, or the record not
+// saved: the index exists and the record says Creating, so it is ours. Deleted
+// by hand since: it is absent and is made anew. One that exists while the record
+// says nothing was there before us.
+func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	side := access.Instance(r)
+	c, err := s.Clusters.Open(ctx, side)
+	if err != nil {
+		return engine.Outcome{}, err
+	}
+	f := r.Facts.Destination
+	if f == nil {
+		f = &run.DestinationFacts{}
+		r.Facts.Destination = f
+	}
+	intended := false
+	for i, ix := range r.Spec.Indices {
+		if i == len(f.Indices) {
+			f.Indices = append(f.Indices, run.DestinationIndex{Name: ix.Dest})
+		}
+		fresh, err := s.settle(ctx, c, r, i, &f.Indices[i])
+		if err != nil {
+			return engine.Outcome{}, access.Explain(err, side)
+		}
+		intended = intended || fresh
+	}
+	if intended {
+		return engine.Wait(0, "creating the destination indices"), nil
+	}
+	return engine.Done(), nil
+}
+
+// settle brings one index a step on and reports whether an intent was noted
+// that must be saved before it is acted on.
+func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *run.DestinationIndex) (intended bool, err error) {
+	def, err := c.Definition(ctx, d.Name)
+	switch {
+	case err == nil && (d.UUID == def.UUID || d.Creating):
+		d.Created = d.Created || d.Creating
+		d.Creating, d.UUID = false, def.UUID
+		return false, nil
+	case err == nil: // not ours, or not the one we made
+		if err := c.Refresh(ctx, d.Name); err != nil {
+			return false, err
+		}
+		if d.Before, err = c.Count(ctx, d.Name, nil); err != nil {
+			return false, err
+		}
+		if d.UUID != "" {
+			copying.Drop(r, d.Name)
+		}
+		d.Created, d.UUID = false, def.UUID
+		return false, nil
+	case !apierr.IsNotFound(err):
+		return false, err
+	case !d.Creating:
+		*d = run.DestinationIndex{Name: d.Name, Creating: true}
+		copying.Drop(r, d.Name)
+		return true, nil
+	}
+	if err := s.create(ctx, c, r, i); err != nil && !es.Exists(err) {
+		// A refusal leaves nothing behind; one made by hand later is not ours.
+		d.Creating = apierr.ClassOf(err) == apierr.Retry || errors.Is(err, ctx.Err())
+		return false, err
+	}
+	if def, err = c.Definition(ctx, d.Name); err != nil {
+		return false, err
+	}
+	d.Created, d.Creating, d.UUID = true, false, def.UUID
+	return false, nil
+}
+
+func (s *Step) create(ctx context.Context, c *es.Client, r *run.Run, i int) error {
+	ix := r.Spec.Indices[i]
+	var source es.Definition
+	mappings := ix.Destination.Mappings
+	switch ix.Destination.MappingsFrom() {
+	case "source":
+		if err := s.Parts.GetPart(ctx, r.ID, survey.Part(i), &source); err != nil {
+			return err
+		}
+		mappings = source.Mappings
+	case "none":
+		mappings = nil
+	}
+	settings, err := es.CopySettings(source.Settings, ix.Destination.Settings)
+	if err != nil {
+		return fmt.Errorf("settings of index %s: %w", ix.Dest, err)
+	}
+	err = c.Create(ctx, ix.Dest, settings, mappings)
+	if es.IsBadRequest(err) && !es.Exists(err) {
+		return events.NewProblem(409, "destination", "a destination index cannot be created",
+			events.Finding{Field: fmt.Sprintf("indices[%d].destination", i), Message: es.Reason(err), Remedy: "mend the settings or mappings, then start again with the mended spec"})
+	}
+	return err
+}
+
+// Down deletes what this run created, and only when asked.
+func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	f := r.Facts.Destination
+	if f == nil || !r.DeleteDestination || r.Facts.Preflight == nil {
+		return engine.Done(), nil
+	}
+	side := access.Instance(r)
+	c, err := s.Clusters.Open(ctx, side)
+	if err != nil {
+		return engine.Outcome{}, err
+	}
+	for _, d := range slices.Concat(f.Indices, f.Earlier) {
+		if !d.Created && !d.Creating {
+			continue
+		}
+		def, err := c.Definition(ctx, d.Name)
+		if apierr.IsNotFound(err) || es.IsAlias(err) || err == nil && !d.Creating && def.UUID != d.UUID {
+			continue // gone, or another index by that name
+		}
+		if err == nil {
+			err = c.Delete(ctx, d.Name)
+		}
+		if err != nil {
+			return engine.Outcome{}, access.Explain(err, side)
+		}
+	}
+	r.Facts.Destination = nil
+	return engine.Done(), nil
+}

@@ -1,0 +1,235 @@
+package endpointservice_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	sdk "github.com/aliyun/alibaba-cloud-sdk-go/services/privatelink"
+	"github.com/stretchr/testify/require"
+
+	"eslink/localtest/fakes/faketest"
+	fake "eslink/localtest/fakes/privatelink"
+	"eslink/shared/engine"
+	"eslink/shared/run"
+	"eslink/shared/steps/endpointservice"
+	"eslink/shared/steps/nlb"
+	"eslink/shared/steps/stepstest"
+)
+
+type world struct {
+	*stepstest.World
+	step engine.Step
+	run  *run.Run
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	t.Parallel()
+	w := stepstest.New(t, seed)
+	r := w.Run("nlb")
+	w.Up(nlb.New(w.Deps), r)
+	w.At(r, "endpoint-service")
+	return &world{w, endpointservice.New(w.Deps), r}
+}
+
+// one demands that there is one service, as the scenario asks, and that the
+// record knows it.
+func (w *world) one() fake.Service {
+	w.Helper()
+	all := w.Link.Services()
+	require.Len(w, all, 1)
+	s := all[0]
+	require.Equal(w, "Active", s.Status)
+	require.Equal(w, "nlb", s.ResourceType)
+	require.Equal(w, map[string]string{run.TagKey: w.run.ID}, s.Tags)
+	require.NotEmpty(w, s.Description)
+	var zones []string
+	for _, r := range s.Resources {
+		require.Equal(w, w.run.Facts.NLB.ID, r.ID)
+		zones = append(zones, r.ZoneID)
+	}
+	require.ElementsMatch(w, []string{faketest.ZoneI, faketest.ZoneJ}, zones)
+	require.Equal(w, s.ID, w.run.Facts.EndpointService.ID)
+	require.Equal(w, s.Name, w.run.Facts.EndpointService.Name)
+	return s
+}
+
+func (w *world) none() {
+	w.Helper()
+	require.Empty(w, w.Link.Services())
+	require.Nil(w, w.run.Facts.EndpointService)
+}
+
+func (w *world) detach(s fake.Service, zone string) {
+	w.Helper()
+	req := sdk.CreateDetachResourceFromVpcEndpointServiceRequest()
+	req.ServiceId, req.ResourceId, req.ResourceType, req.ZoneId = s.ID, s.Resources[0].ID, "nlb", zone
+	require.NoError(w, w.Call("privatelink", req, sdk.CreateDetachResourceFromVpcEndpointServiceResponse()))
+	w.Advance(time.Minute)
+}
+
+func TestUpMakesOneServiceAndDownLeavesNone(t *testing.T) {
+	w := newWorld(t, 1)
+	require.LessOrEqual(t, w.Up(w.step, w.run), 6)
+	w.one()
+	before := w.Writes()
+	require.Equal(t, 1, w.Up(w.step, w.run))
+	require.Equal(t, before, w.Writes(), "a second walk writes nothing")
+	w.Down(w.step, w.run)
+	w.none()
+	require.Equal(t, 1, w.Down(w.step, w.run))
+	w.Up(w.step, w.run)
+	w.one()
+}
+
+func TestDuplicateCallCreatesOnce(t *testing.T) {
+	w := newWorld(t, 2)
+	for range 3 {
+		_, err := w.Once(w.step, w.run)
+		require.NoError(t, err)
+	}
+	require.Len(t, w.Link.Services(), 1)
+}
+
+func TestEveryWriteMeetsEveryMishap(t *testing.T) {
+	t.Parallel()
+	for _, m := range stepstest.Mishaps() {
+		for seed := range uint64(4) { // lists lag by chance
+			for n := range 3 { // two detachments, one deletion
+				t.Run(fmt.Sprintf("%s/%d/%d", m, seed, n), func(t *testing.T) {
+					w := newWorld(t, seed)
+					happened := w.Break(1, m)
+					w.Up(w.step, w.run)
+					require.True(t, happened())
+					w.one()
+					happened = w.Break(n+1, m)
+					w.Down(w.step, w.run)
+					require.True(t, happened())
+					w.none()
+				})
+			}
+		}
+	}
+}
+
+func TestDownAfterACreationWhoseReplyWasLost(t *testing.T) {
+	t.Parallel()
+	for _, m := range []stepstest.Mishap{stepstest.LoseReply, stepstest.CrashAfter} {
+		for seed := range uint64(6) {
+			t.Run(fmt.Sprintf("%s/%d", m, seed), func(t *testing.T) {
+				w := newWorld(t, seed)
+				w.Break(1, m)
+				out, _ := w.Once(w.step, w.run)
+				w.Advance(out.Delay())
+				w.Down(w.step, w.run)
+				w.none()
+			})
+		}
+	}
+}
+
+func TestThrottledCallsAreRepeated(t *testing.T) {
+	w := newWorld(t, 3)
+	w.Throttle()
+	w.Up(w.step, w.run)
+	w.one()
+	w.Throttle()
+	w.Down(w.step, w.run)
+	w.none()
+}
+
+func TestDeletedByHandIsMadeAnew(t *testing.T) {
+	w := newWorld(t, 4)
+	w.Up(w.step, w.run)
+	first := w.one().ID
+	w.Link.Remove(first)
+	w.Up(w.step, w.run)
+	require.NotEqual(t, first, w.one().ID)
+	w.Link.Remove(w.one().ID)
+	w.Down(w.step, w.run)
+	w.none()
+}
+
+func TestDeletedByHandAfterACrashThatLostItsID(t *testing.T) {
+	w := newWorld(t, 5)
+	w.Break(1, stepstest.CrashAfter)
+	_, err := w.Once(w.step, w.run)
+	require.NoError(t, err)
+	w.Link.Remove(w.Link.Services()[0].ID)
+	w.Up(w.step, w.run) // the token replays the dead one first
+	w.one()
+}
+
+func TestAZoneTakenAwayByHandIsForAPerson(t *testing.T) {
+	w := newWorld(t, 6)
+	w.Up(w.step, w.run)
+	w.detach(w.one(), faketest.ZoneJ)
+	_, err := w.Walk(w.step, w.run, run.Up)
+	require.ErrorContains(t, err, "has lost zone "+faketest.ZoneJ)
+	w.Down(w.step, w.run)
+	w.none()
+}
+
+func TestAnotherBalancerBehindTheServiceIsForAPerson(t *testing.T) {
+	w := newWorld(t, 7)
+	w.Up(w.step, w.run)
+	was := w.run.Facts.NLB.ID
+	w.run.Facts.NLB.ID = "nlb-new"
+	_, err := w.Walk(w.step, w.run, run.Up)
+	require.ErrorContains(t, err, was)
+}
+
+func TestTwoServicesWithOurTagAreForAPerson(t *testing.T) {
+	w := newWorld(t, 8)
+	for range 2 {
+		req := sdk.CreateCreateVpcEndpointServiceRequest()
+		req.ServiceResourceType, req.Tag = "nlb", &[]sdk.CreateVpcEndpointServiceTag{{Key: run.TagKey, Value: w.run.ID}}
+		require.NoError(t, w.Call("privatelink", req, sdk.CreateCreateVpcEndpointServiceResponse()))
+	}
+	w.Advance(10 * time.Minute)
+	for _, d := range []run.Direction{run.Up, run.Down} {
+		_, err := w.Walk(w.step, w.run, d)
+		require.ErrorContains(t, err, "delete all but one")
+	}
+	require.Len(t, w.Link.Services(), 2)
+}
+
+func TestDownTouchesNoServiceOfAnotherRun(t *testing.T) {
+	w := newWorld(t, 9)
+	req := sdk.CreateCreateVpcEndpointServiceRequest()
+	req.ServiceResourceType, req.Tag = "nlb", &[]sdk.CreateVpcEndpointServiceTag{{Key: run.TagKey, Value: "another"}}
+	require.NoError(t, w.Call("privatelink", req, sdk.CreateCreateVpcEndpointServiceResponse()))
+	w.Advance(10 * time.Minute)
+	w.Down(w.step, w.run)
+	require.Len(t, w.Link.Services(), 1)
+}
+
+func TestAForeignConnectionKeepsTheServiceAndIsNamed(t *testing.T) {
+	w := newWorld(t, 10)
+	w.Up(w.step, w.run)
+	e, err := w.Link.AddForeignEndpoint(w.one().ID, faketest.ZoneI, "1000000000000009")
+	require.NoError(t, err)
+	w.Advance(5 * time.Minute)
+	change := func(enable bool) {
+		req := sdk.CreateEnableVpcEndpointConnectionRequest()
+		req.ServiceId, req.EndpointId = w.one().ID, e.ID
+		if enable {
+			require.NoError(t, w.Call("privatelink", req, sdk.CreateEnableVpcEndpointConnectionResponse()))
+			w.Advance(5 * time.Minute)
+			return
+		}
+		off := sdk.CreateDisableVpcEndpointConnectionRequest()
+		off.ServiceId, off.EndpointId = req.ServiceId, req.EndpointId
+		require.NoError(t, w.Call("privatelink", off, sdk.CreateDisableVpcEndpointConnectionResponse()))
+		w.Advance(5 * time.Minute)
+	}
+	change(true) // a person let it in
+	w.run.Direction = run.Down
+	out, err := w.Once(w.step, w.run)
+	require.NoError(t, err)
+	require.Contains(t, out.Reason(), "still carries 1 connections in zone "+faketest.ZoneI)
+	w.one()
+	change(false)
+	w.Down(w.step, w.run)
+	w.none()
+}

@@ -1,0 +1,95 @@
+// Package progress waits for the copy. A task that is finished is evidence, not
+// proof: its failures are kept, and one that vanished is started again.
+package progress
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"eslink/shared/access"
+	"eslink/shared/copying"
+	"eslink/shared/engine"
+	"eslink/shared/es"
+	"eslink/shared/run"
+	"eslink/shared/steps"
+)
+
+// Step is the step progress. It runs in the instance's VPC.
+type Step struct {
+	Clusters copying.Clusters
+	Now      func() time.Time
+}
+
+// New returns the step.
+func New(d steps.Deps) engine.Step {
+	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Now: d.Cloud.Now}
+}
+
+const (
+	minPause = 3 * time.Second
+	maxPause = 5 * time.Minute
+)
+
+// Up reads the tasks, starts those whose turn it is, and waits for about as
+// long as the rest will take.
+func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	c, err := copying.Open(ctx, s.Clusters, s.Now, r)
+	if err != nil {
+		return engine.Outcome{}, err
+	}
+	if err := c.Start(ctx); err != nil { // intended the last time round
+		return engine.Outcome{}, access.Explain(err, access.Instance(r))
+	}
+	left, status, err := c.Observe(ctx)
+	if err != nil {
+		return engine.Outcome{}, access.Explain(err, access.Instance(r))
+	}
+	s.record(r, status)
+	if left == 0 {
+		return engine.Done(), nil
+	}
+	p := r.Facts.Progress
+	reason := fmt.Sprintf("%d of %d documents copied", p.Documents, p.Total)
+	if p.ETA != "" {
+		reason += fmt.Sprintf(", %.0f a second, %s left", p.DocsPerSecond, p.ETA)
+	}
+	if c.Intend() {
+		return engine.Wait(0, reason), nil
+	}
+	if wait := c.Pause(); wait > 0 {
+		return engine.Wait(wait, reason+"; what broke off is started again then"), nil
+	}
+	return engine.Wait(pause(p), reason), nil
+}
+
+// record notes how far the copy is, with the rate since the last look.
+func (s *Step) record(r *run.Run, status es.TaskStatus) {
+	now := s.Now()
+	next := &run.Progress{Documents: status.Created, Total: status.Total, At: now}
+	// Tasks that have not begun tell no total; the survey did.
+	var surveyed int64
+	for _, ix := range r.Facts.Survey.Indices {
+		surveyed += ix.Documents
+	}
+	next.Total = max(next.Total, surveyed)
+	if last := r.Facts.Progress; last != nil && now.After(last.At) && next.Documents > last.Documents {
+		next.DocsPerSecond = float64(next.Documents-last.Documents) / now.Sub(last.At).Seconds()
+		left := float64(next.Total-next.Documents) / next.DocsPerSecond
+		next.ETA = (time.Duration(left) * time.Second).String()
+	}
+	r.Facts.Progress = next
+}
+
+// pause is a quarter of what is left, within bounds: four looks or so for a copy
+// of any size.
+func pause(p *run.Progress) time.Duration {
+	left, err := time.ParseDuration(p.ETA)
+	if err != nil {
+		return minPause
+	}
+	return min(max(left/4, minPause), maxPause)
+}
+
+// Down has nothing to take back.
+func (s *Step) Down(context.Context, *run.Run) (engine.Outcome, error) { return engine.Done(), nil }

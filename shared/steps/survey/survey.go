@@ -1,0 +1,158 @@
+// Package survey looks at the source's data before anything is made: can we
+// log in and read, do the indices exist, how large are they, what do they need.
+package survey
+
+import (
+	"context"
+	"fmt"
+
+	"eslink/events"
+	"eslink/shared/access"
+	"eslink/shared/apierr"
+	"eslink/shared/engine"
+	"eslink/shared/es"
+	"eslink/shared/run"
+	"eslink/shared/steps"
+)
+
+type opener interface {
+	Open(ctx context.Context, s access.Side) (*es.Client, error)
+}
+
+type parts interface {
+	PutPart(ctx context.Context, runID, name string, v any) error
+}
+
+// Step is the step survey. It runs in the target's VPC and writes nothing but
+// our own table.
+type Step struct {
+	Clusters opener
+	Parts    parts
+}
+
+// New returns the step.
+func New(d steps.Deps) engine.Step {
+	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Parts: d.Runs}
+}
+
+// Part names the row that holds the definition of the spec's i-th index.
+func Part(i int) string { return fmt.Sprintf("definition/%05d", i) }
+
+// Up reads and judges; it may be repeated at will.
+func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	side := access.Target(r)
+	c, err := s.Clusters.Open(ctx, side)
+	if err != nil {
+		return engine.Outcome{}, err
+	}
+	var fs events.Findings
+	if err := privileges(ctx, c, r, side, &fs); err != nil {
+		return engine.Outcome{}, access.Explain(err, side)
+	}
+	if len(fs) > 0 { // what follows would only fail for want of them
+		return engine.Outcome{}, fs.Problem("survey", nil)
+	}
+	version, err := c.Version(ctx)
+	if err != nil {
+		return engine.Outcome{}, access.Explain(err, side)
+	}
+	h, err := c.Health(ctx)
+	if err != nil {
+		return engine.Outcome{}, access.Explain(err, side)
+	}
+	if h.Status == "red" {
+		fs.AddRisk("not-green", "target.instanceId", "the source cluster is red: some of its documents cannot be read", "make it green first")
+	}
+	out := &run.Survey{Version: version}
+	var unread error // what a red cluster does not answer
+	for i, ix := range r.Spec.Indices {
+		found, def, err := look(ctx, c, i, ix, &fs)
+		if h.Status == "red" && apierr.ClassOf(err) == apierr.Retry {
+			unread = err
+			continue
+		}
+		if err != nil {
+			return engine.Outcome{}, access.Explain(err, side)
+		}
+		if found == nil {
+			continue
+		}
+		if err := s.Parts.PutPart(ctx, r.ID, Part(i), def); err != nil {
+			return engine.Outcome{}, err
+		}
+		out.Indices = append(out.Indices, *found)
+	}
+	if err := fs.Problem("survey", r.Spec.AcceptRisks); err != nil {
+		return engine.Outcome{}, err
+	}
+	if unread != nil {
+		return engine.Outcome{}, access.Explain(unread, side)
+	}
+	r.Facts.Survey = out
+	return engine.Done(), nil
+}
+
+// privileges asks for what reading needs: monitor for the version and the
+// statistics, read for the documents, view_index_metadata for the definition.
+func privileges(ctx context.Context, c *es.Client, r *run.Run, side access.Side, fs *events.Findings) error {
+	needs := es.Needs{Cluster: []string{"monitor"}, Index: map[string][]string{}}
+	for _, ix := range r.Spec.Indices {
+		needs.Index[ix.Source] = []string{"read", "monitor", "view_index_metadata"}
+	}
+	missing, err := c.Missing(ctx, needs)
+	for _, m := range missing {
+		fs.Add(side.Field, "the user of secret "+side.Secret+" lacks the privilege "+m+" on "+side.Cluster.InstanceID, "grant it to one of the user's roles")
+	}
+	return err
+}
+
+func look(ctx context.Context, c *es.Client, i int, ix events.Index, fs *events.Findings) (*run.SurveyedIndex, es.Definition, error) {
+	field := fmt.Sprintf("indices[%d].source", i)
+	def, err := c.Definition(ctx, ix.Source)
+	switch {
+	case apierr.IsNotFound(err):
+		fs.Add(field, "there is no index "+ix.Source, "mind its spelling, or create it")
+		return nil, def, nil
+	case es.IsAlias(err):
+		fs.Add(field, ix.Source+" is an alias", "name the index behind it")
+		return nil, def, nil
+	case err != nil:
+		return nil, def, err
+	}
+	if why := es.SourceIncomplete(def.Mappings); why != "" {
+		fs.Add(field, ix.Source+" "+why+", so _reindex cannot copy whole documents", "move this index with a snapshot instead")
+	}
+	// A closed index is read by neither _stats nor a search.
+	stats, err := c.Stats(ctx, ix.Source)
+	if es.IsClosed(err) {
+		fs.Add(field, ix.Source+" is closed", "open it")
+		return nil, def, nil
+	}
+	if err != nil {
+		return nil, def, err
+	}
+	total, err := c.Count(ctx, ix.Source, nil)
+	if err != nil {
+		return nil, def, err
+	}
+	under := total
+	if len(ix.Query) > 0 {
+		under, err = c.Count(ctx, ix.Source, ix.Query)
+		if es.IsBadRequest(err) {
+			fs.Add(fmt.Sprintf("indices[%d].query", i), "the source refuses it: "+es.Reason(err), "mend the query")
+			return nil, def, nil
+		}
+		if err != nil {
+			return nil, def, err
+		}
+	}
+	analyzers, err := es.ForeignAnalyzers(def.Mappings, def.Settings)
+	if err != nil {
+		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
+	}
+	return &run.SurveyedIndex{Source: ix.Source, Dest: ix.Dest, Documents: under, Total: total, Bytes: stats.Bytes,
+		MaxSeqNo: stats.MaxSeqNo, State: fmt.Sprintf("%s/%d", def.UUID, stats.Operations), Analyzers: analyzers}, def, nil
+}
+
+// Down has nothing to take back.
+func (s *Step) Down(context.Context, *run.Run) (engine.Outcome, error) { return engine.Done(), nil }
