@@ -1,0 +1,371 @@
+// Package api is what users call: runs, which changes runs, and status, which
+// reads them. Both answer in JSON, and with problem documents (RFC 9457) for
+// what cannot be done.
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	smithytime "github.com/aws/smithy-go/time"
+
+	"eslink/events"
+	"eslink/shared/engine"
+	"eslink/shared/flow"
+	"eslink/shared/run"
+)
+
+// Runs changes runs.
+type Runs struct {
+	Store  *run.Store
+	Engine *engine.Engine
+	Region string
+	Now    func() time.Time
+}
+
+// Reply is what every action answers with.
+type Reply struct {
+	RunID      string     `json:"runId"`
+	Generation int        `json:"generation"`
+	Status     run.Status `json:"status"`
+	Step       string     `json:"step"`
+}
+
+func reply(r *run.Run) Reply { return Reply{r.ID, r.Generation, r.Status, r.Cursor.Step} }
+
+// Do carries out one request, a JSON document as in request.schema.json, for an
+// account. Errors that a caller can mend are *events.Problem.
+func (a *Runs) Do(ctx context.Context, account string, raw []byte) (Reply, error) {
+	req, err := events.ParseRequest(raw)
+	if err != nil {
+		return Reply{}, err
+	}
+	if req.Action == "start" {
+		return a.start(ctx, account, req)
+	}
+	r, err := a.take(ctx, req.RunID)
+	if err != nil {
+		return Reply{}, err
+	}
+	if err := a.change(r, req); err != nil {
+		return Reply{}, errors.Join(err, a.Store.SaveAndRelease(context.WithoutCancel(ctx), r))
+	}
+	return a.commit(ctx, r)
+}
+
+// commit saves what was changed and publishes what that calls for.
+func (a *Runs) commit(ctx context.Context, r *run.Run) (Reply, error) {
+	ctx = context.WithoutCancel(ctx)
+	if err := a.Store.SaveAndRelease(ctx, r); err != nil {
+		return Reply{}, err
+	}
+	return reply(r), a.Engine.Send(ctx, r)
+}
+
+const (
+	// patience is how long a request waits for a step that is at work.
+	patience = 25 * time.Second
+	glance   = 500 * time.Millisecond
+	// startTime is longer than a request to start a run lives.
+	startTime = 5 * time.Minute
+)
+
+// take acquires a run, waiting a little while a step has it.
+func (a *Runs) take(ctx context.Context, id string) (*run.Run, error) {
+	for waited := time.Duration(0); ; waited += glance {
+		r, err := a.Store.Acquire(ctx, id)
+		var held *run.HeldError
+		switch {
+		case errors.As(err, &held) && waited < patience:
+			if err := smithytime.SleepWithContext(ctx, glance); err != nil {
+				return nil, err
+			}
+		case errors.As(err, &held):
+			return nil, events.NewProblem(409, "busy", "a step of this run is at work",
+				events.Finding{Field: "runId", Message: err.Error(), Remedy: "send the same request again then"})
+		case errors.Is(err, run.ErrNotFound):
+			return nil, events.NewProblem(404, "no-such-run", "there is no such run",
+				events.Finding{Field: "runId", Message: id + " is unknown", Remedy: "ask status without runId for all runs"})
+		default:
+			return r, err
+		}
+	}
+}
+
+// change applies every action but start.
+func (a *Runs) change(r *run.Run, req events.Request) error {
+	now := a.Now()
+	switch req.Action {
+	case "approve":
+		return a.approve(r, req.PlanID)
+	case "cancel":
+		if !r.Status.Moving() && r.Status != run.WaitingApproval && r.Status != run.Planned {
+			return wrongState(r, "cancel", "only a run that moves or waits can be cancelled")
+		}
+		engine.Goto(r, "", run.Cancelled, now)
+		r.Cursor.Reason = "cancelled; everything made so far is kept, and a copy that runs goes on: retry resumes, teardown removes"
+	case "retry":
+		if r.Status != run.Failed && r.Status != run.Cancelled {
+			return wrongState(r, "retry", "only a run that failed or was cancelled can be resumed")
+		}
+		engine.Goto(r, "", run.Running, now)
+	case "teardown":
+		switch {
+		case r.Status == run.Removed:
+			return nil
+		case r.Direction == run.Down && r.Status.Moving():
+			// a second request changes only what it was asked to keep
+		case r.Direction == run.Down:
+			engine.Goto(r, "", run.Running, now)
+		default:
+			f, _ := flow.Of(r.Spec.Scenario)
+			r.Direction = run.Down
+			engine.Goto(r, f.Last(), run.Running, now)
+		}
+		r.KeepConfig, r.DeleteDestination = req.KeepConfig, req.DeleteDestination
+	case "throttle":
+		if !r.Status.Moving() || r.Direction == run.Down {
+			return wrongState(r, "throttle", "only a run that copies or is about to can be throttled")
+		}
+		r.RequestsPerSecond = &req.RequestsPerSecond
+	}
+	r.Note(now, r.Cursor.Step, req.Action, "")
+	return nil
+}
+
+func (a *Runs) approve(r *run.Run, planID string) error {
+	switch {
+	case r.Approved == planID && r.Status != run.WaitingApproval:
+		return nil // approved already: the reply was lost, or sent twice
+	case r.Status != run.WaitingApproval:
+		return wrongState(r, "approve", "nothing waits for approval")
+	case r.Plan.ID != planID:
+		return events.NewProblem(409, "other-plan", "this is not the plan that waits for approval",
+			events.Finding{Field: "planId", Message: "the plan is now " + r.Plan.ID, Remedy: "look at it with status, then approve that one"})
+	}
+	r.Approved = planID
+	engine.Goto(r, "", run.Running, a.Now())
+	r.Note(a.Now(), r.Cursor.Step, "approved", "plan "+planID)
+	return nil
+}
+
+func wrongState(r *run.Run, action, why string) error {
+	return events.NewProblem(409, "wrong-state", "the run is "+string(r.Status),
+		events.Finding{Field: "action", Message: action + " does not fit: " + why,
+			Remedy: cmp.Or(Next(r), "ask status how it stands, and wait until it has ended if it moves")})
+}
+
+// start makes a run, or goes on with the one that the spec belongs to.
+func (a *Runs) start(ctx context.Context, account string, req events.Request) (Reply, error) {
+	spec := *req.Spec
+	if spec.Region != a.Region {
+		return Reply{}, events.NewProblem(400, "invalid-request", "the request is wrong in itself; nothing was called or written",
+			events.Finding{Field: "spec.region", Message: "this deployment serves " + a.Region, Remedy: "deploy eslink in " + spec.Region + ", or mend the region"})
+	}
+	id := run.IDOf(account, spec)
+	fresh := &run.Run{ID: id, Generation: 1, AccountID: account, Spec: spec, Direction: run.Up, PlanOnly: req.Plan, CreatedAt: a.Now()}
+	// The target's lock comes first, for a short time: this request may die
+	// before there is a run to own it. The engine takes it for good.
+	err := a.Store.Lock(ctx, engine.TargetLock(fresh), id, startTime)
+	var held *run.HeldError
+	if errors.As(err, &held) {
+		return Reply{}, a.owned(ctx, held.Holder)
+	}
+	if err != nil {
+		return Reply{}, err
+	}
+	if r, err := a.Store.Get(ctx, id); err == nil && stays(r, spec, req) && r.Cursor.Sent >= r.Cursor.Seq {
+		return reply(r), nil // without its lease, which a step may have
+	}
+	r, err := a.take(ctx, id)
+	var p *events.Problem
+	if errors.As(err, &p) && p.Status == 404 {
+		f, _ := flow.Of(spec.Scenario)
+		engine.Goto(fresh, f.First(), run.Running, a.Now())
+		fresh.Note(a.Now(), fresh.Cursor.Step, "start", "")
+		err = a.Store.Create(ctx, fresh)
+		if err == nil {
+			return reply(fresh), a.Engine.Send(context.WithoutCancel(ctx), fresh)
+		}
+		if errors.Is(err, run.ErrConflict) { // the same request, at the same time
+			r, err = a.take(ctx, id)
+		}
+	}
+	if err != nil {
+		return Reply{}, err
+	}
+	if err := a.restart(r, spec, req); err != nil {
+		return Reply{}, errors.Join(err, a.Store.SaveAndRelease(context.WithoutCancel(ctx), r))
+	}
+	return a.commit(ctx, r)
+}
+
+// owned says who has the target, by its name too if that can be read.
+func (a *Runs) owned(ctx context.Context, holder string) error {
+	name := ""
+	if r, err := a.Store.Get(ctx, holder); err == nil {
+		name = fmt.Sprintf(" (%q, %s)", r.Spec.Name, r.Status)
+	}
+	return events.NewProblem(409, "owned", "these two clusters are connected by another run",
+		events.Finding{Field: "spec.name", Message: "run " + holder + name + " owns this target",
+			Remedy: "use that name: the same name with other indices copies over the standing link; or tear that run down first"})
+}
+
+// restart decides what start means for a run that exists.
+func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
+	f, _ := flow.Of(spec.Scenario)
+	first := f.First()
+	changed := differences(r.Spec, spec)
+	now := a.Now()
+	switch {
+	case r.Status == run.Removed:
+		a.renew(r, spec, req)
+		r.Facts, r.Plan, r.Approved = run.Facts{}, nil, ""
+	case r.Direction == run.Down:
+		return wrongState(r, "start", "it is being torn down")
+	case len(changed) == 0 && r.Status == run.Planned && !req.Plan:
+		r.PlanOnly = false
+		first = "plan"
+	case len(changed) == 0 && (r.Status == run.Cancelled || r.Status == run.Expired):
+		r.PlanOnly = req.Plan
+	case len(changed) == 0 && req.Again && (r.Status == run.Done || r.Status == run.DoneDifferences):
+		r.Facts.Digest, r.Facts.Verify = nil, nil // a proof is of one walk
+	case stays(r, spec, req):
+		return nil
+	case r.Status.Moving():
+		return wrongState(r, "start", "the spec differs in "+strings.Join(changed, ", ")+" while it moves")
+	case !standing(r):
+		// Nothing is made yet, so there is nothing that the old spec stands for:
+		// this is how a spec is mended after findings.
+		a.renew(r, spec, req)
+		r.Facts, r.Plan, r.Approved = run.Facts{}, nil, ""
+	case !overLink(changed):
+		return events.NewProblem(409, "other-spec", "the run stands with another spec",
+			events.Finding{Field: "spec", Message: "it differs in " + strings.Join(changed, ", "),
+				Remedy: "only indices and reindex may change over a standing link; tear the run down first, or start under that spec"})
+	default:
+		a.renew(r, spec, req)
+		nextGeneration(&r.Facts)
+	}
+	engine.Goto(r, first, run.Running, now)
+	r.Note(now, first, "start", "")
+	return nil
+}
+
+// stays reports whether start only returns the run: it has the same spec, and
+// goes on or waits as it is.
+func stays(r *run.Run, spec events.Spec, req events.Request) bool {
+	if r.Direction == run.Down || len(differences(r.Spec, spec)) > 0 {
+		return false
+	}
+	switch r.Status {
+	case run.Cancelled, run.Expired, run.Removed:
+		return false
+	case run.Planned:
+		return req.Plan
+	case run.Done, run.DoneDifferences:
+		return !req.Again
+	}
+	return true
+}
+
+func (a *Runs) renew(r *run.Run, spec events.Spec, req events.Request) {
+	r.Generation++
+	r.Spec, r.Direction, r.PlanOnly = spec, run.Up, req.Plan
+	r.KeepConfig, r.DeleteDestination, r.RequestsPerSecond = false, false, nil
+}
+
+// nextGeneration keeps the link and forgets the copy, but for the destination
+// indices that the run may have to delete one day.
+func nextGeneration(f *run.Facts) {
+	var earlier []run.DestinationIndex
+	if f.Destination != nil {
+		earlier = f.Destination.Earlier
+		for _, ix := range f.Destination.Indices {
+			if ix.Created {
+				earlier = append(earlier, ix)
+			}
+		}
+	}
+	f.Survey, f.Destination, f.Reindex, f.Progress, f.Digest, f.Verify = nil, nil, nil, nil, nil, nil
+	if len(earlier) > 0 {
+		f.Destination = &run.DestinationFacts{Earlier: earlier}
+	}
+}
+
+// standing reports whether the run may have made something.
+func standing(r *run.Run) bool {
+	if r.Facts.NLB != nil || r.Facts.IPWhitelist != nil || r.Facts.EndpointService != nil {
+		return true
+	}
+	switch r.Cursor.Step {
+	case "preflight", "survey", "plan":
+		return false
+	}
+	return true
+}
+
+// differences names the fields in which two specs differ.
+func differences(a, b events.Spec) []string {
+	var out []string
+	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
+	for i := range va.NumField() {
+		if !bytes.Equal(canonical(va.Field(i).Interface()), canonical(vb.Field(i).Interface())) {
+			name, _, _ := strings.Cut(va.Type().Field(i).Tag.Get("json"), ",")
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// canonical encodes v with sorted keys, so that only meaning counts.
+func canonical(v any) []byte {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	var plain any
+	if err := json.Unmarshal(raw, &plain); err != nil {
+		return raw
+	}
+	raw, _ = json.Marshal(plain) // what was decoded encodes
+	return raw
+}
+
+// overLink reports whether all of changed may change over a standing link.
+func overLink(changed []string) bool {
+	for _, field := range changed {
+		switch field {
+		case "indices", "reindex", "proof", "approve", "acceptRisks":
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// Next says what a person can do about a run now, or "" if nothing is needed.
+func Next(r *run.Run) string {
+	switch r.Status {
+	case run.WaitingApproval:
+		return fmt.Sprintf(`look at plan, then send {"action":"approve","runId":%q,"planId":%q}; after %s it expires`, r.ID, r.Plan.ID, r.Cursor.WakeAt.UTC().Format(time.RFC3339))
+	case run.Planned:
+		return "send start without plan to go on"
+	case run.Failed:
+		return fmt.Sprintf(`mend what problem says, then send {"action":"retry","runId":%q}, or teardown`, r.ID)
+	case run.Cancelled:
+		return "retry resumes it, teardown removes what it made"
+	case run.Expired:
+		return "send start again"
+	case run.DoneDifferences:
+		return `look at facts.verify.differences; {"action":"start","spec":…,"again":true} walks once more`
+	}
+	return ""
+}

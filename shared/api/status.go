@@ -1,0 +1,85 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"eslink/events"
+	"eslink/shared/run"
+)
+
+// Status reads runs.
+type Status struct{ Store *run.Store }
+
+// View is a run as status shows it.
+type View struct {
+	RunID      string          `json:"runId"`
+	Name       string          `json:"name"`
+	Generation int             `json:"generation"`
+	Scenario   string          `json:"scenario"`
+	Direction  run.Direction   `json:"direction"`
+	Status     run.Status      `json:"status"`
+	Step       string          `json:"step"`
+	Seq        int64           `json:"seq"`
+	Reason     string          `json:"reason,omitempty"`
+	WakeAt     *time.Time      `json:"wakeAt,omitempty"`
+	Progress   *Progress       `json:"progress,omitempty"`
+	Plan       *run.Plan       `json:"plan,omitempty"`
+	Facts      *run.Facts      `json:"facts,omitempty"`
+	Timeline   []run.Entry     `json:"timeline,omitempty"`
+	Problem    *events.Problem `json:"problem,omitempty"`
+	Next       string          `json:"next,omitempty"`
+}
+
+// Progress is how far a copy has come.
+type Progress struct {
+	Documents     int64   `json:"documents"`
+	Total         int64   `json:"total"`
+	Percent       float64 `json:"percent"`
+	DocsPerSecond float64 `json:"docsPerSecond"`
+	ETA           string  `json:"eta,omitempty"`
+}
+
+// Get returns one run in full, or a *events.Problem with status 404.
+func (s *Status) Get(ctx context.Context, id string) (View, error) {
+	r, err := s.Store.Get(ctx, id)
+	if errors.Is(err, run.ErrNotFound) {
+		return View{}, events.NewProblem(404, "no-such-run", "there is no such run",
+			events.Finding{Field: "runId", Message: id + " is unknown", Remedy: "ask without runId for all runs"})
+	}
+	if err != nil {
+		return View{}, err
+	}
+	v := view(r)
+	v.Plan, v.Facts, v.Timeline, v.Problem = r.Plan, &r.Facts, r.Timeline, r.Problem
+	return v, nil
+}
+
+// List returns all runs, each in brief.
+func (s *Status) List(ctx context.Context) ([]View, error) {
+	runs, err := s.Store.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]View, 0, len(runs))
+	for _, r := range runs {
+		out = append(out, view(r))
+	}
+	return out, nil
+}
+
+func view(r *run.Run) View {
+	v := View{RunID: r.ID, Name: r.Spec.Name, Generation: r.Generation, Scenario: r.Spec.Scenario, Direction: r.Direction,
+		Status: r.Status, Step: r.Cursor.Step, Seq: r.Cursor.Seq, Reason: r.Cursor.Reason, Next: Next(r)}
+	if !r.Cursor.WakeAt.IsZero() {
+		v.WakeAt = &r.Cursor.WakeAt
+	}
+	if p := r.Facts.Progress; p != nil {
+		v.Progress = &Progress{Documents: p.Documents, Total: p.Total, DocsPerSecond: p.DocsPerSecond, ETA: p.ETA, Percent: 100}
+		if p.Total > 0 {
+			v.Progress.Percent = 100 * float64(p.Documents) / float64(p.Total)
+		}
+	}
+	return v
+}

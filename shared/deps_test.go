@@ -1,0 +1,192 @@
+package shared_test
+
+import (
+	"go/build"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// table says what of eslink each package may import; "x/*" stands for any
+// package below x. A package that is not in it fails.
+var table = map[string][]string{
+	"events":        {},
+	"shared":        {},
+	"shared/apierr": {},
+	"shared/flow":   {},
+	"shared/bus":    {},
+	"shared/run":    {"events"},
+
+	// Clients: of products and of the clusters. They know no run.
+	"shared/aliyun":   {"shared/apierr"},
+	"shared/aliyun/*": {"shared/aliyun", "shared/apierr"},
+	"shared/es":       {"shared/apierr"},
+
+	// Drivers stand beside what they drive.
+	"shared/run/tablestore": {"shared/aliyun", "shared/apierr", "shared/run"},
+	"shared/bus/mns":        {"shared/aliyun", "shared/apierr", "shared/bus"},
+
+	"shared/engine": {"events", "shared/apierr", "shared/bus", "shared/flow", "shared/run"},
+
+	// Between clients and steps, for what two steps have in common: esconfig is
+	// shared by plan and configure, access by all that open a cluster, copying
+	// by reindex and progress, check by verify and the function check, which
+	// therefore knows wire as every function does.
+	"shared/steps":    {"shared/aliyun", "shared/run"},
+	"shared/esconfig": {"shared/run"},
+	"shared/access":   {"events", "shared/aliyun", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/run"},
+	"shared/copying":  {"events", "shared/access", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/run"},
+	"shared/check": {"events", "shared/access", "shared/aliyun/escluster", "shared/aliyun/kms", "shared/aliyun/nlb", "shared/aliyun/privatelink",
+		"shared/apierr", "shared/es", "shared/run", "shared/steps", "shared/wire"},
+
+	"shared/steps/*": {"events", "shared/access", "shared/aliyun", "shared/aliyun/*", "shared/apierr", "shared/check", "shared/copying", "shared/engine",
+		"shared/es", "shared/esconfig", "shared/run", "shared/steps"},
+	// Two steps read rows that another step has written, in that step's form.
+	"shared/steps/destination": {"shared/steps/survey"},
+	"shared/steps/verify":      {"shared/steps/digest"},
+
+	// wire builds functions and knows no step and no product; api is the two
+	// functions that are no step, and so stands above it.
+	"shared/wire": {"events", "shared/aliyun", "shared/bus/mns", "shared/engine", "shared/run", "shared/run/tablestore", "shared/steps"},
+	"shared/api":  {"events", "shared/aliyun", "shared/engine", "shared/flow", "shared/run", "shared/wire"},
+
+	"functions/*": {"shared/wire", "shared/steps/*", "shared/api", "shared/check"},
+
+	// Tools may see everything: what matters is that nobody sees them.
+	".deploy":     {},
+	".deploy/cmd": {".deploy"},
+	"localtest":   {"*"},
+	"localtest/*": {"*"},
+}
+
+// sdks are the modules that a product package may know: its own and, of smithy,
+// the interfaces of errors.
+var sdks = map[string][]string{
+	"escluster":   {"elasticsearch"},
+	"kms":         {"kms"},
+	"nlb":         {"nlb"},
+	"privatelink": {"privatelink"},
+	"vpc":         {"vpc"},
+}
+
+const root = "../"
+
+// imports returns what each package of this module imports, without its tests.
+func imports(t *testing.T) map[string][]string {
+	out := map[string][]string{}
+	require.NoError(t, filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		dir, name := filepath.Split(filepath.ToSlash(file))
+		switch {
+		case d.IsDir() && (name == "testdata" || name == ".git" || name == "target" || name == ".build"):
+			return filepath.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		if ok, err := build.Default.MatchFile(dir, name); err != nil || !ok {
+			return err
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		pkg := path.Clean(strings.TrimPrefix(dir, root))
+		out[pkg] = slices.Grow(out[pkg], 1)
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			out[pkg] = append(out[pkg], imported)
+		}
+		return nil
+	}))
+	require.Greater(t, len(out), 50, "the module is here")
+	return out
+}
+
+func matches(pattern, pkg string) bool {
+	prefix, any := strings.CutSuffix(pattern, "*")
+	return pattern == pkg || any && strings.HasPrefix(pkg, prefix)
+}
+
+// allowed returns what pkg may import, and whether the table knows it.
+func allowed(pkg string) (patterns []string, known bool) {
+	for key, list := range table {
+		if matches(key, pkg) {
+			patterns, known = append(patterns, list...), true
+		}
+	}
+	return patterns, known
+}
+
+// test reports whether a package is there for tests alone, as runtest is.
+func test(pkg string) bool {
+	return strings.HasSuffix(pkg, "test") && strings.HasPrefix(pkg, "shared/")
+}
+
+func TestArrowsPointDown(t *testing.T) {
+	t.Parallel()
+	for pkg, list := range imports(t) {
+		if test(pkg) {
+			continue
+		}
+		patterns, known := allowed(pkg)
+		if !assert.True(t, known, "package %s is not in the table", pkg) {
+			continue
+		}
+		for _, imported := range list {
+			ours, ok := strings.CutPrefix(imported, "eslink/")
+			if !ok {
+				continue
+			}
+			assert.True(t, slices.ContainsFunc(patterns, func(p string) bool { return matches(p, ours) }), "%s imports %s", pkg, ours)
+		}
+	}
+}
+
+func TestNobodySeesTestsToolsOrFunctions(t *testing.T) {
+	t.Parallel()
+	for pkg, list := range imports(t) {
+		for _, imported := range list {
+			ours, ok := strings.CutPrefix(imported, "eslink/")
+			if !ok || test(pkg) || strings.HasPrefix(pkg, "localtest") {
+				continue
+			}
+			assert.False(t, strings.HasPrefix(ours, "localtest") || strings.HasPrefix(ours, "functions") || test(ours), "%s imports %s", pkg, ours)
+		}
+		for _, imported := range list {
+			assert.False(t, strings.HasPrefix(imported, "eslink/functions"), "%s imports %s", pkg, imported)
+		}
+	}
+}
+
+func TestProductPackagesKnowTheirSDKAlone(t *testing.T) {
+	t.Parallel()
+	const sdk = "github.com/aliyun/alibaba-cloud-sdk-go/"
+	for pkg, list := range imports(t) {
+		product, ok := strings.CutPrefix(pkg, "shared/aliyun/")
+		for _, imported := range list {
+			service, isService := strings.CutPrefix(imported, sdk+"services/")
+			switch {
+			case ok && isService:
+				assert.Contains(t, sdks[product], service, "%s imports %s", pkg, imported)
+			case ok && strings.Contains(imported, "."):
+				assert.True(t, strings.HasPrefix(imported, sdk+"sdk"), "%s imports %s", pkg, imported)
+			case strings.HasPrefix(pkg, "shared/") && !test(pkg) && pkg != "shared/aliyun":
+				assert.False(t, strings.HasPrefix(imported, sdk), "%s imports %s, which is for product packages", pkg, imported)
+			}
+		}
+	}
+}

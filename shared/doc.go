@@ -1,0 +1,40 @@
+// Package shared holds no code: this is the tour of the packages below it,
+// bottom up. Arrows point down only; deps_test.go holds the table.
+//
+// What is said:
+//
+//	../events   the wire contract: spec, step events, problem documents, schemas
+//	flow        WHAT: the scenarios as ordered lists of steps, read down and up
+//	apierr      what may be done after an error: retry, not found, conflict, fatal
+//
+// What remembers and wakes:
+//
+//	run         a run's record; leases, locks and compare-and-swap over a Driver
+//	run/tablestore, run/runtest   the driver on Tablestore, what any driver must pass
+//	bus         publish an event, now or later
+//	bus/mns, bus/bustest          the bus on MNS queues, what any bus must pass
+//
+// What is called:
+//
+//	aliyun      one call to Alibaba Cloud: credentials, endpoints, errors
+//	aliyun/nlb, privatelink, escluster, vpc, kms   one narrow client a product
+//	es          the clusters themselves: inspect, create, reindex, tasks
+//
+// What steps have in common:
+//
+//	esconfig    one entry in reindex.remote.whitelist, and nothing else changed
+//	access      a cluster opened with the login its secret holds
+//	copying     _reindex tasks: kicked off, adopted, looked for again
+//	check       the four checks of a link, for step verify and function check
+//	steps       what a step is given
+//
+// What runs:
+//
+//	engine      WHEN: decode, acquire, one step, save, publish; retry, wait, approval
+//	steps/...   HOW: a package for each step, Up and Down side by side
+//	api         what users call: runs and status
+//	wire        the environment, read once; ../functions call it and nothing else
+//
+// To follow one event: functions/nlb/main.go, wire.Step, engine.Handle,
+// steps/nlb, and back through Store.SaveAndRelease to Bus.Publish.
+package shared
