@@ -1,0 +1,11 @@
+// Command check is the function that answers, at any time, whether a link works.
+package main
+
+import (
+	"log"
+
+	"eslink/shared/check"
+	"eslink/shared/wire"
+)
+
+func main() { log.Fatal(wire.Start(check.Function)) }

@@ -1,0 +1,12 @@
+// Command runs is the function that changes runs: start, approve, cancel, retry,
+// teardown, throttle.
+package main
+
+import (
+	"log"
+
+	"eslink/shared/api"
+	"eslink/shared/wire"
+)
+
+func main() { log.Fatal(wire.Start(api.RunsFunction)) }
