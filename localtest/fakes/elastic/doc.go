@@ -1,0 +1,28 @@
+// Package elastic is an Elasticsearch cluster of 7.10.2, 7.17.29 or 8.15.1, in
+// Go alone: enough of it to migrate indices by remote _reindex and to prove the
+// result, with the replies, errors and traps of real servers. Package
+// elastictest holds the cases that this one and real servers both pass.
+//
+// It does: index creation with settings, mappings, analyzers and aliases, and
+// their refusals; dynamic mapping and type checks; bulk, documents, versions and
+// sequence numbers per shard, sharded by Elasticsearch's own routing; refresh
+// (a search sees nothing newer); search, count, scroll, point in time; _stats;
+// _analyze; _reindex, local and remote, with tasks, throttle, cancel, retries and
+// stored results; users, privileges, document-level security; restarts with new
+// settings, which lose tasks and scrolls and refuse what a node refuses.
+//
+// It does not, and says so with HTTP 501 and the type
+// unsupported_by_embedded_elasticsearch: any other path; scripts, pipelines and
+// slices in _reindex; bulk updates; queries beside match, term, terms, ids, range,
+// bool, exists, prefix, constant_score, match_all and match_none; aggregations
+// beside max, min and value_count; nested and other rarer field types, null_value,
+// copy_to and normalizers; analysis beyond tokenizers with lowercase; templates;
+// date math; filter_path; API keys and tokens; Watcher; role mappings; field-level
+// security.
+//
+// It is not exact in: scores (one per matching clause, not BM25); ik_smart and
+// ik_max_word, which cut as standard does, having no dictionary; the 8.x
+// texts, which were read, not seen; columns in parse errors; the digits of a few
+// doubles that Java 17 prints longer than needed; ?refresh=wait_for, which
+// refreshes at once; _aliases, which is not atomic.
+package elastic

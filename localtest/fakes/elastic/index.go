@@ -1,0 +1,568 @@
+package elastic
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+type index struct {
+	s         *Server
+	name      string
+	uuid      string
+	settings  map[string]string // flat, "index." included
+	mapping   *mapping
+	aliases   map[string]json.RawMessage // alias: its filter, or nil
+	shards    []*shard
+	analyzers map[string]analyzer // the index's own
+}
+
+// indexSettings are the settings an index may be created with; those of
+// dynamicIndex may change later.
+var (
+	dynamicIndex = []string{
+		"index.number_of_replicas", "index.auto_expand_replicas", "index.refresh_interval", "index.blocks.", "index.translog.", "index.max_",
+		"index.routing.allocation.", "index.routing.rebalance.", "index.merge.", "index.search.", "index.indexing.", "index.mapping.",
+		"index.priority", "index.hidden", "index.gc_deletes", "index.unassigned.", "index.query.", "index.write.", "index.lifecycle.",
+		"index.requests.", "index.highlight.", "index.default_pipeline", "index.final_pipeline", "index.warmer.", "index.analyze.",
+	}
+	indexSettings = append([]string{
+		"index.number_of_shards", "index.number_of_routing_shards", "index.analysis.", "index.codec", "index.sort.", "index.similarity.",
+		"index.soft_deletes.", "index.store.", "index.routing_partition_size", "index.shard.", "index.format", "index.load_fixed_bitset_filters_eagerly",
+	}, dynamicIndex...)
+	refusedIndex = []string{"index.routing.allocation.initial_recovery.", "index.merge.enabled"}
+	privateIndex = []string{"index.version.created", "index.verified_before_close", "index.allocation.existing_shards_allocator", "index.search.throttled"}
+)
+
+// indexKeys flattens settings as requests spell them and gives them their prefix.
+func indexKeys(v any) map[string]*string {
+	flat := map[string]*string{}
+	flatten("", v, flat)
+	if inner, ok := v.(map[string]any); ok {
+		if s, ok := inner["settings"].(map[string]any); ok {
+			flat = map[string]*string{}
+			flatten("", s, flat)
+		}
+	}
+	out := map[string]*string{}
+	for k, val := range flat {
+		out["index."+strings.TrimPrefix(k, "index.")] = val
+	}
+	return out
+}
+
+func checkIndexSettings(flat map[string]*string) *Error {
+	for _, k := range slices.Sorted(maps.Keys(flat)) {
+		switch {
+		case slices.Contains(privateIndex, k):
+			return fail(400, "validation_exception", "Validation Failed: 1: private index setting [%s] can not be set explicitly;", k)
+		case known(refusedIndex, k) || !known(indexSettings, k):
+			return unknownSetting(k)
+		}
+		if flat[k] == nil {
+			continue
+		}
+		if floor, isNumber := map[string]int{"index.number_of_shards": 1, "index.number_of_replicas": 0, "index.max_result_window": 1}[k]; isNumber {
+			n, err := strconv.Atoi(*flat[k])
+			if err != nil {
+				return illegal("Failed to parse value [%s] for setting [%s]", *flat[k], k)
+			}
+			if n < floor {
+				return illegal("Failed to parse value [%s] for setting [%s] must be >= %d", *flat[k], k, floor)
+			}
+		}
+		if _, err := parseTime(*flat[k], k); k == "index.refresh_interval" && err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseTime reads Elasticsearch's time values: 30s, 100ms, -1.
+func parseTime(s, key string) (time.Duration, *Error) {
+	if s == "-1" {
+		return -1, nil
+	}
+	if s == "0" {
+		return 0, nil
+	}
+	for _, u := range []struct {
+		suffix string
+		unit   time.Duration
+	}{{"nanos", 1}, {"micros", time.Microsecond}, {"ms", time.Millisecond}, {"s", time.Second}, {"m", time.Minute}, {"h", time.Hour}, {"d", 24 * time.Hour}} {
+		if n, ok := strings.CutSuffix(s, u.suffix); ok {
+			f, err := strconv.ParseInt(n, 10, 64)
+			if err != nil {
+				break
+			}
+			return time.Duration(f) * u.unit, nil
+		}
+	}
+	return 0, illegal("failed to parse setting [%s] with value [%s] as a time value: unit is missing or unrecognized", key, s)
+}
+
+func checkIndexName(name string) *Error {
+	bad := func(why string) *Error {
+		return fail(400, "invalid_index_name_exception", "Invalid index name [%s], %s", name, why).with("index_uuid", "_na_", "index", name)
+	}
+	switch {
+	case name != strings.ToLower(name):
+		return bad("must be lowercase")
+	case strings.ContainsAny(name[:1], "_-+"):
+		return bad("must not start with '_', '-', or '+'")
+	case strings.ContainsAny(name, " \"*\\<|,>/?"):
+		return bad(`must not contain the following characters [ , ", *, \, <, |, ,, >, /, ?]`)
+	case strings.Contains(name, "#"):
+		return bad("must not contain '#'")
+	case len(name) > 255:
+		return bad(fmt.Sprintf("index name is too long, (%d > 255)", len(name)))
+	}
+	return nil
+}
+
+type indexSpec struct {
+	Settings json.RawMessage                       `json:"settings"`
+	Mappings json.RawMessage                       `json:"mappings"`
+	Aliases  map[string]map[string]json.RawMessage `json:"aliases"`
+}
+
+func (s *Server) create(name string, spec indexSpec) (*index, error) {
+	if e := checkIndexName(name); e != nil {
+		return nil, e
+	}
+	if ix, ok := s.indices[name]; ok {
+		return nil, fail(400, "resource_already_exists_exception", "index [%s/%s] already exists", name, ix.uuid).with("index_uuid", ix.uuid, "index", name)
+	}
+	for _, ix := range s.indices {
+		if ix.hasAlias(name) {
+			return nil, fail(400, "invalid_index_name_exception", "Invalid index name [%s], already exists as alias", name).with("index_uuid", "_na_", "index", name)
+		}
+	}
+	var settings any = map[string]any{}
+	if len(spec.Settings) > 0 {
+		if err := decode(spec.Settings, &settings); err != nil {
+			return nil, fail(400, "parse_exception", "Failed to parse content: %s", err)
+		}
+	}
+	flat := indexKeys(settings)
+	if e := checkIndexSettings(flat); e != nil {
+		return nil, e
+	}
+	ix := &index{s: s, name: name, uuid: s.newID("index"), settings: map[string]string{}, aliases: map[string]json.RawMessage{}}
+	created := fmt.Sprintf("%d%02d%02d99", s.version.major, s.version.minor, s.version.patch)
+	if s.version.atLeast(8, 11) {
+		created = "8512000" // index versions are no release numbers any more; that of 8.15
+	}
+	maps.Copy(ix.settings, map[string]string{
+		"index.number_of_shards": "1", "index.number_of_replicas": "1", "index.uuid": ix.uuid, "index.provided_name": name,
+		"index.version.created": created, "index.creation_date": strconv.FormatInt(s.config.Now().UnixMilli(), 10),
+	})
+	if s.version.atLeast(7, 11) {
+		ix.settings["index.routing.allocation.include._tier_preference"] = "data_content"
+	}
+	for k, v := range flat {
+		if v != nil {
+			ix.settings[k] = *v
+		}
+	}
+	if e := ix.buildAnalyzers(); e != nil {
+		return nil, e
+	}
+	ix.mapping = &mapping{root: &field{props: map[string]*field{}}, source: true}
+	if err := ix.mergeMapping(spec.Mappings); err != nil {
+		return nil, err
+	}
+	for alias, body := range spec.Aliases {
+		ix.aliases[alias] = body["filter"]
+	}
+	for range atoi(ix.settings["index.number_of_shards"], 1) {
+		ix.shards = append(ix.shards, &shard{docs: map[string]*doc{}})
+	}
+	s.indices[name] = ix
+	return ix, nil
+}
+
+func (c *call) createIndex() (int, any, error) {
+	var spec indexSpec
+	if len(c.body) > 0 {
+		keys, values, err := members(c.body)
+		if err != nil {
+			return 0, nil, fail(400, "parse_exception", "Failed to parse content: %s", err)
+		}
+		for _, k := range keys {
+			if k != "settings" && k != "mappings" && k != "aliases" {
+				return 0, nil, fail(400, "parse_exception", "unknown key [%s] for create index", k)
+			}
+		}
+		spec.Settings, spec.Mappings = values["settings"], values["mappings"]
+		if err := decodeMember(values["aliases"], &spec.Aliases); err != nil {
+			return 0, nil, err
+		}
+	}
+	if _, err := c.s.create(c.vars["index"], spec); err != nil {
+		return 0, nil, err
+	}
+	return 200, obj("acknowledged", true, "shards_acknowledged", true, "index", c.vars["index"]), nil
+}
+
+func decodeMember(raw json.RawMessage, into any) error {
+	if len(raw) == 0 {
+		return nil
+	}
+	if err := decode(raw, into); err != nil {
+		return fail(400, "parse_exception", "Failed to parse content: %s", err)
+	}
+	return nil
+}
+
+// autoCreate makes an index for a write, if action.auto_create_index lets it.
+func (s *Server) autoCreate(name string) (*index, error) {
+	rule := s.clusterSetting("action.auto_create_index", "true")
+	refuse := func(format string, args ...any) *Error {
+		return fail(http.StatusNotFound, "index_not_found_exception", format, args...).with("index_uuid", "_na_", "index", name)
+	}
+	if rule == "false" && s.version.atLeast(7, 11) {
+		return nil, refuse("no such index [%s] and [action.auto_create_index] is [false]", name)
+	}
+	if rule == "false" {
+		return nil, refuse("no such index [%s]", name)
+	}
+	if rule != "true" {
+		allowed := false
+		for _, p := range splitList(rule) {
+			pattern := strings.TrimLeft(p, "+-")
+			if !wild(pattern, name) {
+				continue
+			}
+			if strings.HasPrefix(p, "-") {
+				return nil, refuse("no such index [%s] and [action.auto_create_index] contains [%s] which forbids automatic creation of the index", name, p)
+			}
+			allowed = true
+			break
+		}
+		if !allowed {
+			return nil, refuse("no such index [%s] and [action.auto_create_index] ([%s]) doesn't match", name, rule)
+		}
+	}
+	return s.create(name, indexSpec{})
+}
+
+// resolve finds the indices an expression names: names, aliases, wildcards, and
+// exclusions, in the order of their names. Wildcards see what the user may do
+// action on. An alias's filter comes with its index, unless the index is named too.
+func (c *call) resolve(expr, action string) ([]*index, map[*index]json.RawMessage, error) {
+	found, filters := map[string]*index{}, map[*index]json.RawMessage{}
+	ignore := c.flag("ignore_unavailable", false)
+	items := splitList(expr)
+	if len(items) == 0 || len(items) == 1 && items[0] == "_all" {
+		items = []string{"*"}
+	}
+	for i, item := range items {
+		if exclude, ok := strings.CutPrefix(item, "-"); ok && i > 0 {
+			maps.DeleteFunc(found, func(name string, _ *index) bool { return wild(exclude, name) })
+			continue
+		}
+		star, any := strings.Contains(item, "*"), false
+		for name, ix := range c.s.indices {
+			hidden := star && !strings.HasPrefix(item, ".") && (strings.HasPrefix(name, ".") || ix.settings["index.hidden"] == "true")
+			if wild(item, name) && !hidden && (!star || c.user.onIndex(action, name)) {
+				found[name], any = ix, true
+				delete(filters, ix)
+			}
+			for alias, filter := range ix.aliases {
+				if wild(item, alias) && (!star || c.user.onIndex(action, alias)) {
+					if any = true; found[name] == nil && len(filter) > 0 {
+						filters[ix] = filter
+					}
+					found[name] = ix
+				}
+			}
+		}
+		if !any && !star && !ignore {
+			return nil, nil, noSuchIndex(item)
+		}
+		if !any && star && !c.flag("allow_no_indices", true) {
+			return nil, nil, noSuchIndex(item)
+		}
+	}
+	var out []*index
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		out = append(out, found[name])
+	}
+	return out, filters, nil
+}
+
+// named resolves the path's index variable for an action.
+func (c *call) named(action string) ([]*index, error) {
+	list, _, err := c.resolve(c.vars["index"], action)
+	return list, err
+}
+
+func (c *call) hasIndex() (int, any, error) {
+	if _, err := c.named("indices:admin/get"); err != nil {
+		return 404, nil, nil
+	}
+	return 200, nil, nil
+}
+
+func (c *call) eachIndex(action string, part func(*index) object) (int, any, error) {
+	list, err := c.named(action)
+	if err != nil {
+		return 0, nil, err
+	}
+	reply := obj()
+	for _, ix := range list {
+		reply = reply.with(ix.name, part(ix))
+	}
+	return 200, reply, nil
+}
+
+func (c *call) getIndex() (int, any, error) {
+	return c.eachIndex("indices:admin/get", func(ix *index) object {
+		return obj("aliases", ix.aliasReply("*"), "mappings", ix.mapping.reply(), "settings", settingsReply(ix.settings, c.flag("flat_settings", false)))
+	})
+}
+
+func (c *call) getMapping() (int, any, error) {
+	return c.eachIndex("indices:admin/mappings/get", func(ix *index) object { return obj("mappings", ix.mapping.reply()) })
+}
+
+func (c *call) getSettings() (int, any, error) {
+	return c.eachIndex("indices:monitor/settings/get", func(ix *index) object {
+		shown := maps.Clone(ix.settings)
+		if pattern := c.vars["name"]; pattern != "" {
+			maps.DeleteFunc(shown, func(k, _ string) bool {
+				return !slices.ContainsFunc(splitList(pattern), func(p string) bool { return wild(p, k) })
+			})
+		}
+		return obj("settings", settingsReply(shown, c.flag("flat_settings", false)))
+	})
+}
+
+func (c *call) deleteIndex() (int, any, error) {
+	if name := c.vars["index"]; (strings.Contains(name, "*") || name == "_all") && c.s.clusterSetting("action.destructive_requires_name", strconv.FormatBool(c.s.version.atLeast(8, 0))) == "true" {
+		return 0, nil, illegal("Wildcard expressions or all indices are not allowed")
+	}
+	list, err := c.named("indices:admin/delete")
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, ix := range list {
+		if name := c.vars["index"]; ix.hasAlias(name) {
+			return 0, nil, illegal("The provided expression [%s] matches an alias, specify the corresponding concrete indices instead.", name)
+		}
+		if e := ix.blocked("delete"); e != nil {
+			return 0, nil, e
+		}
+	}
+	for _, ix := range list {
+		delete(c.s.indices, ix.name)
+	}
+	return 200, obj("acknowledged", true), nil
+}
+
+func (ix *index) hasAlias(name string) bool {
+	_, ok := ix.aliases[name]
+	return ok
+}
+
+// blocked tells which index block refuses a kind of operation: write, read,
+// metadata or delete (of the index).
+func (ix *index) blocked(kind string) *Error {
+	for _, b := range []struct {
+		setting, kinds, text string
+		status               int
+	}{
+		{"read_only", "write metadata delete", "FORBIDDEN/5/index read-only (api)", 403},
+		{"read", "read", "FORBIDDEN/7/index read (api)", 403},
+		{"write", "write", "FORBIDDEN/8/index write (api)", 403},
+		{"metadata", "metadata delete", "FORBIDDEN/9/index metadata (api)", 403},
+		{"read_only_allow_delete", "write metadata", "TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, index has read-only-allow-delete block", 429},
+	} {
+		if ix.settings["index.blocks."+b.setting] == "true" && slices.Contains(strings.Fields(b.kinds), kind) {
+			return fail(b.status, "cluster_block_exception", "index [%s] blocked by: [%s];", ix.name, b.text)
+		}
+	}
+	return nil
+}
+
+func (c *call) putSettings() (int, any, error) {
+	list, err := c.named("indices:admin/settings/update")
+	if err != nil {
+		return 0, nil, err
+	}
+	var body any
+	if err := c.json(&body); err != nil {
+		return 0, nil, err
+	}
+	flat := indexKeys(body)
+	if e := checkIndexSettings(flat); e != nil {
+		return 0, nil, e
+	}
+	for _, ix := range list {
+		for k := range flat {
+			if k == "index.number_of_shards" {
+				return 0, nil, illegal("final %s setting [%s], not updateable", ix.name, k)
+			}
+			if !known(dynamicIndex, k) {
+				return 0, nil, illegal("Can't update non dynamic settings [[%s]] for open indices [[%s/%s]]", k, ix.name, ix.uuid)
+			}
+		}
+		onlyBlocks := !slices.ContainsFunc(slices.Collect(maps.Keys(flat)), func(k string) bool { return !strings.HasPrefix(k, "index.blocks.") })
+		if e := ix.blocked("metadata"); e != nil && !onlyBlocks {
+			return 0, nil, e
+		}
+	}
+	for _, ix := range list {
+		for k, v := range flat {
+			if v == nil {
+				delete(ix.settings, k)
+			} else {
+				ix.settings[k] = *v
+			}
+		}
+		if ix.settings["index.number_of_replicas"] == "" {
+			ix.settings["index.number_of_replicas"] = "1"
+		}
+	}
+	return 200, obj("acknowledged", true), nil
+}
+
+func (c *call) putMapping() (int, any, error) {
+	list, err := c.named("indices:admin/mapping/put")
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, ix := range list {
+		if e := ix.blocked("metadata"); e != nil {
+			return 0, nil, e
+		}
+		if err := ix.mergeMapping(c.body); err != nil {
+			return 0, nil, err
+		}
+	}
+	return 200, obj("acknowledged", true), nil
+}
+
+func (c *call) refresh() (int, any, error) {
+	list, err := c.named("indices:admin/refresh")
+	if err != nil {
+		return 0, nil, err
+	}
+	n, ok := 0, 0
+	for _, ix := range list {
+		ix.refresh()
+		replicas := atoi(ix.settings["index.number_of_replicas"], 1)
+		n, ok = n+len(ix.shards)*(1+replicas), ok+len(ix.shards)*min(1+replicas, c.s.config.Nodes)
+	}
+	return 200, obj("_shards", obj("total", n, "successful", ok, "failed", 0)), nil
+}
+
+func (ix *index) aliasReply(pattern string) object {
+	out := obj()
+	for _, name := range slices.Sorted(maps.Keys(ix.aliases)) {
+		body := obj()
+		if f := ix.aliases[name]; len(f) > 0 {
+			body = obj("filter", f)
+		}
+		if wild(pattern, name) {
+			out = out.with(name, body)
+		}
+	}
+	return out
+}
+
+func (c *call) getAlias() (int, any, error) {
+	name, found := c.vars["name"], false
+	list, err := c.named("indices:admin/aliases/get")
+	if err != nil {
+		return 0, nil, err
+	}
+	reply := obj()
+	for _, ix := range list {
+		pattern := name
+		if pattern == "" {
+			pattern = "*"
+		}
+		if aliases := ix.aliasReply(pattern); len(aliases) > 0 || name == "" {
+			reply, found = reply.with(ix.name, obj("aliases", aliases)), true
+		}
+	}
+	if !found && name != "" && !strings.Contains(name, "*") {
+		return 404, obj("error", fmt.Sprintf("alias [%s] missing", name), "status", 404), nil
+	}
+	return 200, reply, nil
+}
+
+func (c *call) putAlias() (int, any, error) {
+	var body map[string]json.RawMessage
+	if err := c.json(&body); err != nil {
+		return 0, nil, err
+	}
+	return c.alias("add", c.vars["index"], c.vars["name"], body["filter"])
+}
+
+func (c *call) deleteAlias() (int, any, error) {
+	return c.alias("remove", c.vars["index"], c.vars["name"], nil)
+}
+
+func (c *call) alias(action, names, alias string, filter json.RawMessage) (int, any, error) {
+	list, _, err := c.resolve(names, "indices:admin/aliases")
+	if err != nil {
+		return 0, nil, err
+	}
+	if _, isIndex := c.s.indices[alias]; isIndex && action == "add" {
+		return 0, nil, fail(400, "invalid_alias_name_exception", "Invalid alias name [%s]: an index or data stream exists with the same name as the alias", alias)
+	}
+	for _, ix := range list {
+		switch action {
+		case "add":
+			ix.aliases[alias] = filter
+		case "remove":
+			if !ix.hasAlias(alias) {
+				return 0, nil, fail(404, "aliases_not_found_exception", "aliases [%s] missing", alias).with("resource.type", "aliases", "resource.id", alias)
+			}
+			delete(ix.aliases, alias)
+		default:
+			return 0, nil, unsupported("alias action [%s]", action)
+		}
+	}
+	return 200, obj("acknowledged", true), nil
+}
+
+// updateAliases applies its actions in order; unlike a real cluster it keeps the
+// first ones when a later one is refused.
+func (c *call) updateAliases() (int, any, error) {
+	var body struct {
+		Actions []map[string]struct {
+			Index, Alias     string
+			Indices, Aliases []string
+			Filter           json.RawMessage
+		}
+	}
+	if err := c.json(&body); err != nil {
+		return 0, nil, err
+	}
+	for _, a := range body.Actions {
+		for action, spec := range a {
+			names := strings.Join(append(spec.Indices, spec.Index), ",")
+			for _, alias := range append(spec.Aliases, spec.Alias) {
+				if alias == "" {
+					continue
+				}
+				if e := c.permit("indices:admin/aliases", splitList(names)...); e != nil {
+					return 0, nil, e
+				}
+				if _, _, err := c.alias(action, names, alias, spec.Filter); err != nil {
+					return 0, nil, err
+				}
+			}
+		}
+	}
+	return 200, obj("acknowledged", true), nil
+}

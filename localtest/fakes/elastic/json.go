@@ -1,0 +1,238 @@
+package elastic
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// object is a JSON object that keeps the order of its members, since readers of
+// golden replies (and of this package's tests) compare text.
+type object []member
+
+type member struct {
+	key   string
+	value any
+}
+
+// obj builds an object from key, value, key, value...
+func obj(kv ...any) object {
+	o := make(object, 0, len(kv)/2)
+	for i := 0; i < len(kv); i += 2 {
+		o = append(o, member{kv[i].(string), kv[i+1]})
+	}
+	return o
+}
+
+func (o object) with(kv ...any) object { return append(slices.Clone(o), obj(kv...)...) }
+
+// javaFloat prints as Java prints a float: -1.0, 50.0, 1.0E-8.
+type javaFloat float64
+
+func encodeJSON(v any) []byte { return appendJSON(nil, v) }
+
+func appendJSON(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case nil:
+		return append(b, "null"...)
+	case object:
+		b = append(b, '{')
+		for i, m := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(appendString(b, m.key), ':')
+			b = appendJSON(b, m.value)
+		}
+		return append(b, '}')
+	case map[string]any:
+		b = append(b, '{')
+		for i, k := range slices.Sorted(maps.Keys(v)) {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(appendString(b, k), ':')
+			b = appendJSON(b, v[k])
+		}
+		return append(b, '}')
+	case []object:
+		return appendList(b, v)
+	case []any:
+		return appendList(b, v)
+	case []string:
+		return appendList(b, v)
+	case string:
+		return appendString(b, v)
+	case json.RawMessage:
+		return append(b, v...)
+	case json.Number:
+		return append(b, v...)
+	case javaFloat:
+		return append(b, javaNumber(float64(v), 32)...)
+	case bool:
+		return strconv.AppendBool(b, v)
+	case int:
+		return strconv.AppendInt(b, int64(v), 10)
+	case int64:
+		return strconv.AppendInt(b, v, 10)
+	case *Error:
+		return appendJSON(b, v.object())
+	}
+	panic(fmt.Sprintf("elastic: no JSON form for %T", v))
+}
+
+func appendList[T any](b []byte, list []T) []byte {
+	b = append(b, '[')
+	for i, v := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSON(b, v)
+	}
+	return append(b, ']')
+}
+
+// appendString escapes as Jackson does: short escapes, other control characters
+// and characters beyond the BMP as \uXXXX, everything else as it is.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < 0x20:
+			if short := strings.IndexRune("\b\t\n\f\r", r); short >= 0 {
+				b = append(b, '\\', "btnfr"[short])
+			} else {
+				b = fmt.Appendf(b, "\\u%04X", r)
+			}
+		case r > 0xFFFF:
+			r -= 0x10000
+			b = fmt.Appendf(b, "\\u%04X\\u%04X", 0xD800+(r>>10), 0xDC00+(r&0x3FF))
+		default:
+			b = append(b, string(r)...)
+		}
+	}
+	return append(b, '"')
+}
+
+// javaNumber prints a double (bits 64) or float (bits 32) as Java's toString
+// does. Java 17 prints some doubles with more digits than needed; this does not.
+func javaNumber(f float64, bits int) string {
+	if math.IsInf(f, 0) || math.IsNaN(f) {
+		return map[bool]string{true: `"Infinity"`, false: `"-Infinity"`}[f > 0]
+	}
+	if a := math.Abs(f); a == 0 || a >= 1e-3 && a < 1e7 {
+		s := strconv.FormatFloat(f, 'f', -1, bits)
+		if !strings.Contains(s, ".") {
+			s += ".0"
+		}
+		return s
+	}
+	s := strconv.FormatFloat(f, 'e', -1, bits)
+	if !strings.Contains(s, ".") {
+		s = strconv.FormatFloat(f, 'e', 1, bits)
+	}
+	mantissa, exponent, _ := strings.Cut(s, "e")
+	n, _ := strconv.Atoi(exponent) // FormatFloat wrote it
+	return mantissa + "E" + strconv.Itoa(n)
+}
+
+// copyStructure re-prints JSON as Elasticsearch's copyCurrentStructure does on
+// the way through a remote _reindex or a _source filter: whitespace goes,
+// integers stay exact, every other number becomes a double printed by Java.
+func copyStructure(raw []byte) ([]byte, error) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var out []byte
+	type level struct {
+		object bool
+		n      int
+	}
+	var stack []level
+	for {
+		tok, err := dec.Token()
+		if err != nil {
+			return nil, err
+		}
+		delim, isDelim := tok.(json.Delim)
+		closing := isDelim && (delim == '}' || delim == ']')
+		if top := len(stack) - 1; top >= 0 && !closing {
+			switch l := &stack[top]; {
+			case l.object && l.n%2 == 1:
+				out = append(out, ':')
+				l.n++
+			case l.n > 0:
+				out = append(out, ',')
+				l.n++
+			default:
+				l.n++
+			}
+		}
+		switch v := tok.(type) {
+		case json.Delim:
+			out = append(out, byte(v))
+			if closing {
+				stack = stack[:len(stack)-1]
+			} else {
+				stack = append(stack, level{object: v == '{'})
+			}
+		case json.Number:
+			out = append(out, copyNumber(string(v))...)
+		default:
+			out = appendJSON(out, v)
+		}
+		if len(stack) == 0 {
+			return out, nil
+		}
+	}
+}
+
+func copyNumber(s string) string {
+	if !strings.ContainsAny(s, ".eE") {
+		return s
+	}
+	f, _ := strconv.ParseFloat(s, 64) // out of range gives ±Inf, which is what Java does
+	return javaNumber(f, 64)
+}
+
+// decode reads one JSON value and nothing after it; numbers stay text.
+func decode(raw []byte, into any) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if err := dec.Decode(into); err != nil {
+		return err
+	}
+	if dec.More() {
+		return fmt.Errorf("unexpected data after the value")
+	}
+	return nil
+}
+
+// members decodes an object and keeps the order of its keys.
+func members(raw []byte) (keys []string, values map[string]json.RawMessage, err error) {
+	if err := decode(raw, &values); err != nil {
+		return nil, nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if _, err := dec.Token(); err != nil {
+		return nil, nil, err
+	}
+	for dec.More() {
+		k, err := dec.Token()
+		if err != nil {
+			return nil, nil, err
+		}
+		var skip json.RawMessage
+		if err := dec.Decode(&skip); err != nil {
+			return nil, nil, err
+		}
+		keys = append(keys, k.(string))
+	}
+	return keys, values, nil
+}

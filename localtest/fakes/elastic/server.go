@@ -1,0 +1,282 @@
+package elastic
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Config describes one cluster.
+type Config struct {
+	Name     string            // cluster name; also the seed of node ids and uuids
+	Version  string            // "7.10.2", "7.17.29", "8.15.1"
+	Users    map[string]User   // nil: security is off, as on an OSS distribution
+	Nodes    int               // data nodes, at least 1; replicas beyond Nodes-1 leave the cluster yellow
+	Now      func() time.Time  // nil: time.Now
+	Remote   http.RoundTripper // how the nodes reach the network, for remote _reindex; nil: every connection is refused
+	Settings map[string]string // elasticsearch.yml, flat: "reindex.remote.whitelist": "a:9200, b:9200"
+
+	Analyzers []string // of plugins, for example ik_smart and ik_max_word, which Aliyun installs
+	Heap      int64    // bytes per node; indexing pressure refuses a bulk over a tenth. 0: 1 GiB
+	DiskTotal int64    // bytes per node. 0: 20 GiB
+	DiskFree  int64    // bytes per node. 0: 15 GiB
+}
+
+// Server is a cluster: an http.Handler for listeners, and an http.RoundTripper
+// for callers in the same process, whose host names it ignores. Data and node ids
+// survive Stop and Start, tasks and open searches do not.
+type Server struct {
+	config  Config
+	version version
+
+	mu         sync.Mutex
+	up         bool
+	started    time.Time
+	settings   map[string]string // static, as started
+	persistent map[string]string // _cluster/settings
+	transient  map[string]string
+	indices    map[string]*index
+	searches   map[string]*search // open scrolls and points in time
+	tasks      map[string]*task
+	results    map[string]object // the .tasks index
+	everStored bool              // and whether it was ever made
+	nextTask   int64
+	nextID     int64
+	generation int
+	running    sync.WaitGroup
+	inflight   context.Context
+	kill       context.CancelFunc
+	analyzers  map[string]analyzer
+}
+
+// New makes a started cluster. Settings a real one would not boot with make a
+// cluster that is down, and Restart with them tells why.
+func New(c Config) *Server {
+	c.Nodes = max(c.Nodes, 1)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Remote == nil {
+		c.Remote = refusing{}
+	}
+	if c.Name == "" {
+		c.Name = "elasticsearch"
+	}
+	for p, v := range map[*int64]int64{&c.Heap: 1 << 30, &c.DiskTotal: 20 << 30, &c.DiskFree: 15 << 30} {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	s := &Server{
+		config: c, version: parseVersion(c.Version), indices: map[string]*index{}, results: map[string]object{},
+		persistent: map[string]string{}, transient: map[string]string{}, analyzers: builtinAnalyzers(c.Analyzers),
+	}
+	_ = s.Start(c.Settings) // a cluster that refuses its settings is down: every request says so
+	return s
+}
+
+// Stop kills the nodes: running tasks vanish without a result and open scrolls
+// are lost. It returns when the last task has ended.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	if s.up {
+		s.up = false
+		s.kill()
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+}
+
+// Start boots with these settings, or returns the error that a node would log
+// and stays down.
+func (s *Server) Start(settings map[string]string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.up {
+		return fmt.Errorf("start cluster %s: it is running", s.config.Name)
+	}
+	if err := checkStatic(settings); err != nil {
+		return fmt.Errorf("start cluster %s: %w", s.config.Name, err)
+	}
+	s.settings = maps.Clone(settings)
+	s.transient = map[string]string{}
+	s.searches, s.tasks = map[string]*search{}, map[string]*task{}
+	s.generation++
+	s.nextTask = int64(100 + 7*s.generation) // ids restart low, so one can be given out twice
+	s.started = s.config.Now()
+	s.inflight, s.kill = context.WithCancel(context.Background())
+	s.up = true
+	return nil
+}
+
+// Restart is Stop, then Start.
+func (s *Server) Restart(settings map[string]string) error {
+	s.Stop()
+	return s.Start(settings)
+}
+
+// Up tells whether the nodes listen.
+func (s *Server) Up() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.up
+}
+
+// Setting is a static setting of the running nodes: the network of a cluster
+// whose reindex.ssl.verification_mode is certificate has to know.
+func (s *Server) Setting(key string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settings[key]
+}
+
+// OpenScrolls counts search contexts held open, one per shard of each search.
+func (s *Server) OpenScrolls() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.openContexts()
+}
+
+// RoundTrip serves r in process. A cluster that is down refuses the connection.
+func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		defer r.Body.Close()
+	}
+	if !s.Up() {
+		return refusing{}.RoundTrip(r)
+	}
+	in := r.Clone(r.Context())
+	in.RequestURI = r.URL.RequestURI()
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	out := &reply{header: http.Header{}}
+	cut := serveUncut(s, out, in)
+	if r.Context().Err() != nil {
+		return nil, context.Cause(r.Context())
+	}
+	if cut {
+		return nil, io.ErrUnexpectedEOF
+	}
+	out.header.Set("Content-Length", strconv.Itoa(out.body.Len()))
+	return &http.Response{
+		Status: fmt.Sprintf("%d %s", out.status, http.StatusText(out.status)), StatusCode: out.status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: out.header, Request: r,
+		Body: io.NopCloser(&out.body), ContentLength: int64(out.body.Len()),
+	}, nil
+}
+
+// refusing is a network without listeners.
+type refusing struct{}
+
+func (refusing) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+}
+
+// serveUncut reports whether the handler cut the connection instead of replying.
+func serveUncut(h http.Handler, w http.ResponseWriter, r *http.Request) (cut bool) {
+	defer func() {
+		if p := recover(); p == http.ErrAbortHandler {
+			cut = true
+		} else if p != nil {
+			panic(p)
+		}
+	}()
+	h.ServeHTTP(w, r)
+	return false
+}
+
+type reply struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (r *reply) Header() http.Header { return r.header }
+func (r *reply) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+}
+func (r *reply) Write(p []byte) (int, error) {
+	r.WriteHeader(http.StatusOK)
+	return r.body.Write(p)
+}
+
+// version compares numerically.
+type version struct{ major, minor, patch int }
+
+func parseVersion(s string) version {
+	var v version
+	if _, err := fmt.Sscanf(s, "%d.%d.%d", &v.major, &v.minor, &v.patch); err != nil {
+		panic(fmt.Sprintf("elastic: version %q: %v", s, err)) // a mistake in the test, not a state of the world
+	}
+	return v
+}
+
+func (v version) atLeast(major, minor int) bool {
+	return v.major > major || v.major == major && v.minor >= minor
+}
+
+// id makes an identifier as Elasticsearch prints uuids: 22 base64 characters.
+func (s *Server) id(kind string, n int64) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d", s.config.Name, kind, n))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+func (s *Server) newID(kind string) string {
+	s.nextID++
+	return s.id(kind, s.nextID)
+}
+
+func (s *Server) nodeID(n int) string { return s.id("node", int64(n)) }
+
+// clusterSetting reads transient, persistent, then static settings.
+func (s *Server) clusterSetting(key, otherwise string) string {
+	for _, m := range []map[string]string{s.transient, s.persistent, s.settings} {
+		if v, ok := m[key]; ok {
+			return v
+		}
+	}
+	return otherwise
+}
+
+func splitList(s string) []string {
+	var out []string
+	for item := range strings.FieldsFuncSeq(s, func(r rune) bool { return strings.ContainsRune(",[]\"", r) }) {
+		if item = strings.TrimSpace(item); item != "" {
+			out = append(out, item)
+		}
+	}
+	return out
+}
+
+// wild matches Elasticsearch's simple patterns, in which * is any text.
+func wild(pattern, s string) bool {
+	head, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == s
+	}
+	if !strings.HasPrefix(s, head) {
+		return false
+	}
+	s = s[len(head):]
+	for i := 0; i <= len(s); i++ {
+		if wild(rest, s[i:]) || rest == "" {
+			return true
+		}
+	}
+	return false
+}
