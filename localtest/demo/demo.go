@@ -1,0 +1,435 @@
+// Package demo is what the command localtest does: demo, serve and replay.
+package demo
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"eslink/events"
+	"eslink/localtest/fakes/cloud"
+	"eslink/localtest/fakes/escluster"
+	"eslink/localtest/runtime"
+	"eslink/localtest/world"
+	"eslink/shared/api"
+	"eslink/shared/flow"
+	"eslink/shared/run"
+)
+
+// options are the demo's flags.
+type options struct {
+	scenario, elasticsearch     string
+	docs, har, json, events, at string
+	protocol                    string
+	zones                       int
+	rate                        float64
+	seed                        uint64
+	verbose                     bool
+}
+
+// restart is how long the demo's clusters take to restart, in cloud time: short
+// for a cluster, so that the demo is.
+const restart = 6 * time.Minute
+
+func (o *options) flags(name string) *flag.FlagSet {
+	f := flag.NewFlagSet("localtest "+name, flag.ContinueOnError)
+	f.SetOutput(io.Discard) // what is wrong is said once, by main
+	f.StringVar(&o.at, "root", ".", "directory of s.yaml and go.mod")
+	f.Float64Var(&o.rate, "rate", 0, "how many times faster than real the cloud's clock runs; 0: 60, or 20 over real Elasticsearch")
+	f.Uint64Var(&o.seed, "seed", 1, "seed of the cloud's durations and IDs")
+	f.StringVar(&o.protocol, "protocol", "http", "http or https: what the clusters speak")
+	f.IntVar(&o.zones, "zones", 1, "in how many zones each cluster is, 1 to 3")
+	f.BoolVar(&o.verbose, "v", false, "print the functions' logs")
+	return f
+}
+
+// parse reads the flags and holds them against what there is. Arguments are
+// left to those who take some.
+func (o *options) parse(f *flag.FlagSet, args []string) error {
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		f.SetOutput(os.Stdout)
+		f.Usage()
+		return err
+	} else if err != nil {
+		return fmt.Errorf("%w; %s -h lists the flags", err, f.Name())
+	}
+	for _, c := range []struct {
+		bad        bool
+		flag, good string
+	}{
+		{o.scenario != "" && !slices.Contains(flow.Scenarios(), o.scenario), "scenario " + o.scenario, strings.Join(flow.Scenarios(), " or ")},
+		{o.elasticsearch != "fake" && o.elasticsearch != "real", "elasticsearch " + o.elasticsearch, "fake or real"},
+		{o.protocol != "http" && o.protocol != "https", "protocol " + o.protocol, "http or https"},
+		{o.zones < 1 || o.zones > 3, fmt.Sprint("zones ", o.zones), "1, 2 or 3"},
+		{!(o.rate >= 0 && o.rate <= fastest), fmt.Sprintf("rate %g", o.rate), fmt.Sprintf("a number up to %d", fastest)},
+	} {
+		if c.bad {
+			return fmt.Errorf("-%s: use %s", c.flag, c.good)
+		}
+	}
+	return nil
+}
+
+// fastest is the highest rate at which the functions' own time, which runs no
+// faster, is still little of the cloud's.
+const fastest = 600
+
+// Demo provisions, proves, walks again and tears down.
+func Demo(ctx context.Context, args []string) error {
+	var o options
+	f := o.flags("demo")
+	f.StringVar(&o.scenario, "scenario", flow.ESToES, "scenario to run")
+	f.StringVar(&o.elasticsearch, "elasticsearch", "fake", "fake (embedded, Go alone) or real (processes of 7.17.29; needs Java 17 and Maven)")
+	f.StringVar(&o.docs, "docs", "", "bulk file (NDJSON) in place of the six documents")
+	f.StringVar(&o.har, "har", "", "write every cloud call to this file (HAR 1.2, secrets blanked)")
+	f.StringVar(&o.json, "json", "", "write a report to this file")
+	f.StringVar(&o.events, "events", "", "write the events that flowed into this directory")
+	if err := o.parse(f, args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("demo takes no argument %q", f.Arg(0))
+	}
+	s, err := open(ctx, &o)
+	if ctx.Err() != nil && err != nil {
+		return errors.New("interrupted before anything was made")
+	}
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	report, err := s.play(ctx)
+	if ctx.Err() != nil {
+		err = s.interrupted(report.RunID)
+	}
+	return errors.Join(err, s.write(report))
+}
+
+// session is one demo.
+type session struct {
+	*options
+	d       *world.Deployment
+	client  client
+	out     *display
+	release func() // real servers, if any
+
+	mu          sync.Mutex
+	invocations map[string]int
+	recorded    int
+}
+
+func (o *options) open(ctx context.Context) (*world.World, func(), error) {
+	real := o.elasticsearch == "real"
+	if o.rate == 0 {
+		o.rate = 60
+		if real {
+			o.rate = 20 // its restarts are real: ten seconds are minutes of the cloud's
+		}
+	}
+	log := slog.New(slog.DiscardHandler)
+	if o.verbose {
+		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	c := world.Config{Clock: runtime.Clock{Epoch: time.Now(), Rate: o.rate}, Seed: o.seed, Log: log, Root: o.at, Zones: o.zones}
+	if o.protocol == "https" {
+		c.Alter = func(in *escluster.Instance) { in.Protocol = "HTTPS" }
+	}
+	if real {
+		return world.NewReal(ctx, c, os.Stderr)
+	}
+	w, err := world.New(c)
+	return w, func() {}, err
+}
+
+func open(ctx context.Context, o *options) (*session, error) {
+	out := newDisplay(os.Stdout)
+	w, release, err := o.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{options: o, out: out, release: release, invocations: map[string]int{}}
+	if err := s.deploy(ctx, w); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *session) deploy(ctx context.Context, w *world.World) error {
+	if s.elasticsearch == "real" {
+		s.out.say("real servers have no plugin ik: analyzer standard stands in for ik_smart")
+		s.out.say("each cluster is a single node here: the spec accepts the risks %s", strings.Join(w.Spec().AcceptRisks, ", "))
+	}
+	s.out.say("building the functions and a cloud around them (its clock runs %g times faster) …", s.rate)
+	for _, in := range w.Clusters.Instances() {
+		w.Clusters.SetRestart(in.ID, restart)
+	}
+	docs := ""
+	if s.docs != "" {
+		raw, err := os.ReadFile(s.docs)
+		if err != nil {
+			return err
+		}
+		if docs = string(raw); strings.TrimSpace(docs) == "" {
+			return fmt.Errorf("-docs %s: it is empty", s.docs)
+		}
+	}
+	if err := w.SeedProducts(docs); err != nil {
+		return fmt.Errorf("%s: %w", cmp.Or(s.docs, "seed"), err)
+	}
+	output := io.Discard
+	if s.verbose {
+		output = os.Stderr
+	}
+	d, err := world.Deploy(ctx, w, output)
+	if err != nil {
+		return err
+	}
+	s.d, s.client, s.out.now = d, client{d}, d.Clock.Now
+	d.Events.Before = s.delivered
+	if s.events != "" {
+		if err := clear(s.events); err != nil {
+			return err
+		}
+	}
+	d.Run()
+	return nil
+}
+
+// clear makes the directory of events, without those of an earlier demo.
+func clear(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	old, err := filepath.Glob(filepath.Join(dir, "[0-9][0-9][0-9][0-9]-*.json"))
+	for _, name := range old {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
+}
+
+func (s *session) close() {
+	if s.d != nil {
+		s.d.Close()
+	}
+	s.release()
+}
+
+// interrupted says what stands at this moment.
+func (s *session) interrupted(runID string) error {
+	s.out.say("\ninterrupted. In the local cloud, which ends with this, there stand:")
+	left := s.d.Left()
+	for _, what := range left {
+		s.out.say("  %s", what)
+	}
+	if len(left) == 0 {
+		s.out.say("  nothing of ours")
+	}
+	return fmt.Errorf("interrupted; in an account, send teardown for run %s", runID)
+}
+
+// delivered counts an event and, if asked, writes it down.
+func (s *session) delivered(d runtime.Delivery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	step := strings.TrimPrefix(d.Function, "eslink-")
+	if d.Queue == "" {
+		return // a timer's
+	}
+	s.invocations[step]++
+	s.recorded++
+	if s.events != "" {
+		name := filepath.Join(s.events, fmt.Sprintf("%04d-%s.json", s.recorded, step))
+		if err := os.WriteFile(name, d.Payload, 0o644); err != nil {
+			s.out.say("event not written: %v", err)
+		}
+	}
+}
+
+// counted returns the invocations since the last call.
+func (s *session) counted() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.invocations
+	s.invocations = map[string]int{}
+	return out
+}
+
+// Report is what -json writes.
+type Report struct {
+	Status      run.Status   `json:"status"`
+	RunID       string       `json:"runId"`
+	Rate        float64      `json:"rate"` // of the cloud's clock, in which all seconds are
+	Steps       []StepReport `json:"steps"`
+	Checks      []run.Check  `json:"checks"`
+	Invocations int          `json:"invocations"` // of the provisioning walk
+	CloudCalls  int          `json:"cloudCalls"`  // of the whole demo
+	SecondRun   struct {
+		Steps       int `json:"steps"`
+		Invocations int `json:"invocations"`
+		Writes      int `json:"writes"`
+	} `json:"secondRun"`
+	Teardown struct {
+		Status run.Status `json:"status"`
+		Left   int        `json:"left"`
+	} `json:"teardown"`
+}
+
+// StepReport is one step of the provisioning walk.
+type StepReport struct {
+	Step        string  `json:"step"`
+	Seconds     float64 `json:"seconds"`
+	Invocations int     `json:"invocations"`
+}
+
+// play goes through the demo's four acts. An error names the act.
+func (s *session) play(ctx context.Context) (*Report, error) {
+	r := &Report{Rate: s.rate}
+	spec := s.spec(s.d)
+	s.counted()
+	s.out.title("1. connect, copy, prove")
+	reply, err := s.client.runs(ctx, events.Request{Action: "start", Spec: &spec})
+	if err != nil {
+		return r, fmt.Errorf("start: %w", err)
+	}
+	r.RunID = reply.RunID
+	v, err := s.follow(ctx, reply.RunID)
+	if err != nil {
+		return r, fmt.Errorf("provision: %w", err)
+	}
+	r.Status = v.Status
+	if v.Status != run.Done {
+		return r, fmt.Errorf("provision: %w", stopped(v))
+	}
+	counts := s.counted()
+	for _, p := range walk(v) {
+		r.Steps = append(r.Steps, StepReport{p.step, p.took.Seconds(), counts[p.step]})
+		r.Invocations += counts[p.step]
+	}
+	r.Checks = v.Facts.Verify.Checks
+	s.out.checks(r.Checks)
+	s.out.say("%s: %d documents in %s, compared by %s", v.RunID, v.Facts.Progress.Documents, spec.Indices[0].Dest, v.Facts.Verify.Level)
+	asked, err := s.client.check(ctx, reply.RunID)
+	if err != nil {
+		return r, fmt.Errorf("check: %w", err)
+	}
+	s.out.say("function check, asked at any time: ok=%v", asked.OK)
+	if !asked.OK {
+		return r, errors.New("check: the link does not pass")
+	}
+
+	s.out.title("2. the same again: nothing may change")
+	before := len(s.d.Writes())
+	s.counted()
+	if _, err = s.client.runs(ctx, events.Request{Action: "start", Spec: &spec, Again: true}); err != nil {
+		return r, fmt.Errorf("again: %w", err)
+	}
+	if v, err = s.follow(ctx, reply.RunID); err != nil {
+		return r, fmt.Errorf("again: %w", err)
+	}
+	if v.Status != run.Done {
+		return r, fmt.Errorf("again: %w", stopped(v))
+	}
+	for _, p := range walk(v) {
+		if p.state == "done" {
+			r.SecondRun.Steps++
+		}
+	}
+	for _, n := range s.counted() {
+		r.SecondRun.Invocations += n
+	}
+	r.SecondRun.Writes = len(s.d.Writes()) - before
+	s.out.say("%d steps, %d writes", r.SecondRun.Steps, r.SecondRun.Writes)
+
+	s.out.title("3. tear down")
+	if _, err = s.client.runs(ctx, events.Request{Action: "teardown", RunID: reply.RunID}); err != nil {
+		return r, fmt.Errorf("teardown: %w", err)
+	}
+	if v, err = s.follow(ctx, reply.RunID); err != nil {
+		return r, fmt.Errorf("teardown: %w", err)
+	}
+	left := s.d.Left()
+	r.Teardown.Status, r.Teardown.Left, r.CloudCalls = v.Status, len(left), len(s.d.Account.Exchanges())
+	s.out.say("%d of our resources, entries and indices are left", len(left))
+	switch {
+	case v.Status != run.Removed:
+		return r, fmt.Errorf("teardown: %w", stopped(v))
+	case len(left) > 0:
+		return r, fmt.Errorf("teardown left %s", strings.Join(left, ", "))
+	case r.SecondRun.Writes > 0:
+		return r, fmt.Errorf("the second walk wrote: %s", strings.Join(s.d.Writes()[before:], ", "))
+	}
+	s.out.say("done")
+	return r, nil
+}
+
+// spec is that of the run, for the world as the flags want it.
+func (o *options) spec(d *world.Deployment) events.Spec {
+	spec := d.Spec()
+	if o.protocol == "https" {
+		spec.Target.Protocol, spec.Target.TLS = "https", "certificate"
+	}
+	return spec
+}
+
+// stopped is a run that ended as it should not have.
+func stopped(v api.View) error {
+	text := fmt.Sprintf("the run is %s at step %s: %s", v.Status, v.Step, v.Reason)
+	if v.Problem != nil {
+		for _, e := range v.Problem.Errors {
+			text += fmt.Sprintf("\n  %s: %s (%s)", e.Field, e.Message, e.Remedy)
+		}
+	}
+	return errors.New(text)
+}
+
+// glance is how often the demo looks at a run.
+const glance = 150 * time.Millisecond
+
+// follow shows a run until it stops moving.
+func (s *session) follow(ctx context.Context, id string) (api.View, error) {
+	for {
+		v, err := s.client.status(ctx, id)
+		if err != nil {
+			return v, err
+		}
+		s.out.show(v)
+		if v.Status != run.Running {
+			s.out.end(v)
+			return v, nil
+		}
+		select {
+		case <-ctx.Done():
+			return v, ctx.Err()
+		case <-time.After(glance):
+		}
+	}
+}
+
+// write writes what the flags ask for, also after a failure.
+func (s *session) write(r *Report) error {
+	var errs []error
+	if s.json != "" {
+		raw, err := json.MarshalIndent(r, "", "  ")
+		errs = append(errs, err, os.WriteFile(s.json, append(raw, '\n'), 0o644))
+	}
+	if s.har != "" {
+		f, err := os.Create(s.har)
+		if err == nil {
+			err = errors.Join(cloud.WriteHAR(f, s.d.Account.Exchanges()), f.Close())
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,59 @@
+package world
+
+import (
+	"eslink/shared/api"
+	"eslink/shared/check"
+	"eslink/shared/engine"
+	"eslink/shared/steps"
+	"eslink/shared/steps/accept"
+	"eslink/shared/steps/configure"
+	"eslink/shared/steps/destination"
+	"eslink/shared/steps/digest"
+	"eslink/shared/steps/endpointservice"
+	"eslink/shared/steps/ipwhitelist"
+	"eslink/shared/steps/nlb"
+	"eslink/shared/steps/nlbbackend"
+	"eslink/shared/steps/plan"
+	"eslink/shared/steps/preflight"
+	"eslink/shared/steps/privateconnection"
+	"eslink/shared/steps/progress"
+	"eslink/shared/steps/reindex"
+	"eslink/shared/steps/survey"
+	"eslink/shared/steps/verify"
+	"eslink/shared/wire"
+)
+
+// stepFunctions and httpFunctions say what each function's main says: what it
+// is made of. A test compares them with the mains.
+var stepFunctions = map[string]func(steps.Deps) engine.Step{
+	"preflight":          preflight.New,
+	"survey":             survey.New,
+	"plan":               plan.New,
+	"nlb":                nlb.New,
+	"ip-whitelist":       ipwhitelist.New,
+	"nlb-backend":        nlbbackend.New,
+	"endpoint-service":   endpointservice.New,
+	"private-connection": privateconnection.New,
+	"accept":             accept.New,
+	"configure":          configure.New,
+	"destination":        destination.New,
+	"reindex":            reindex.New,
+	"progress":           progress.New,
+	"digest":             digest.New,
+	"verify":             verify.New,
+}
+
+var otherFunctions = map[string]func(*wire.Function) wire.Handler{
+	"runs":   api.RunsFunction,
+	"status": api.StatusFunction,
+	"check":  check.Function,
+	"sweep":  api.SweepFunction,
+}
+
+// build is a function's handler, as its main builds it.
+func build(name string, f *wire.Function) wire.Handler {
+	if b, ok := otherFunctions[name]; ok {
+		return b(f)
+	}
+	return f.Step(name, stepFunctions[name])
+}

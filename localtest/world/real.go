@@ -1,0 +1,243 @@
+//go:build linux
+
+package world
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"eslink/localtest/fakes/escluster"
+	"eslink/localtest/fakes/network"
+	"eslink/localtest/realserver"
+)
+
+const realVersion = "7.17.29"
+
+// NewReal makes a world with real Elasticsearch in it: each cluster is one
+// process of 7.17.29 with security, on loopback. An esConfig is its
+// elasticsearch.yml, and an update restarts it; what it resolves and reaches is
+// what the network around its instance says at that moment. It lasts until
+// release, which leaves nothing, or until this process dies. progress is told
+// what takes so long. Without Java 17 or Maven the error is realserver.Check's.
+func NewReal(ctx context.Context, c Config, progress io.Writer) (w *World, release func(), err error) {
+	if err := realserver.Check(); err != nil {
+		return nil, nil, err
+	}
+	if c.AlterServer != nil || cmp.Or(c.Version, realVersion) != realVersion {
+		return nil, nil, fmt.Errorf("world: real Elasticsearch is %s here, as it is", realVersion)
+	}
+	c.Version = realVersion
+	alter := c.Alter
+	c.Alter = func(in *escluster.Instance) {
+		in.Nodes = 1
+		if alter != nil {
+			alter(in)
+		}
+	}
+	fmt.Fprintf(progress, "making Elasticsearch %s (Maven fetches it the first time)\n", realVersion)
+	distribution, err := realserver.Prepare(ctx, realVersion, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var processes []*process
+	release = func() {
+		cancel()
+		for _, p := range processes {
+			p.close()
+		}
+	}
+	w = &World{Config: c, analyzer: "standard", risks: []string{"not-green", "single-node", "no-replicas"}}
+	w.start = func(in escluster.Instance) (Server, error) {
+		began := time.Now()
+		p, err := w.launch(ctx, running, distribution, in)
+		if err != nil {
+			return nil, err
+		}
+		processes = append(processes, p)
+		fmt.Fprintf(progress, "%s is up after %.1fs at %s\n", in.ID, time.Since(began).Seconds(), p.server.URL())
+		return p, nil
+	}
+	if err := w.build(); err != nil {
+		release()
+		return nil, nil, err
+	}
+	return w, release, nil
+}
+
+// process is the real Elasticsearch of an instance.
+type process struct {
+	http.Handler // the server, as the network meets it
+	server       *realserver.Server
+	transport    http.RoundTripper
+	base         *url.URL
+	log          *slog.Logger
+	running      context.Context // until close
+	work         sync.WaitGroup
+
+	mu   sync.Mutex
+	boot chan error // of a restart that is under way, else nil
+}
+
+// launch boots an instance's server, for as long as running lasts.
+func (w *World) launch(ctx, running context.Context, d realserver.Distribution, in escluster.Instance) (*process, error) {
+	if in.Protocol == "HTTPS" {
+		return nil, fmt.Errorf("%s: real Elasticsearch speaks plain HTTP here", in.ID)
+	}
+	log := w.Log.With("instance", in.ID)
+	o := realserver.Options{Distribution: d, Name: in.ID, Settings: in.Config, Password: InstancePassword, Log: log}
+	if in.ID == Target {
+		role, err := json.Marshal(map[string]any{"cluster": reader.Cluster,
+			"indices": []any{map[string]any{"names": reader.Indices[0].Names, "privileges": reader.Indices[0].Privileges}}})
+		if err != nil {
+			return nil, err
+		}
+		o.FileUsers = []realserver.FileUser{{Name: "eslink_reader", Password: reader.Password, Roles: []string{"eslink_reader"}}}
+		o.Files = map[string]string{"roles.yml": "eslink_reader: " + string(role) + "\n"}
+	}
+	s, err := realserver.Start(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	base, err := url.Parse(s.URL())
+	if err != nil {
+		return nil, errors.Join(err, s.Stop())
+	}
+	// No connection is kept: a restart would leave it dead.
+	p := &process{server: s, base: base, log: log, running: running, transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
+	p.Handler = p.proxy()
+	p.work.Go(func() {
+		p.resolve(w.nodes[in.ID], func() (names []string) {
+			for _, e := range w.Clusters.Endpoints(in.ID) {
+				names = append(names, e.Domain, e.ZoneDomain)
+			}
+			return names
+		})
+	})
+	return p, nil
+}
+
+// proxy passes requests on as they are. A server that is down cuts the connection.
+func (p *process) proxy() http.Handler {
+	return &httputil.ReverseProxy{
+		Transport: p.transport,
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(p.base)
+			r.Out.Host = r.In.Host
+		},
+		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
+			p.log.Info("connection cut", "method", r.Method, "path", r.URL.Path, "err", err)
+			panic(http.ErrAbortHandler)
+		},
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
+}
+
+// RoundTrip implements http.RoundTripper.
+func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Scheme, r.URL.Host = p.base.Scheme, p.base.Host
+	return p.transport.RoundTrip(r)
+}
+
+// Restart begins to reboot the server, or says how the reboot that is under way
+// went: ErrRestarting until it is up, or the server's own words on why it is not.
+func (p *process) Restart(settings map[string]string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.boot == nil {
+		boot := make(chan error, 1)
+		p.boot = boot
+		p.work.Go(func() { boot <- p.server.Restart(p.running, settings) })
+		return escluster.ErrRestarting
+	}
+	select {
+	case err := <-p.boot:
+		p.boot = nil
+		if err != nil {
+			p.log.Error("nodes do not come up", "err", err)
+		}
+		return err
+	default:
+		return escluster.ErrRestarting
+	}
+}
+
+// resolve keeps the names that the server can resolve those that its place can,
+// of the given ones. Behind each name is an address whose connections the
+// place's network judges one by one.
+func (p *process) resolve(place *network.Place, names func() []string) {
+	type forward struct {
+		address string
+		stop    func()
+	}
+	open := map[string]forward{}
+	defer func() {
+		for _, f := range open {
+			f.stop()
+		}
+	}()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		now, changed := map[string]bool{}, false
+		for _, name := range names() {
+			if _, err := place.LookupHost(p.running, name); err != nil || now[name] {
+				continue
+			}
+			now[name] = true
+			if _, ok := open[name]; ok {
+				continue
+			}
+			address, stop, err := realserver.Forward(p.running, func(ctx context.Context) (net.Conn, error) {
+				return place.DialContext(ctx, "tcp", net.JoinHostPort(name, strconv.Itoa(realserver.Port)))
+			})
+			if err != nil {
+				p.log.Error("name does not resolve", "name", name, "err", err)
+				continue
+			}
+			open[name], changed = forward{address.String(), stop}, true
+		}
+		hosts := map[string]string{}
+		for name, f := range open {
+			if now[name] {
+				hosts[name] = f.address
+				continue
+			}
+			f.stop()
+			delete(open, name)
+			changed = true
+		}
+		if changed {
+			if err := p.server.SetHosts(hosts); err != nil {
+				p.log.Error("hosts are not up to date", "err", err)
+			}
+		}
+		select {
+		case <-p.running.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// close ends the server. Cancel running before.
+func (p *process) close() {
+	p.work.Wait()
+	if err := p.server.Stop(); err != nil {
+		p.log.Error("server left something behind", "err", err)
+	}
+}

@@ -1,0 +1,182 @@
+package world
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"eslink/events"
+	"eslink/localtest/fakes/cloud"
+	"eslink/localtest/runtime"
+	"eslink/shared/check"
+	"eslink/shared/run"
+)
+
+// check asks the function check.
+func (s *sim) check(t *testing.T, req events.CheckRequest) check.Reply {
+	t.Helper()
+	raw, err := json.Marshal(req)
+	require.NoError(t, err)
+	result, err := s.Invoke(context.Background(), "check", raw)
+	require.NoError(t, err)
+	require.NoError(t, result.Err())
+	var reply check.Reply
+	require.NoError(t, json.Unmarshal(result.Body, &reply))
+	require.NotEmpty(t, reply.Checks, string(result.Body))
+	return reply
+}
+
+// TestLeastPrivilege runs through what the functions are for: nothing they do is
+// refused, and nothing is granted in vain.
+func TestLeastPrivilege(t *testing.T) {
+	t.Parallel()
+	inWorld(t, Config{}, func(t *testing.T, s *sim) {
+		var lost once
+		s.Events.Fault = func(d runtime.Delivery) runtime.Fault {
+			return runtime.Fault{Drop: d.Queue != "" && lost.first()} // sweep sends it again
+		}
+		s.start(t, events.Request{Spec: manual()})
+		s.ends(t, run.WaitingApproval)
+		time.Sleep(8 * 24 * time.Hour)
+		require.Equal(t, run.Expired, s.view(t).Status)
+		s.start(t, events.Request{Spec: manual()})
+		v := s.ends(t, run.WaitingApproval)
+		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
+		s.until(t, at("nlb-backend"))
+		s.do(t, events.Request{Action: "cancel"})
+		s.do(t, events.Request{Action: "retry"})
+		s.ends(t, run.Done)
+		s.stands(t)
+		require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
+		foreign := events.CheckRequest{InstanceID: Instance, EndpointID: s.Links.Endpoints()[0].ID, Secrets: Spec().Secrets,
+			RemoteIndex: "product_info", LocalIndex: "dest", Cleanup: true}
+		require.True(t, s.check(t, foreign).OK)
+		s.start(t, events.Request{Spec: manual(), Again: true})
+		s.ends(t, run.Done)
+		list, err := s.Invoke(context.Background(), "status", []byte(`{}`))
+		require.NoError(t, err)
+		require.Contains(t, string(list.Body), s.id)
+		s.do(t, events.Request{Action: "teardown"})
+		v = s.ends(t, run.WaitingApproval)
+		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
+		s.ends(t, run.Removed)
+		s.removed(t)
+
+		require.Empty(t, s.Account.Refusals())
+		for _, g := range s.Account.Grants() {
+			require.NotZero(t, g.Used, "granted in vain: %s %s", g.Role, g.Action)
+		}
+	})
+}
+
+// TestSecretsStayWhereTheyAre looks for both passwords in whatever leaves a
+// function, on good days and bad ones. Only a login itself, and the _reindex
+// that needs the source's, hold them.
+func TestSecretsStayWhereTheyAre(t *testing.T) {
+	t.Parallel()
+	inWorld(t, Config{}, func(t *testing.T, s *sim) {
+		var mu sync.Mutex
+		var said strings.Builder
+		say := func(parts ...string) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, p := range parts {
+				said.WriteString(p + "\n")
+			}
+		}
+		var log lines
+		s.Logs = &log
+		bodies := 0
+		s.IO = func(c Call) Crash {
+			op, _ := operation(c.Request)
+			if op != "POST /_reindex" {
+				say(c.Request.URL.String(), body(c.Request))
+			} else if strings.Contains(body(c.Request), TargetPassword) {
+				bodies++
+			}
+			return Lives
+		}
+		s.Events.Before = func(d runtime.Delivery) { say(string(d.Payload)) }
+		s.Events.After = func(_ runtime.Delivery, r runtime.Result, err error) { say(string(r.Body)); sayError(say, err) }
+
+		s.Secrets.Put(SecretInstance, login("elastic", InstancePassword+"-old"))
+		s.start(t, events.Request{})
+		s.ends(t, run.Failed)
+		s.Secrets.Put(SecretInstance, login("elastic", InstancePassword))
+		s.do(t, events.Request{Action: "retry"})
+		s.until(t, at("configure"))
+		s.Secrets.Put(SecretTarget, login("eslink_reader", TargetPassword+"-old"))
+		v := s.ends(t, run.Failed)
+		shown, err := json.Marshal(v)
+		require.NoError(t, err)
+		say(string(shown))
+		s.Secrets.Put(SecretTarget, `{"username":"eslink_reader","password":"`+TargetPassword) // not JSON
+		s.do(t, events.Request{Action: "retry"})
+		v = s.ends(t, run.Failed)
+		shown, err = json.Marshal(v)
+		require.NoError(t, err)
+		say(string(shown))
+		s.Secrets.Put(SecretTarget, login("eslink_reader", TargetPassword))
+		s.Account.SetFault(func(c cloud.Call) cloud.Fault {
+			return cloud.Fault{LoseReply: byStep(c) && rand.New(rand.NewPCG(7, uint64(c.N))).IntN(7) == 0}
+		})
+		s.do(t, events.Request{Action: "retry"})
+		s.ends(t, run.Done)
+		result, err := s.Invoke(context.Background(), "check", []byte(`{"runId":"`+s.id+`"}`))
+		require.NoError(t, err)
+		say(string(result.Body))
+		s.tearDown(t)
+
+		var har strings.Builder
+		require.NoError(t, cloud.WriteHAR(&har, s.Account.Exchanges()))
+		for place, text := range map[string]string{"requests, events, replies": said.String(), "log": log.String(), "HAR": har.String()} {
+			require.NotEmpty(t, text, place)
+			for _, secret := range []string{InstancePassword, TargetPassword} {
+				if i := strings.Index(text, secret); i >= 0 {
+					t.Errorf("%s: …%s…", place, text[max(0, i-200):min(len(text), i+100)])
+				}
+			}
+		}
+		require.Positive(t, bodies, "the canary would be seen")
+	})
+}
+
+func sayError(say func(...string), err error) {
+	if err != nil {
+		say(err.Error())
+	}
+}
+
+// The tables of functions.go are what the mains say.
+func TestFunctionsAreTheirMains(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("functions.go")
+	require.NoError(t, err)
+	table := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^\s*"([a-z-]+)":\s+(\w+\.\w+),$`).FindAllStringSubmatch(string(source), -1) {
+		table[m[1]] = m[2]
+	}
+	require.Len(t, table, len(stepFunctions)+len(otherFunctions))
+	entries, err := os.ReadDir("../../functions")
+	require.NoError(t, err)
+	mains := map[string]string{}
+	for _, e := range entries {
+		text, err := os.ReadFile("../../functions/" + e.Name() + "/main.go")
+		require.NoError(t, err)
+		call := regexp.MustCompile(`log\.Fatal\(wire\.(?:Step\("([a-z-]+)", |Start\()(\w+\.\w+)\)\)`).FindStringSubmatch(string(text))
+		require.NotNil(t, call, e.Name())
+		if _, step := stepFunctions[e.Name()]; step {
+			require.Equal(t, e.Name(), call[1])
+		}
+		mains[e.Name()] = call[2]
+	}
+	require.Equal(t, mains, table)
+}

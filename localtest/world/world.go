@@ -1,0 +1,426 @@
+// Package world is a local Alibaba Cloud with two Elasticsearch clusters that
+// cannot see each other, and eslink deployed into it: queues, table and roles
+// from the files in .deploy, functions, environment and triggers from s.yaml,
+// and nothing from anywhere else. It has two speeds. A Simulation runs the
+// functions' handlers in the process of a test, without sockets, so that in a
+// synctest bubble a day passes in milliseconds. A Deployment runs the compiled
+// functions as processes, over real sockets.
+package world
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	ots "github.com/aliyun/aliyun-tablestore-go-sdk/tablestore"
+
+	deploy "eslink/.deploy"
+	"eslink/localtest/fakes/cloud"
+	"eslink/localtest/fakes/elastic"
+	"eslink/localtest/fakes/escluster"
+	"eslink/localtest/fakes/kms"
+	"eslink/localtest/fakes/mns"
+	"eslink/localtest/fakes/network"
+	"eslink/localtest/fakes/nlb"
+	"eslink/localtest/fakes/privatelink"
+	"eslink/localtest/fakes/tablestore"
+	"eslink/localtest/fakes/vpc"
+	"eslink/localtest/runtime"
+)
+
+// What the world is made with. The clusters' IDs and secrets are those of the
+// README's spec.
+const (
+	Region    = "cn-hangzhou"
+	AccountID = "1234567890123456"
+	Instance  = "es-cn-dst000000001" // ES_1: copies to itself
+	Target    = "es-cn-src000000002" // ES_2: is copied from
+
+	SourceVPC      = "vpc-src0000000000000001"
+	DestinationVPC = "vpc-dst0000000000000001"
+	// The functions have vSwitches of their own, which alone the clusters'
+	// whitelists admit at first.
+	SourceVSwitch      = "vsw-src-functions001"
+	DestinationVSwitch = "vsw-dst-functions001"
+	SourceCIDR         = "10.2.9.0/24"
+	DestinationCIDR    = "10.1.9.0/24"
+
+	Zone = Region + "-i"
+
+	SecretInstance = "eslink/es1"
+	SecretTarget   = "eslink/es2-reader"
+)
+
+// Passwords of the fixed logins. Nothing that eslink writes may contain them.
+const (
+	InstancePassword = "canary-Es1-9f3b7c"
+	TargetPassword   = "canary-Es2-4d8e1a"
+)
+
+// Config says how a world differs from the usual one.
+type Config struct {
+	Clock runtime.Clock
+	Seed  uint64
+	Log   *slog.Logger
+	// Root is the directory of s.yaml and go.mod.
+	Root string
+	// Version is Elasticsearch's: 8.15.1 (default), 7.17.29 or 7.10.2.
+	Version string
+	// Zones is in how many zones each cluster answers: 1 (default) to 3.
+	Zones int
+	// Alter changes the clusters before they are added, by instance ID.
+	Alter func(*escluster.Instance)
+	// AlterServer changes the embedded Elasticsearch likewise; real ones it cannot.
+	AlterServer func(instanceID string, c *elastic.Config)
+}
+
+// World is the account and everything in it.
+type World struct {
+	Config
+	Account  *cloud.Account
+	Networks *vpc.Networks
+	NLB      *nlb.Fake
+	Links    *privatelink.Fake
+	Clusters *escluster.Fake
+	Secrets  *kms.Secrets
+	Queues   *mns.MNS
+	Tables   *tablestore.Store
+	Network  *network.Network
+	Project  *runtime.Project
+	// Servers are the Elasticsearch clusters by instance ID.
+	Servers map[string]Server
+
+	hosts    map[string]http.Handler
+	places   map[string]*network.Place // by VPC
+	nodes    map[string]*network.Place // by instance ID
+	start    func(escluster.Instance) (Server, error)
+	analyzer string   // of the products' texts
+	risks    []string // that the demo's spec has to accept here
+
+	mu     sync.Mutex
+	writes []string
+}
+
+// Server is the Elasticsearch of an instance: an *elastic.Server in this
+// process, or a process of its own. It serves what comes over the network, and
+// as a RoundTripper, whatever the URL's host, who asks past it.
+type Server interface {
+	http.Handler
+	http.RoundTripper
+	// Restart takes up an esConfig: an error is that of escluster's OnConfig,
+	// ErrRestarting among them.
+	Restart(settings map[string]string) error
+}
+
+// New makes a world of embedded Elasticsearch and deploys eslink's own resources
+// into it.
+func New(c Config) (*World, error) {
+	if c.Version == "" {
+		c.Version = "8.15.1"
+	}
+	w := &World{Config: c, analyzer: "ik_smart"}
+	w.start = w.embed
+	return w, w.build()
+}
+
+func (w *World) build() error {
+	c := &w.Config
+	if c.Clock.Rate == 0 {
+		c.Clock = runtime.Clock{Epoch: time.Now(), Rate: 1}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	w.Servers, w.nodes = map[string]Server{}, map[string]*network.Place{}
+	w.Account = cloud.New(cloud.Config{Region: Region, AccountID: AccountID, Now: c.Clock.Now, Seed: c.Seed, Log: c.Log})
+	w.Networks = vpc.New(w.Account)
+	w.NLB = nlb.New(w.Account, w.Networks, Region+"-h", Region+"-i", Region+"-j", Region+"-k")
+	w.Links = privatelink.New(w.Account, map[string]privatelink.Balancers{"nlb": w.NLB})
+	w.Clusters = escluster.New(w.Account, w.Networks, w.Links)
+	w.Secrets = kms.New(w.Account)
+	w.Queues = mns.New(w.Account)
+	w.Tables = tablestore.New(w.Account, "eslink")
+	w.Network = network.New(w.Clusters, w.NLB, w.Links)
+	w.hosts = map[string]http.Handler{
+		"elasticsearch." + Region + ".aliyuncs.com":    w.Clusters,
+		"nlb." + Region + ".aliyuncs.com":              w.NLB,
+		"privatelink." + Region + ".aliyuncs.com":      w.Links,
+		"vpc." + Region + ".aliyuncs.com":              w.Networks,
+		"kms." + Region + ".aliyuncs.com":              w.Secrets,
+		AccountID + ".mns." + Region + ".aliyuncs.com": w.Queues,
+		"eslink." + Region + ".ots.aliyuncs.com":       w.Tables,
+	}
+	for _, build := range []func() error{w.addNetworks, w.addClusters, w.deploy} {
+		if err := build(); err != nil {
+			return fmt.Errorf("world: %w", err)
+		}
+	}
+	return nil
+}
+
+func (w *World) addNetworks() error {
+	for _, v := range []vpc.VPC{{ID: SourceVPC, Name: "source", CIDR: "10.2.0.0/16"}, {ID: DestinationVPC, Name: "destination", CIDR: "10.1.0.0/16"}} {
+		if err := w.Networks.AddVPC(v); err != nil {
+			return err
+		}
+	}
+	for _, v := range []vpc.VSwitch{
+		{ID: SourceVSwitch, VpcID: SourceVPC, ZoneID: Region + "-i", CIDR: SourceCIDR},
+		{ID: DestinationVSwitch, VpcID: DestinationVPC, ZoneID: Region + "-i", CIDR: DestinationCIDR},
+		{ID: "vsw-src-i000000000001", VpcID: SourceVPC, ZoneID: Region + "-i", CIDR: "10.2.1.0/24"},
+		{ID: "vsw-src-j000000000001", VpcID: SourceVPC, ZoneID: Region + "-j", CIDR: "10.2.2.0/24"},
+		{ID: "vsw-src-k000000000001", VpcID: SourceVPC, ZoneID: Region + "-k", CIDR: "10.2.3.0/24"},
+		{ID: "vsw-dst-i000000000001", VpcID: DestinationVPC, ZoneID: Region + "-i", CIDR: "10.1.1.0/24"},
+		{ID: "vsw-dst-j000000000001", VpcID: DestinationVPC, ZoneID: Region + "-j", CIDR: "10.1.2.0/24"},
+		{ID: "vsw-dst-k000000000001", VpcID: DestinationVPC, ZoneID: Region + "-k", CIDR: "10.1.3.0/24"},
+	} {
+		if err := w.Networks.AddVSwitch(v); err != nil {
+			return err
+		}
+	}
+	w.places = map[string]*network.Place{
+		SourceVPC:      w.Network.FromVPC(SourceVPC, w.Networks.TakeIP(SourceVSwitch)),
+		DestinationVPC: w.Network.FromVPC(DestinationVPC, w.Networks.TakeIP(DestinationVSwitch)),
+	}
+	return nil
+}
+
+// Users of both clusters: the superuser, and at the target one who reads as
+// little as eslink needs.
+var (
+	superuser = elastic.User{Password: InstancePassword, Cluster: []string{"all"}, Indices: []elastic.IndexPrivileges{{Names: []string{"*"}, Privileges: []string{"all"}}}}
+	reader    = elastic.User{Password: TargetPassword, Cluster: []string{"monitor"}, Indices: []elastic.IndexPrivileges{{Names: []string{"*"}, Privileges: []string{"read", "monitor", "view_index_metadata"}}}}
+)
+
+func (w *World) addClusters() error {
+	for _, in := range []escluster.Instance{
+		{ID: Instance, Description: "ES_1", VPCID: DestinationVPC, VSwitchID: "vsw-dst-i000000000001", Whitelist: []string{DestinationCIDR}},
+		{ID: Target, Description: "ES_2", VPCID: SourceVPC, VSwitchID: "vsw-src-i000000000001", Whitelist: []string{SourceCIDR}},
+	} {
+		for _, z := range []string{"i", "j", "k"}[:max(w.Zones, 1)] {
+			vSwitch := strings.Replace(in.VSwitchID, "-i0", "-"+z+"0", 1)
+			in.Zones = append(in.Zones, Region+"-"+z)
+			in.Addresses = append(in.Addresses, escluster.Address{ZoneID: Region + "-" + z, VSwitchID: vSwitch, IP: w.Networks.TakeIP(vSwitch)})
+		}
+		in.Version, in.ArchType = w.Version+"_with_X-Pack", "public"
+		in.Config = map[string]string{"action.auto_create_index": "+.*,-*", "action.destructive_requires_name": "true", "xpack.watcher.enabled": "false"}
+		if w.Alter != nil {
+			w.Alter(&in)
+		}
+		if err := w.Clusters.AddInstance(in); err != nil {
+			return err
+		}
+		place := w.Network.FromCluster(in.ID)
+		place.AnyName = in.Config["reindex.ssl.verification_mode"] == "certificate"
+		w.nodes[in.ID] = place
+		s, err := w.start(in)
+		if err != nil {
+			return err
+		}
+		w.Servers[in.ID] = s
+		w.Network.SetServer(in.ID, w.record(in.ID, s))
+	}
+	w.Clusters.OnConfig(func(id string, config map[string]string) error {
+		w.nodes[id].AnyName = config["reindex.ssl.verification_mode"] == "certificate"
+		return w.Servers[id].Restart(config)
+	})
+	w.Secrets.Put(SecretInstance, login("elastic", InstancePassword))
+	w.Secrets.Put(SecretTarget, login("eslink_reader", TargetPassword))
+	return nil
+}
+
+// embed starts a cluster of three nodes in this process.
+func (w *World) embed(in escluster.Instance) (Server, error) {
+	c := elastic.Config{Name: in.ID, Version: w.Version, Nodes: 3, Now: w.Clock.Now, Remote: w.nodes[in.ID], Settings: in.Config,
+		Analyzers: []string{"ik_smart", "ik_max_word"}, Users: map[string]elastic.User{"elastic": superuser}}
+	if in.ID == Target {
+		c.Users["eslink_reader"] = reader
+	}
+	if w.AlterServer != nil {
+		w.AlterServer(in.ID, &c)
+	}
+	return elastic.New(c), nil
+}
+
+func login(user, password string) string {
+	raw, _ := json.Marshal(map[string]string{"username": user, "password": password}) // strings encode
+	return string(raw)
+}
+
+// tableTime is how long a new table refuses its first requests at most.
+const tableTime = time.Minute
+
+// deploy reads s.yaml and makes what the files in .deploy say.
+func (w *World) deploy() error {
+	env := map[string]string{
+		"ESLINK_ACCOUNT_ID": AccountID, "ESLINK_REGION": Region,
+		"ESLINK_SOURCE_VPC": SourceVPC, "ESLINK_SOURCE_VSWITCH": SourceVSwitch, "ESLINK_SOURCE_SECURITY_GROUP": "sg-src000000000000001",
+		"ESLINK_DESTINATION_VPC": DestinationVPC, "ESLINK_DESTINATION_VSWITCH": DestinationVSwitch, "ESLINK_DESTINATION_SECURITY_GROUP": "sg-dst000000000000001",
+	}
+	var err error
+	w.Project, err = runtime.Load(w.Root+"/s.yaml", func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	if err != nil {
+		return err
+	}
+	set, err := deploy.Read(deploy.Target{Region: Region, AccountID: AccountID, TableInstance: "eslink", Table: "eslink"})
+	if err != nil {
+		return err
+	}
+	for name, q := range set.Queues {
+		if err := w.Queues.Create(name, mns.Attributes{DelaySeconds: int(q.DelaySeconds), MaximumMessageSize: int(q.MaximumMessageSize),
+			MessageRetentionPeriod: int(q.MessageRetentionPeriod), VisibilityTimeout: int(q.VisibilityTimeout), PollingWaitSeconds: int(q.PollingWaitSeconds)}); err != nil {
+			return err
+		}
+	}
+	for name, document := range set.Roles {
+		var p cloud.Policy
+		if err := json.Unmarshal([]byte(document), &p); err != nil {
+			return fmt.Errorf("role %s: %w", name, err)
+		}
+		if err := w.Account.AddRole(name, p); err != nil {
+			return fmt.Errorf("role %s: %w", name, err)
+		}
+	}
+	meta := &ots.TableMeta{TableName: "eslink"}
+	for _, column := range set.Table.PrimaryKey {
+		meta.AddPrimaryKeyColumn(column.Name, ots.PrimaryKeyType_STRING)
+	}
+	key := w.Account.RootKey()
+	_, err = ots.NewClientWithConfig("https://eslink."+Region+".ots.aliyuncs.com", "eslink", key.AccessKeyID, key.AccessKeySecret, key.SecurityToken,
+		&ots.TableStoreConfig{Transport: w.Transport()}).CreateTable(&ots.CreateTableRequest{
+		TableMeta: meta, TableOption: &ots.TableOption{TimeToAlive: set.Table.TimeToLive, MaxVersion: set.Table.MaxVersions},
+		ReservedThroughput: &ots.ReservedThroughput{}})
+	if err != nil {
+		return err
+	}
+	return w.Clock.Sleep(context.Background(), tableTime)
+}
+
+// Transport reaches every product's fake under its public host, without sockets.
+func (w *World) Transport() http.RoundTripper {
+	return cloud.Transport(func(host string) http.Handler { return w.hosts[host] })
+}
+
+// Place is where functions of a VPC are, nil for those of none.
+func (w *World) Place(f runtime.Function) *network.Place {
+	if f.VPCConfig == nil {
+		return nil
+	}
+	return w.places[f.VPCConfig.VPCID]
+}
+
+// record notes every request that changes a cluster's data, as "instance METHOD
+// path".
+func (w *World) record(id string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if changes(r) {
+			w.mu.Lock()
+			w.writes = append(w.writes, id+" "+r.Method+" "+r.URL.Path)
+			w.mu.Unlock()
+		}
+		next.ServeHTTP(rw, r)
+	})
+}
+
+// changes tells a write from the reads that Elasticsearch spells POST or
+// DELETE, and from the check's own operation.
+func changes(r *http.Request) bool {
+	path := r.URL.Path
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || strings.Contains(path, "eslink-check-") || strings.HasSuffix(path, "/_cancel") {
+		return false
+	}
+	if path == "/_reindex" {
+		body, err := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(strings.NewReader(string(body)))
+		return err != nil || !strings.Contains(string(body), `"index":"eslink-check-`)
+	}
+	for _, read := range []string{"/_search", "/_count", "/_refresh", "/_analyze", "/_has_privileges", "/_search/scroll", "/_pit", "/_mget"} {
+		if strings.HasSuffix(path, read) {
+			return false
+		}
+	}
+	return true
+}
+
+// Writes lists what was written since the world began: to the cloud, and to the
+// clusters' data. eslink's own table and queues do not count.
+func (w *World) Writes() []string {
+	var out []string
+	for _, e := range w.Account.Exchanges() {
+		if e.Write && e.Product != "mns" && e.Product != "tablestore" && e.Product != "ots" && e.Status < 300 {
+			out = append(out, e.Product+" "+e.Action)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append(out, w.writes...)
+}
+
+// Left lists what is there that a run made or may have made: resources of the
+// cloud, whitelist groups and entries, the check's indices. The world begins
+// without any.
+func (w *World) Left() []string {
+	var out []string
+	for _, lb := range w.NLB.LoadBalancers() {
+		out = append(out, "load balancer "+lb.ID)
+	}
+	for _, l := range w.NLB.Listeners() {
+		out = append(out, "listener "+l.ID)
+	}
+	for _, g := range w.NLB.ServerGroups() {
+		out = append(out, "server group "+g.ID)
+	}
+	for _, s := range w.Links.Services() {
+		out = append(out, "endpoint service "+s.ID)
+	}
+	for _, e := range w.Links.Endpoints() {
+		out = append(out, "endpoint "+e.ID)
+	}
+	for _, in := range w.Clusters.Instances() {
+		for _, g := range w.Clusters.Groups(in.ID) {
+			if strings.HasPrefix(g.Name, "eslink") {
+				out = append(out, "whitelist group "+g.Name+" of "+in.ID)
+			}
+		}
+		if v := in.Config["reindex.remote.whitelist"]; strings.Contains(v, "privatelink") {
+			out = append(out, "reindex.remote.whitelist of "+in.ID+": "+v)
+		}
+		var names map[string]json.RawMessage
+		if status, body := w.Ask(in.ID, http.MethodGet, "/_all", ""); status == 200 && json.Unmarshal(body, &names) == nil {
+			for name := range names {
+				if strings.HasPrefix(name, "eslink-check-") {
+					out = append(out, "index "+name+" of "+in.ID)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// Ask sends a request to a cluster as its superuser, past the network.
+func (w *World) Ask(instanceID, method, path, body string) (int, []byte) {
+	req, err := http.NewRequestWithContext(context.Background(), method, "http://"+instanceID+path, strings.NewReader(body))
+	if err != nil {
+		return 0, []byte(err.Error())
+	}
+	req.SetBasicAuth("elastic", InstancePassword)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := w.Servers[instanceID].RoundTrip(req)
+	if err != nil {
+		return 0, []byte(err.Error())
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, []byte(err.Error())
+	}
+	return resp.StatusCode, raw
+}
