@@ -1,0 +1,65 @@
+# `make demo` runs the main job, `make test` passes the tests: both need Go and
+# nothing else. The rest needs what its comment says.
+
+GO ?= go
+# The functions are built with -trimpath; with the same flag everywhere nothing is
+# compiled twice.
+export GOFLAGS = -trimpath
+# Serverless Devs' command line, to compare our reading of s.yaml with its own.
+S_VERSION = 3.1.10
+
+.PHONY: help demo test race lint preview demo-real test-real bench build deploy undeploy
+
+help: ## what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+demo: ## connect two clusters, copy, prove, walk again, tear down; on a laptop, in two minutes
+	$(GO) run ./localtest demo
+
+test: ## all tests that need Go alone
+	$(GO) test ./... ./.deploy ./.deploy/cmd
+
+# Of the simulated world those in which most happens at once.
+race: ## the same under the race detector, but for the long campaigns
+	$(GO) test -race $$($(GO) list ./... | grep -v /localtest/world) ./.deploy ./.deploy/cmd
+	$(GO) test -race -run 'TestProvision|TestEveryEvent|TestEventsOut|TestTwoRuns|TestTaskVanishes' ./localtest/world
+
+lint: ## vet, staticcheck, gofmt, module checksums
+	$(GO) vet ./... ./.deploy ./.deploy/cmd
+	$(GO) vet -tags real ./localtest/...
+	$(GO) tool staticcheck ./... ./.deploy ./.deploy/cmd
+	@test -z "$$(gofmt -l events functions localtest shared .deploy)" || { gofmt -l events functions localtest shared .deploy; exit 1; }
+	$(GO) mod verify
+	@! grep -n 'ESLINK_\(ENDPOINT_\|DNS\|ROUTER\|CLOCK\)' s.yaml || { echo 's.yaml must not hold the seam'; exit 1; }
+
+# What s reads by itself.
+ENV = set -a; [ ! -f .env ] || . ./.env; set +a;
+
+# Any values do for a reading.
+PREVIEW_ENV = ESLINK_ACCOUNT_ID=1234567890123456 ESLINK_SOURCE_VPC=vpc-s ESLINK_SOURCE_VSWITCH=vsw-s ESLINK_SOURCE_SECURITY_GROUP=sg-s \
+	ESLINK_DESTINATION_VPC=vpc-d ESLINK_DESTINATION_VSWITCH=vsw-d ESLINK_DESTINATION_SECURITY_GROUP=sg-d
+
+preview: ## s.yaml as Serverless Devs reads it must be s.yaml as we read it (needs npm)
+	npm install --no-audit --no-fund --loglevel=error --prefix .build/s @serverless-devs/s@$(S_VERSION)
+	$(PREVIEW_ENV) .build/s/node_modules/.bin/s preview -t s.yaml -o json > .build/preview.json
+	$(PREVIEW_ENV) $(GO) run ./localtest/runtime/preview < .build/preview.json
+
+demo-real: ## the demo on real Elasticsearch 7.17.29 (needs Java 17 and Maven)
+	$(GO) run ./localtest demo -elasticsearch real
+
+test-real: ## the tests that need real Elasticsearch (Java 17 and Maven; about 10 minutes)
+	$(GO) test -p 1 -count=1 -tags real -run Real -timeout 40m ./localtest/...
+
+bench: ## cold starts, sizes, memory, invocations, time
+	$(GO) run ./localtest bench
+
+build: ## the binaries that `s deploy` uploads
+	for f in $$(ls functions); do GOOS=linux GOARCH=amd64 CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w" -o target/$$f/main ./functions/$$f || exit 1; done
+
+deploy: ## queues, table, roles, then the functions (needs an account, s and .env)
+	$(ENV) $(GO) run ./.deploy/cmd up
+	s deploy -y
+
+undeploy: ## take the functions, queues and roles away; the run records stay
+	s remove -y
+	$(ENV) $(GO) run ./.deploy/cmd down
