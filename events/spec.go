@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -38,29 +39,80 @@ type CheckRequest struct {
 
 // Spec is what a run is to bring about; schema/spec.schema.json.
 type Spec struct {
-	Name        string   `json:"name"`
-	Scenario    string   `json:"scenario"`
-	Region      string   `json:"region"`
-	Zone        string   `json:"zone,omitempty"`
-	InstanceID  string   `json:"instanceId"`
-	Target      Target   `json:"target"`
-	Secrets     Secrets  `json:"secrets"`
-	Indices     []Index  `json:"indices"`
-	Reindex     Reindex  `json:"reindex,omitzero"`
-	Approve     string   `json:"approve,omitempty"`
-	AcceptRisks []string `json:"acceptRisks,omitempty"`
-	Proof       string   `json:"proof,omitempty"`
+	Name       string  `json:"name"`
+	Scenario   string  `json:"scenario"`
+	Region     string  `json:"region"`
+	Zone       string  `json:"zone,omitempty"`
+	InstanceID string  `json:"instanceId"`
+	Target     Target  `json:"target"`
+	Secrets    Secrets `json:"secrets"`
+	// UseCases are what the instance needs a service on ECS for (es-to-ecs).
+	UseCases    []UseCase `json:"useCases,omitempty"`
+	Indices     []Index   `json:"indices"`
+	Reindex     Reindex   `json:"reindex,omitzero"`
+	Approve     string    `json:"approve,omitempty"`
+	AcceptRisks []string  `json:"acceptRisks,omitempty"`
+	Proof       string    `json:"proof,omitempty"`
 }
 
-// Target is what the instance is to reach.
+// Target is what the instance is to reach: a cluster (es-to-es), or an ECS
+// instance by its ID or by its private IP (es-to-ecs).
 type Target struct {
-	InstanceID string `json:"instanceId,omitempty"`
-	Port       int    `json:"port,omitempty"`
-	Protocol   string `json:"protocol,omitempty"`
+	InstanceID    string `json:"instanceId,omitempty"`
+	ECSInstanceID string `json:"ecsInstanceId,omitempty"`
+	PrivateIP     string `json:"privateIp,omitempty"`
+	Port          int    `json:"port,omitempty"`
+	Protocol      string `json:"protocol,omitempty"`
 	// TLS is "certificate" when the spec accepts that no certificate names the
 	// endpoint domain: the chain is checked, the name is not.
 	TLS string `json:"tls,omitempty"`
 }
+
+// ID is what names the target: one of its three fields.
+func (t Target) ID() string { return cmp.Or(t.InstanceID, t.ECSInstanceID, t.PrivateIP) }
+
+// What an instance may need a service on ECS for.
+const (
+	Watcher         = "watcher"
+	LDAP            = "ldap"
+	ActiveDirectory = "active-directory"
+	Dictionary      = "dictionary"
+	ReindexUseCase  = "reindex"
+)
+
+// UseCase is one thing that the instance needs a service on ECS for. No two of
+// a spec have the same port.
+type UseCase struct {
+	Kind string `json:"kind"`
+	Port int    `json:"port,omitempty"`
+	// Protocol is http or https, ldap or ldaps, as the kind has it.
+	Protocol string `json:"protocol,omitempty"`
+}
+
+// UseCase returns the spec's use case of a kind.
+func (s Spec) UseCase(kind string) (UseCase, bool) {
+	for _, u := range s.UseCases {
+		if u.Kind == kind {
+			return u, true
+		}
+	}
+	return UseCase{}, false
+}
+
+// Ports are those that the balancer listens on, in the spec's order.
+func (s Spec) Ports() []int {
+	if len(s.UseCases) == 0 {
+		return []int{s.Target.Port}
+	}
+	var ports []int
+	for _, u := range s.UseCases {
+		ports = append(ports, u.Port)
+	}
+	return ports
+}
+
+// Copies reports whether the run moves documents.
+func (s Spec) Copies() bool { return len(s.Indices) > 0 }
 
 // Secrets names KMS secrets; each holds {"username", "password"}.
 type Secrets struct {
