@@ -32,6 +32,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"eslink/localtest/realserver/process"
 )
 
 const (
@@ -65,7 +67,7 @@ type Server struct {
 	log      *slog.Logger
 
 	mu      sync.Mutex // held while the process changes
-	process *process
+	process *process.Process
 	stopped bool
 }
 
@@ -229,7 +231,7 @@ func (s *Server) writeConfig(name, content string) error {
 func (s *Server) command(ctx context.Context, tool string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.options.Distribution.Dir, "bin", tool), args...)
 	cmd.Dir = s.home
-	cmd.SysProcAttr = attributes(s.owner)
+	cmd.SysProcAttr = process.Attributes(s.owner)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.home, "LANG=C.UTF-8",
 		"ES_PATH_CONF=" + s.dir("config"), "ES_JAVA_HOME=" + s.java, "JAVA_HOME=" + s.java /* 7.10 */, "ES_TMPDIR=" + s.dir("tmp")}
 	return cmd
@@ -290,7 +292,7 @@ func (s *Server) Stop() error {
 // end needs s.mu.
 func (s *Server) end(grace time.Duration) {
 	if s.process != nil {
-		s.process.stop(grace)
+		s.process.Stop(grace)
 		s.process = nil
 	}
 }
@@ -313,7 +315,7 @@ func (s *Server) boot(ctx context.Context, settings map[string]string) error {
 	defer console.Close()
 	cmd := s.command(context.WithoutCancel(ctx), "elasticsearch")
 	cmd.Stdout, cmd.Stderr = console, console
-	p, err := launch(cmd)
+	p, err := process.Start(cmd)
 	if err != nil {
 		return fmt.Errorf("elasticsearch %s: %w", s.options.Name, err)
 	}
@@ -322,8 +324,8 @@ func (s *Server) boot(ctx context.Context, settings map[string]string) error {
 	defer poll.Stop()
 	for !s.serves(ctx) {
 		select {
-		case <-p.done:
-			return s.bootError(p.err.Error())
+		case <-p.Done:
+			return s.bootError(p.Err.Error())
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", s.bootError("still booting"), ctx.Err())
 		case <-poll.C:
