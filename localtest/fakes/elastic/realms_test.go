@@ -229,6 +229,8 @@ func TestGroupsOfAUser(t *testing.T) {
 func TestTemplateIsAList(t *testing.T) {
 	withDirectories(t, elastic.Config{Settings: templates(ldapRealm+"user_dn_templates", "cn={0},ou=people,dc=corp,dc=example,dc=org")}, func(h *host, _, _ *services.Directory, _ func()) {
 		h.denied("zhang:zhang-password")
+		require.NoError(t, h.Restart(templates(ldapRealm+"user_dn_templates", "[]")))
+		h.denied("zhang:zhang-password")
 	})
 }
 

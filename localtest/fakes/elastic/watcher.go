@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -85,7 +86,7 @@ func (c *call) executeWatch() (int, any, error) {
 	for _, a := range w.actions {
 		acked, last := "awaits_successful_execution", object(nil)
 		if !w.never {
-			a.mode = or(modes[a.id], or(modes["_all"], "execute"))
+			a.mode = cmp.Or(modes[a.id], modes["_all"], "execute")
 			result, failure := s.act(ctx, a)
 			results = append(results, result)
 			last = obj("timestamp", at, "successful", failure == nil)
@@ -320,13 +321,11 @@ func readWatch(raw json.RawMessage) (watch, *Error) {
 		return w, parseWatch("could not parse watch [%s]. null token", inlineWatch)
 	}
 	for _, k := range keys {
-		var kinds map[string]json.RawMessage
-		if json.Unmarshal(values[k], &kinds) != nil {
+		names, kinds, err := members(values[k])
+		if err != nil {
 			return w, unsupported("watch field [%s] that is no object", k)
 		}
-		kind := ""
-		for kind = range kinds {
-		}
+		kind := strings.Join(names, ", ")
 		switch {
 		case k == "trigger" && kind == "schedule":
 		case k == "input" && kind == "simple":
@@ -413,7 +412,7 @@ func readWebhook(raw json.RawMessage) (webhook, *Error) {
 	case t.Port <= 0:
 		return webhook{}, parseWatch("could not parse http request template. wrong port for http request template")
 	}
-	h := webhook{scheme: or(strings.ToLower(t.Scheme), "http"), host: t.Host, port: t.Port, method: or(strings.ToLower(t.Method), "get"), path: t.Path,
+	h := webhook{scheme: cmp.Or(strings.ToLower(t.Scheme), "http"), host: t.Host, port: t.Port, method: cmp.Or(strings.ToLower(t.Method), "get"), path: t.Path,
 		params: t.Params, headers: t.Headers, user: t.Auth.Basic.Username, password: t.Auth.Basic.Password, body: t.Body, connect: 10 * time.Second, read: 10 * time.Second}
 	if h.scheme != "http" && h.scheme != "https" {
 		return webhook{}, illegal("unsupported http scheme [%s]", h.scheme)
@@ -443,16 +442,19 @@ func readWebhook(raw json.RawMessage) (webhook, *Error) {
 	if h.body != nil {
 		h.shown = h.shown.with("body", *h.body)
 	}
-	for name, text := range map[string]string{"connection_timeout": t.ConnectionTimeout, "read_timeout": t.ReadTimeout} {
-		d, ok := timeValue(text)
-		if text == "" {
+	for _, timeout := range []struct {
+		name, text string
+		into       *time.Duration
+	}{{"connection_timeout", t.ConnectionTimeout, &h.connect}, {"read_timeout", t.ReadTimeout, &h.read}} {
+		if timeout.text == "" {
 			continue
 		}
+		d, ok := timeValue(timeout.text)
 		if !ok {
-			return webhook{}, parseWatch("could not parse http request template. invalid time value for [%s] field", name)
+			return webhook{}, parseWatch("could not parse http request template. invalid time value for [%s] field", timeout.name)
 		}
-		h.shown = h.shown.with(name, text, name+"_in_millis", d.Milliseconds())
-		*map[string]*time.Duration{"connection_timeout": &h.connect, "read_timeout": &h.read}[name] = d
+		*timeout.into = d
+		h.shown = h.shown.with(timeout.name+"_in_millis", d.Milliseconds())
 	}
 	return h, nil
 }
