@@ -169,6 +169,11 @@ func (a *Runs) start(ctx context.Context, account string, req events.Request) (R
 		return Reply{}, events.NewProblem(400, "invalid-request", "the request is wrong in itself; nothing was called or written",
 			events.Finding{Field: "spec.region", Message: "this deployment serves " + a.Region, Remedy: "deploy eslink in " + spec.Region + ", or mend the region"})
 	}
+	f, ok := flow.Of(spec.Scenario)
+	if !ok {
+		return Reply{}, events.NewProblem(400, "invalid-request", "the request is wrong in itself; nothing was called or written",
+			events.Finding{Field: "spec.scenario", Message: "this deployment has no scenario " + spec.Scenario, Remedy: "use one of " + strings.Join(flow.Scenarios(), ", ")})
+	}
 	id := run.IDOf(account, spec)
 	fresh := &run.Run{ID: id, Generation: 1, AccountID: account, Spec: spec, Direction: run.Up, PlanOnly: req.Plan, CreatedAt: a.Now()}
 	// The target's lock comes first, for a short time: this request may die
@@ -187,7 +192,6 @@ func (a *Runs) start(ctx context.Context, account string, req events.Request) (R
 	r, err := a.take(ctx, id)
 	var p *events.Problem
 	if errors.As(err, &p) && p.Status == 404 {
-		f, _ := flow.Of(spec.Scenario)
 		engine.Goto(fresh, f.First(), run.Running, a.Now())
 		fresh.Note(a.Now(), fresh.Cursor.Step, "start", "")
 		err = a.Store.Create(ctx, fresh)
