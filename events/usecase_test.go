@@ -19,7 +19,7 @@ func TestEachFaultOfAUseCaseIsNamedByItsField(t *testing.T) {
 	long := strings.Repeat("a", 600)
 	directory := map[string][]any{
 		"realm":                  {null, "", "LDAP1", "1st", "a.b", "a-b", long, 5},
-		"order":                  {null, 0, -1, 1001, "2", 1.5},
+		"order":                  {null, 0, 1, -1, 1001, "2", 2.5},
 		"bindSecret":             {"hunter2", "other/x"},
 		"userSecret":             {nil, null, "", "zhang", "hunter2"},
 		"password":               {"hunter2"},
