@@ -53,6 +53,7 @@ func TestSamplesOfRequestsParse(t *testing.T) {
 	for action, raw := range files(t, "requests/*.json") {
 		got, err := events.ParseRequest(raw)
 		require.NoError(t, err, action)
+		action, _, _ = strings.Cut(action, "-") // start-ldap
 		assert.Equal(t, action, got.Action)
 	}
 }

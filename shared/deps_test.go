@@ -42,7 +42,7 @@ var table = map[string][]string{
 	// by reindex and progress, check by verify and the function check, which
 	// therefore knows wire as every function does.
 	"shared/steps":    {"shared/aliyun", "shared/run"},
-	"shared/esconfig": {"shared/run"},
+	"shared/esconfig": {"events", "shared/run"},
 	"shared/access":   {"events", "shared/aliyun", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/run"},
 	"shared/copying":  {"events", "shared/access", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/run"},
 	"shared/check": {"events", "shared/access", "shared/aliyun/escluster", "shared/aliyun/kms", "shared/aliyun/nlb", "shared/aliyun/privatelink",

@@ -129,7 +129,17 @@ func (a *Runs) change(r *run.Run, req events.Request) error {
 			r.Direction = run.Down
 			engine.Goto(r, f.Last(), run.Running, now)
 		}
-		r.KeepConfig, r.DeleteDestination = req.KeepConfig, req.DeleteDestination
+		r.KeepConfig, r.DeleteDestination, r.Restore = req.KeepConfig, req.DeleteDestination, false
+	case "restore":
+		settled := r.Status == run.Failed || r.Status == run.Cancelled || r.Status == run.Done || r.Status == run.DoneDifferences
+		if !settled || r.Direction == run.Down {
+			return wrongState(r, "restore", "only a run that has stopped on its way down the flow can be; teardown takes back what it wrote, too")
+		}
+		if r.Facts.Configure == nil {
+			return wrongState(r, "restore", "it has written nothing into esConfig")
+		}
+		r.Restore, r.Facts.Configure.Writes = true, 0
+		engine.Goto(r, "configure", run.Running, now)
 	case "throttle":
 		if !r.Status.Moving() || r.Direction == run.Down {
 			return wrongState(r, "throttle", "only a run that copies or is about to can be throttled")
@@ -169,6 +179,11 @@ func (a *Runs) start(ctx context.Context, account string, req events.Request) (R
 		return Reply{}, events.NewProblem(400, "invalid-request", "the request is wrong in itself; nothing was called or written",
 			events.Finding{Field: "spec.region", Message: "this deployment serves " + a.Region, Remedy: "deploy eslink in " + spec.Region + ", or mend the region"})
 	}
+	f, ok := flow.Of(spec.Scenario)
+	if !ok {
+		return Reply{}, events.NewProblem(400, "invalid-request", "the request is wrong in itself; nothing was called or written",
+			events.Finding{Field: "spec.scenario", Message: "this deployment has no scenario " + spec.Scenario, Remedy: "use one of " + strings.Join(flow.Scenarios(), ", ")})
+	}
 	id := run.IDOf(account, spec)
 	fresh := &run.Run{ID: id, Generation: 1, AccountID: account, Spec: spec, Direction: run.Up, PlanOnly: req.Plan, CreatedAt: a.Now()}
 	// The target's lock comes first, for a short time: this request may die
@@ -187,7 +202,6 @@ func (a *Runs) start(ctx context.Context, account string, req events.Request) (R
 	r, err := a.take(ctx, id)
 	var p *events.Problem
 	if errors.As(err, &p) && p.Status == 404 {
-		f, _ := flow.Of(spec.Scenario)
 		engine.Goto(fresh, f.First(), run.Running, a.Now())
 		fresh.Note(a.Now(), fresh.Cursor.Step, "start", "")
 		err = a.Store.Create(ctx, fresh)
@@ -246,14 +260,15 @@ func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 		// this is how a spec is mended after findings.
 		a.renew(r, spec, req)
 		r.Facts, r.Plan, r.Approved = run.Facts{}, nil, ""
-	case !overLink(changed):
+	case !overLink(r.Spec, spec, changed):
 		return events.NewProblem(409, "other-spec", "the run stands with another spec",
 			events.Finding{Field: "spec", Message: "it differs in " + strings.Join(changed, ", "),
-				Remedy: "only indices and reindex may change over a standing link; tear the run down first, or start under that spec"})
+				Remedy: "only useCases, indices and reindex may change over a standing link; tear the run down first, or start under that spec"})
 	default:
 		a.renew(r, spec, req)
 		nextGeneration(&r.Facts)
 	}
+	r.Restore = false
 	engine.Goto(r, first, run.Running, now)
 	r.Note(now, first, "start", "")
 	return nil
@@ -339,11 +354,16 @@ func canonical(v any) []byte {
 	return raw
 }
 
-// overLink reports whether all of changed may change over a standing link.
-func overLink(changed []string) bool {
+// overLink reports whether all of changed may change over a standing link. The
+// secret of a cluster to copy from comes and goes with the use case reindex.
+func overLink(was, spec events.Spec, changed []string) bool {
 	for _, field := range changed {
 		switch field {
-		case "indices", "reindex", "proof", "approve", "acceptRisks":
+		case "useCases", "indices", "reindex", "proof", "approve", "acceptRisks":
+		case "secrets":
+			if was.Secrets.Instance != spec.Secrets.Instance || was.Copies() == spec.Copies() {
+				return false
+			}
 		default:
 			return false
 		}

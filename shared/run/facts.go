@@ -18,6 +18,7 @@ type Facts struct {
 	PrivateConnection *PrivateConnection `json:"privateConnection,omitempty"`
 	Accept            *Accept            `json:"accept,omitempty"`
 	Configure         *Configure         `json:"configure,omitempty"`
+	Dictionary        *Dictionary        `json:"dictionary,omitempty"`
 	Destination       *DestinationFacts  `json:"destination,omitempty"`
 	Reindex           *Reindex           `json:"reindex,omitempty"`
 	Progress          *Progress          `json:"progress,omitempty"`
@@ -143,19 +144,30 @@ type Accept struct {
 }
 
 // Configure is the patch of esConfig. The configuration as it was before our
-// first write is a row of its own, "esconfig-before".
+// first write is a row of its own, "esconfig-before", and what is ours another,
+// "esconfig-ours".
 type Configure struct {
-	Entry string `json:"entry"` // domain:port in reindex.remote.whitelist
+	Entry string `json:"entry"` // domain:port in reindex.remote.whitelist, or ""
 	// Added says that this run put the entry there.
-	Added   bool      `json:"added"`
+	Added bool `json:"added"`
+	// Keys are the settings that the last write changed.
+	Keys    []string  `json:"keys,omitempty"`
 	WroteAt time.Time `json:"wroteAt,omitzero"`
 	// ChangeID is the cloud's ID of the change, to follow its progress.
 	ChangeID string `json:"changeId,omitempty"`
 	// Writes counts the writes of this walk: each one restarts the cluster.
 	Writes int `json:"writes,omitempty"`
 	// Unlike is since when the nodes have differed from what the cloud says they
-	// were given.
-	Unlike time.Time `json:"unlike,omitzero"`
+	// were given, Failing since when they have not come up with it.
+	Unlike  time.Time `json:"unlike,omitzero"`
+	Failing time.Time `json:"failing,omitzero"`
+}
+
+// Dictionary is what an analyzer made of a word before the run.
+type Dictionary struct {
+	Analyzer string   `json:"analyzer"`
+	Word     string   `json:"word"`
+	Before   []string `json:"before"` // tokens
 }
 
 // DestinationFacts are the destination indices, in the spec's order.

@@ -85,6 +85,8 @@ type instance struct {
 	serviceVPC       string  // where its endpoints are
 	groups, enforced []Group // as shown, as obeyed
 	restart          time.Duration
+	keystore         keystore
+	down             bool      // the nodes did not come up, and the change was interrupted
 	changes          []*change // the last one may be under way
 }
 
@@ -131,6 +133,9 @@ func New(a *cloud.Account, network *vpc.Networks, links *privatelink.Fake) *Fake
 		"ListAllNode":                  f.listAllNode,
 		"DescribeElasticsearchHealth":  f.describeHealth,
 		"UpdateInstanceSettings":       f.updateInstanceSettings,
+		"GetKeystores":                 f.getKeystores,
+		"UpdateKeystores":              f.updateKeystores,
+		"InterruptElasticsearchTask":   f.interrupt,
 		"EstimatedRestartTime":         f.estimatedRestartTime,
 		"ListActionRecords":            f.listActionRecords,
 		"ModifyWhiteIps":               f.modifyWhiteIps,
@@ -294,7 +299,7 @@ func (f *Fake) Serving(id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i := f.find(id)
-	if i == nil || i.Status == "inactive" || i.Status == "invalid" || i.creating() {
+	if i == nil || i.Status == "inactive" || i.Status == "invalid" || i.creating() || i.down {
 		return false
 	}
 	c := i.change()
@@ -352,6 +357,7 @@ func (f *Fake) settle() {
 			}
 		}
 		c.done, i.enforced = true, i.groups
+		i.down = i.down && c.config == nil
 		i.updated = f.account.Now()
 	}
 }

@@ -49,6 +49,9 @@ const pagesAtOnce = 50
 
 // Up counts, then lists IDs page by page; the record remembers where it is.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	if !r.Spec.Copies() {
+		return engine.Done(), nil
+	}
 	side := access.Target(r)
 	c, err := s.Clusters.Open(ctx, side)
 	if err != nil {

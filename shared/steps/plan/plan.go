@@ -35,11 +35,12 @@ type control interface {
 type Step struct {
 	Clusters opener
 	Control  control
+	Rows     esconfig.Rows
 }
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Control: escluster.New(d.Cloud)}
+	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Control: escluster.New(d.Cloud), Rows: d.Runs}
 }
 
 // Up judges the destination, then plans.
@@ -207,17 +208,17 @@ func (s *Step) plan(ctx context.Context, r *run.Run) (*run.Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
 	}
-	entry := fmt.Sprintf("%s:%d", esconfig.Placeholder, r.Spec.Target.Port)
-	if a := r.Facts.Accept; a != nil && a.Domain != "" {
-		entry = fmt.Sprintf("%s:%d", a.Domain, r.Spec.Target.Port)
-	}
-	_, difference, err := esconfig.WithEntry(instance.Config, entry, r.Spec.Target.TLS)
+	book, err := esconfig.Read(ctx, s.Rows, r)
 	if err != nil {
-		return nil, events.NewProblem(409, "configuration", "the instance's configuration cannot be merged",
-			events.Finding{Field: "instanceId", Message: err.Error(), Remedy: "mend " + esconfig.Whitelist + " in the console"})
+		return nil, err
 	}
-	p := &run.Plan{Difference: placeholder(difference, entry, r.Spec.Target.Port), Cost: costOf(r.Spec.Region), Creates: missing(r)}
-	if len(difference) > 0 {
+	domain := esconfig.Domain(r)
+	c, err := book.Of(instance.Config, r.Spec, domain)
+	if err != nil {
+		return nil, err
+	}
+	p := &run.Plan{Difference: esconfig.Hide(c.Difference, domain), Cost: costOf(r.Spec.Region), Creates: append(missing(r), book.Beside(r.Spec)...)}
+	if len(c.Difference) > 0 {
 		d, err := s.Control.EstimateRestart(ctx, id)
 		if err != nil {
 			return nil, fmt.Errorf("plan: %w", err)
@@ -226,15 +227,6 @@ func (s *Step) plan(ctx context.Context, r *run.Run) (*run.Plan, error) {
 	}
 	p.Seal()
 	return p, nil
-}
-
-// placeholder writes the run's own endpoint as {endpoint}, so that the plan of a
-// standing link has the ID that was approved before there was one.
-func placeholder(changes []run.Change, entry string, port int) []run.Change {
-	for i := range changes {
-		changes[i].After = strings.ReplaceAll(changes[i].After, entry, fmt.Sprintf("%s:%d", esconfig.Placeholder, port))
-	}
-	return changes
 }
 
 // missing lists what the run has not made yet.
