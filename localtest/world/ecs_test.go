@@ -69,7 +69,9 @@ func (s *hosted) services() {
 func (s *hosted) begin(t *testing.T, spec events.Spec, stop string) {
 	t.Helper()
 	if s.stop == nil {
-		s.Events.Fault = func(d runtime.Delivery) runtime.Fault { return runtime.Fault{Drop: d.Queue == "eslink-"+stop && !s.passes.Load()} }
+		s.Events.Fault = func(d runtime.Delivery) runtime.Fault {
+			return runtime.Fault{Drop: d.Queue == "eslink-"+stop && !s.passes.Load()}
+		}
 		require.NoError(t, s.Start())
 	}
 	f, _ := s.Project.Function("eslink-runs")
