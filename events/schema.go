@@ -123,7 +123,7 @@ func collect(e *jsonschema.ValidationError, fs *Findings) {
 		fs.Add(field(e.InstanceLocation), "it does not match "+k.Want, remedyOf(e.SchemaURL, ""))
 		return
 	case *kind.FalseSchema:
-		fs.Add(field(e.InstanceLocation), "it does not belong to this action", "remove it")
+		fs.Add(field(e.InstanceLocation), "it does not belong here", "remove it")
 		return
 	case *kind.AnyOf, *kind.OneOf:
 		fs.Add(field(e.InstanceLocation), "it is none of what it may be", remedyOf(e.SchemaURL, ""))

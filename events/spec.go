@@ -17,6 +17,7 @@ type Request struct {
 	Plan              bool    `json:"plan,omitempty"`
 	Again             bool    `json:"again,omitempty"`
 	RunID             string  `json:"runId,omitempty"`
+	Profile           string  `json:"profile,omitempty"`
 	PlanID            string  `json:"planId,omitempty"`
 	KeepConfig        bool    `json:"keepConfig,omitempty"`
 	DeleteDestination bool    `json:"deleteDestination,omitempty"`
@@ -43,16 +44,18 @@ type Spec struct {
 	Scenario   string  `json:"scenario"`
 	Region     string  `json:"region"`
 	Zone       string  `json:"zone,omitempty"`
-	InstanceID string  `json:"instanceId"`
-	Target     Target  `json:"target"`
-	Secrets    Secrets `json:"secrets"`
+	InstanceID string  `json:"instanceId,omitempty"` // empty in a profile
+	Target     Target  `json:"target,omitzero"`
+	Secrets    Secrets `json:"secrets,omitzero"`
 	// UseCases are what the instance needs a service on ECS for (es-to-ecs).
-	UseCases    []UseCase `json:"useCases,omitempty"`
-	Indices     []Index   `json:"indices"`
-	Reindex     Reindex   `json:"reindex,omitzero"`
-	Approve     string    `json:"approve,omitempty"`
-	AcceptRisks []string  `json:"acceptRisks,omitempty"`
-	Proof       string    `json:"proof,omitempty"`
+	UseCases []UseCase `json:"useCases,omitempty"`
+	// Whitelist is the change that private-whitelist makes.
+	Whitelist   *Whitelist `json:"whitelist,omitempty"`
+	Indices     []Index    `json:"indices,omitempty"`
+	Reindex     Reindex    `json:"reindex,omitzero"`
+	Approve     string     `json:"approve,omitempty"`
+	AcceptRisks []string   `json:"acceptRisks,omitempty"`
+	Proof       string     `json:"proof,omitempty"`
 }
 
 // Target is what the instance is to reach: a cluster (es-to-es), or an ECS
@@ -178,6 +181,11 @@ func parse(schema string, raw []byte, into any) error {
 // fill writes out what a left-out field means, so that nobody else needs to
 // know.
 func (s *Spec) fill() {
+	if s.Whitelist != nil {
+		s.Whitelist.fill()
+		s.Approve = cmp.Or(s.Approve, "manual")
+		return
+	}
 	if s.Target.Port == 0 {
 		s.Target.Port = 9200
 	}
@@ -204,7 +212,7 @@ func (s *Spec) fill() {
 // check holds what a schema cannot say.
 func (s *Spec) check() Findings {
 	var fs Findings
-	if s.InstanceID == s.Target.InstanceID {
+	if s.InstanceID != "" && s.InstanceID == s.Target.InstanceID {
 		fs.Add("spec.target.instanceId", "it is the instance itself", "name the cluster to copy from; within one cluster _reindex needs no link")
 	}
 	if s.Target.TLS != "" && s.Target.Protocol != "https" {
@@ -212,6 +220,9 @@ func (s *Spec) check() Findings {
 	}
 	if s.Zone != "" && !zoneOf(s.Region, s.Zone) {
 		fs.Add("spec.zone", s.Zone+" is not a zone of "+s.Region, "name a zone of that region, or leave it out")
+	}
+	if s.Whitelist != nil {
+		s.Whitelist.check(&fs)
 	}
 	seen := map[string]int{}
 	for i, ix := range s.Indices {
@@ -222,6 +233,25 @@ func (s *Spec) check() Findings {
 		seen[ix.Dest] = i
 	}
 	return fs
+}
+
+// For is a profile's spec for an instance, or says as a *Problem why that
+// cannot be.
+func (s Spec) For(instanceID string) (Spec, error) {
+	s.InstanceID = instanceID
+	if fs := s.check(); len(fs) > 0 {
+		return s, invalid(fs...)
+	}
+	return s, nil
+}
+
+// Connects names what the spec connects its instance to, or the group of the
+// whitelist that it changes; the plain list is the group default.
+func (s Spec) Connects() string {
+	if s.Whitelist != nil {
+		return "whitelist/" + cmp.Or(s.Whitelist.Group, "default")
+	}
+	return s.Target.ID()
 }
 
 // zoneOf reports whether zone is one of region's: cn-hangzhou-i of cn-hangzhou,

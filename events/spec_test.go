@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -125,29 +126,102 @@ func TestEachActionTakesItsFieldsAndNoOthers(t *testing.T) {
 	t.Parallel()
 	run := `"runId":"fd5dc36da1e3cf09"`
 	for body, want := range map[string][]string{
-		`{}`:                                                                        {"action"},
-		`{"action":"cancel"}`:                                                       {"runId"},
-		`{"action":"retry"}`:                                                        {"runId"},
-		`{"action":"teardown"}`:                                                     {"runId"},
-		`{"action":"approve",` + run + `}`:                                          {"planId"},
-		`{"action":"throttle",` + run + `}`:                                         {"requestsPerSecond"},
-		`{"action":"approve"}`:                                                      {"planId", "runId"},
-		`{"action":"cancel","runId":"x"}`:                                           {"runId"},
-		`{"action":"cancel","runId":"FD5DC36DA1E3CF09"}`:                            {"runId"},
-		`{"action":"approve",` + run + `,"planId":"latest"}`:                        {"planId"},
-		`{"action":"throttle",` + run + `,"requestsPerSecond":0}`:                   {"requestsPerSecond"},
-		`{"action":"throttle",` + run + `,"requestsPerSecond":-1}`:                  {"requestsPerSecond"},
-		`{"action":"teardown",` + run + `,"keepConfig":"yes"}`:                      {"keepConfig"},
-		`{"action":"teardown",` + run + `,"deleteDestination":1}`:                   {"deleteDestination"},
-		`{"action":"retry",` + run + `,"plan":true,"again":true,"keepConfig":true}`: {"again", "keepConfig", "plan"},
-		`{"action":"cancel",` + run + `,"planId":"0c5f1d7a9b3e2846","spec":{"name":"a"}}`: {"planId", "spec", "spec.indices", "spec.instanceId",
-			"spec.region", "spec.scenario", "spec.secrets", "spec.target"},
+		`{}`:                                                                              {"action"},
+		`{"action":"cancel"}`:                                                             {"runId"},
+		`{"action":"retry"}`:                                                              {"runId"},
+		`{"action":"teardown"}`:                                                           {"runId"},
+		`{"action":"approve",` + run + `}`:                                                {"planId"},
+		`{"action":"throttle",` + run + `}`:                                               {"requestsPerSecond"},
+		`{"action":"approve"}`:                                                            {"planId", "runId"},
+		`{"action":"cancel","runId":"x"}`:                                                 {"runId"},
+		`{"action":"cancel","runId":"FD5DC36DA1E3CF09"}`:                                  {"runId"},
+		`{"action":"approve",` + run + `,"planId":"latest"}`:                              {"planId"},
+		`{"action":"throttle",` + run + `,"requestsPerSecond":0}`:                         {"requestsPerSecond"},
+		`{"action":"throttle",` + run + `,"requestsPerSecond":-1}`:                        {"requestsPerSecond"},
+		`{"action":"teardown",` + run + `,"keepConfig":"yes"}`:                            {"keepConfig"},
+		`{"action":"teardown",` + run + `,"deleteDestination":1}`:                         {"deleteDestination"},
+		`{"action":"retry",` + run + `,"plan":true,"again":true,"keepConfig":true}`:       {"again", "keepConfig", "plan"},
+		`{"action":"cancel",` + run + `,"planId":"0c5f1d7a9b3e2846","spec":{"name":"a"}}`: {"planId", "spec", "spec.region", "spec.scenario"},
+		`{"action":"profiles","spec":{}}`:                                                 {"spec", "spec.name", "spec.region", "spec.scenario"},
+		`{"action":"profiles","profile":"orders"}`:                                        {"profile"},
+		`{"action":"profiles",` + run + `}`:                                               {"runId"},
+		`{"action":"put-profile"}`:                                                        {"profile", "spec"},
+		`{"action":"delete-profile"}`:                                                     {"profile"},
+		`{"action":"delete-profile","profile":"Orders"}`:                                  {"profile"},
+		`{"action":"cancel",` + run + `,"profile":"orders"}`:                              {"profile"},
 	} {
 		_, err := events.ParseRequest([]byte(body))
 		if assert.Error(t, err, body) {
 			assert.Equal(t, want, fields(problem(t, err)), "%s: %v", body, err)
 		}
 	}
+}
+
+// A profile is a spec without its instance, of a scenario that asks before it
+// writes.
+func TestProfiles(t *testing.T) {
+	t.Parallel()
+	profile := map[string]any{"action": "put-profile", "profile": "orders", "spec.instanceId": nil}
+	with := func(edits map[string]any) []byte {
+		all := maps.Clone(profile)
+		maps.Copy(all, edits)
+		return start(t, all)
+	}
+	r, err := events.ParseRequest(with(nil))
+	require.NoError(t, err)
+	assert.Equal(t, "orders", r.Profile)
+	assert.Empty(t, r.Spec.InstanceID)
+	assert.Equal(t, "dest", r.Spec.Indices[0].Dest, "what is left out is filled in as in a spec")
+	for field, edits := range map[string]map[string]any{
+		"spec.instanceId": {"spec.instanceId": "es-cn-dst000000001"}, "profile": {"profile": "no/slash"}, "spec.zone": {"spec.zone": "cn-beijing-a"},
+		"spec.indices[0].source": {"spec.indices.0.source": ".kibana"}, "plan": {"plan": true}, "spec.target.tls": {"spec.target.tls": "certificate"},
+	} {
+		_, err := events.ParseRequest(with(edits))
+		assert.Equal(t, []string{field}, fields(problem(t, err)), "%v", err)
+	}
+	_, err = events.ParseRequest([]byte(`{"action":"put-profile","profile":"a","spec":{"name":"a","scenario":"private-whitelist","region":"cn-hangzhou","whitelist":{"ips":["10.0.0.1"]}}}`))
+	assert.Equal(t, []string{"spec.scenario"}, fields(problem(t, err)), "it would change a cluster unasked")
+
+	s, err := r.Spec.For("es-cn-new000000001")
+	require.NoError(t, err)
+	assert.Equal(t, "es-cn-new000000001", s.InstanceID)
+	assert.Empty(t, r.Spec.InstanceID)
+	_, err = r.Spec.For("es-cn-src000000002")
+	assert.Equal(t, []string{"spec.target.instanceId"}, fields(problem(t, err)), "a cluster is not copied to itself")
+}
+
+func TestWhitelists(t *testing.T) {
+	t.Parallel()
+	parse := func(whitelist, more string) (*events.Spec, error) {
+		r, err := events.ParseRequest([]byte(`{"action":"start","spec":{"name":"office","scenario":"private-whitelist","region":"cn-hangzhou","instanceId":"es-cn-dst000000001"` +
+			more + `,"whitelist":` + whitelist + `}}`))
+		return r.Spec, err
+	}
+	s, err := parse(`{"ips":["10.0.0.8","192.168.0.0/16","127.0.0.1","0.0.0.0/0"]}`, "")
+	require.NoError(t, err)
+	assert.Equal(t, events.Cover, s.Whitelist.Mode)
+	assert.Zero(t, s.Target, "nothing is connected")
+	other, err := parse(`{"mode":"Append","group":"default","ips":["10.0.0.8"]}`, "")
+	require.NoError(t, err)
+	assert.Equal(t, s.Connects(), other.Connects(), "the plain list is the group default")
+	_, err = parse(`{"group":"office","ips":[]}`, "")
+	require.NoError(t, err, "Cover without ips deletes a group")
+	for whitelist, want := range map[string][]string{
+		`{}`: {"spec.whitelist.ips"}, `{"ips":[]}`: {"spec.whitelist.ips"}, `{"ips":[],"group":"default"}`: {"spec.whitelist.ips"},
+		`{"ips":[],"group":"a","mode":"Append"}`: {"spec.whitelist.ips"}, `{"ips":[],"group":"a","mode":"Delete"}`: {"spec.whitelist.ips"},
+		`{"ips":["10.0.0.1"],"mode":"cover"}`: {"spec.whitelist.mode"}, `{"ips":["10.0.0.1"],"group":"Office"}`: {"spec.whitelist.group"},
+		`{"ips":["10.0.0.1"],"group":"eslink_fd5dc36da1e3cf09"}`: {"spec.whitelist.group"}, `{"ips":["10.0.0.1"],"x":1}`: {"spec.whitelist.x"},
+		`{"ips":["10.0.0.1","","10.0.0.256","10.0.0.0/33","8.8.8.8","10.0.0.5/24","10.0.0.1","10.0.0.1/32","::1","192.168.0.0/15"]}`: {"spec.whitelist.ips[1]", "spec.whitelist.ips[8]"},
+		`{"ips":["10.0.0.1","10.0.0.256","10.0.0.0/33","8.8.8.8","10.0.0.5/24","10.0.0.1","10.0.0.1/32","192.168.0.0/15","172.0.0.0/8"]}`: {"spec.whitelist.ips[1]", "spec.whitelist.ips[2]",
+			"spec.whitelist.ips[3]", "spec.whitelist.ips[4]", "spec.whitelist.ips[5]", "spec.whitelist.ips[6]", "spec.whitelist.ips[7]", "spec.whitelist.ips[8]"},
+	} {
+		_, err := parse(whitelist, "")
+		if assert.Error(t, err, whitelist) {
+			assert.Equal(t, want, fields(problem(t, err)), "%s: %v", whitelist, err)
+		}
+	}
+	_, err = parse(`{"ips":["10.0.0.1"]}`, `,"target":{"instanceId":"es-cn-src000000002"},"secrets":{"instance":"eslink/a","target":"eslink/b"},"zone":"cn-hangzhou-i"`)
+	assert.Equal(t, []string{"spec.secrets", "spec.target", "spec.zone"}, fields(problem(t, err)))
 }
 
 func TestAllFaultsAreReportedAtOnce(t *testing.T) {

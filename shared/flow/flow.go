@@ -23,6 +23,10 @@ type Flow []Step
 // private NLB and PrivateLink, and copies indices with _reindex.
 const ESToES = "es-to-es"
 
+// PrivateWhitelist changes one group of an instance's private IP whitelist. It
+// restarts nothing and costs nothing, so there is nothing to plan or approve.
+const PrivateWhitelist = "private-whitelist"
+
 // Of returns the flow of a scenario.
 func Of(scenario string) (Flow, bool) {
 	f, ok := flows[scenario]
@@ -30,7 +34,7 @@ func Of(scenario string) (Flow, bool) {
 }
 
 // Scenarios lists the names of all flows.
-func Scenarios() []string { return []string{ESToES} }
+func Scenarios() []string { return []string{ESToES, PrivateWhitelist} }
 
 var flows = map[string]Flow{
 	ESToES: {
@@ -53,6 +57,11 @@ var flows = map[string]Flow{
 		{Name: "progress", Within: 7 * 24 * time.Hour},
 		{Name: "digest", Within: 24 * time.Hour},
 		{Name: "verify", Within: 24 * time.Hour, Undo: true},
+	},
+	PrivateWhitelist: {
+		// A change that is under way at the instance is waited for, and may be a
+		// restart.
+		{Name: "private-whitelist", Within: 6 * time.Hour, Undo: true},
 	},
 }
 

@@ -161,7 +161,7 @@ func (c *Client) Describe(ctx context.Context, id string) (Instance, error) {
 	}
 	// Only this list is documented; without groups it is the default group.
 	if len(i.Private()) == 0 && len(r.PrivateWhitelist) > 0 {
-		i.Whitelist = append(i.Whitelist, WhiteGroup{"default", PrivateES, r.PrivateWhitelist})
+		i.Whitelist = append(i.Whitelist, WhiteGroup{DefaultGroup, PrivateES, r.PrivateWhitelist})
 	}
 	for _, t := range r.Tags {
 		i.Tags[t.Key] = t.Value
@@ -229,20 +229,49 @@ func (c *Client) UpdateConfig(ctx context.Context, id string, config map[string]
 	return out.RequestID, nil
 }
 
-// SetWhitelistGroup makes a group of the private whitelist hold exactly ips.
-// A new group is created, and no ips delete it; other groups stay as they are.
-// UpdatePrivateNetworkWhiteIps in mode Cover.
-func (c *Client) SetWhitelistGroup(ctx context.Context, id, group string, ips []string, token string) error {
+// Ways to change a whitelist group. Cover makes it hold exactly what is given:
+// it creates a new group, and deletes one for which nothing is given. Append and
+// Delete want a group that exists; Delete leaves at least one IP in it.
+const (
+	Cover  = "Cover"
+	Append = "Append"
+	Delete = "Delete"
+)
+
+// DefaultGroup is the group that a whitelist without groups is: the plain list.
+const DefaultGroup = "default"
+
+// WhitelistChange changes one group of a private whitelist, or without a group
+// its plain list. IPs are IPv4 addresses and networks.
+type WhitelistChange struct {
+	Mode, Group string
+	IPs         []string
+}
+
+// ChangeWhitelist changes a group of the private whitelist, and no other;
+// UpdatePrivateNetworkWhiteIps.
+func (c *Client) ChangeWhitelist(ctx context.Context, id string, change WhitelistChange, token string) error {
 	req := sdk.CreateUpdatePrivateNetworkWhiteIpsRequest()
-	req.InstanceId, req.ModifyMode, req.ClientToken = id, "Cover", token
+	req.InstanceId, req.ModifyMode, req.ClientToken = id, change.Mode, token
+	ips := change.IPs
 	if ips == nil {
-		ips = []string{}
+		ips = []string{} // null would be no list
 	}
-	body(req.RoaRequest, map[string]any{"whiteIpGroup": map[string]any{"groupName": group, "ips": ips}})
+	if change.Group == "" {
+		body(req.RoaRequest, map[string]any{"privateNetworkIpWhiteList": ips})
+	} else {
+		body(req.RoaRequest, map[string]any{"whiteIpGroup": map[string]any{"groupName": change.Group, "ips": ips}})
+	}
 	if _, err := aliyun.Call[struct{}](ctx, c.c, product, req, codes); err != nil {
-		return fmt.Errorf("set whitelist group %s of %s: %w", group, id, err)
+		return fmt.Errorf("change whitelist group %s of %s (%s): %w", cmp.Or(change.Group, DefaultGroup), id, change.Mode, err)
 	}
 	return nil
+}
+
+// SetWhitelistGroup makes a group of the private whitelist hold exactly ips.
+// A new group is created, and no ips delete it; other groups stay as they are.
+func (c *Client) SetWhitelistGroup(ctx context.Context, id, group string, ips []string, token string) error {
+	return c.ChangeWhitelist(ctx, id, WhitelistChange{Cover, group, ips}, token)
 }
 
 // ChangeUnderWay is the state of an Action that has not finished.

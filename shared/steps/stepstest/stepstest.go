@@ -114,7 +114,7 @@ func (w *World) Down(s engine.Step, r *run.Run) int {
 func (w *World) Walk(s engine.Step, r *run.Run, d run.Direction) (int, error) {
 	w.Helper()
 	r.Direction, r.Cursor.Since = d, w.Now()
-	def, ok := mustFlow().Step(r.Cursor.Step)
+	def, ok := mustFlow(r.Spec.Scenario).Step(r.Cursor.Step)
 	require.True(w, ok, r.Cursor.Step)
 	for n := 1; ; n++ {
 		out, err := w.Once(s, r)
@@ -136,8 +136,8 @@ func (w *World) Walk(s engine.Step, r *run.Run, d run.Direction) (int, error) {
 	}
 }
 
-func mustFlow() flow.Flow {
-	f, _ := flow.Of(flow.ESToES)
+func mustFlow(scenario string) flow.Flow {
+	f, _ := flow.Of(scenario)
 	return f
 }
 
