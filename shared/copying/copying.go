@@ -197,8 +197,9 @@ func (c *Copy) kickOff(ctx context.Context, i int, t *run.Task) (string, error) 
 
 // Remote is the target as the instance sees it, through the link.
 func Remote(r *run.Run, login kms.Login) es.Remote {
+	protocol, port := r.Spec.Source()
 	return es.Remote{
-		Host:     fmt.Sprintf("%s://%s:%d", r.Spec.Target.Protocol, r.Facts.Accept.Domain, r.Spec.Target.Port),
+		Host:     fmt.Sprintf("%s://%s:%d", protocol, r.Facts.Accept.Domain, port),
 		Username: login.Username, Password: login.Password,
 		SocketTimeout: r.Spec.Reindex.SocketTimeout, ConnectTimeout: r.Spec.Reindex.ConnectTimeout,
 	}

@@ -243,7 +243,8 @@ func full() *run.Run {
 			Indices: []events.Index{{Source: "product_info", Dest: "dest", Query: json.RawMessage(`{"match_all":{}}`),
 				Destination: events.Destination{Settings: json.RawMessage(`{"number_of_shards":5}`), Mappings: json.RawMessage(`"source"`)}}},
 			Reindex: events.Reindex{SocketTimeout: "30s", ConnectTimeout: "10s", Size: 1000, Conflicts: "abort", RequestsPerSecond: &perSecond},
-			Approve: "manual", AcceptRisks: []string{"single-node"}, Proof: "ids"},
+			Whitelist: &events.Whitelist{Mode: "Cover", IPs: []string{"10.0.0.1"}, Group: "office"},
+			Approve:   "manual", AcceptRisks: []string{"single-node"}, Proof: "ids"},
 		Cursor:   run.Cursor{Step: "nlb", Seq: 7, Sent: 6, Since: at, WakeAt: at, Reason: "waits", Attempt: 3},
 		PlanOnly: true, KeepConfig: true, DeleteDestination: true, Approved: "0c5f1d7a9b3e2846",
 		Plan: &run.Plan{ID: "0c5f1d7a9b3e2846", Creates: []string{"an NLB"}, Difference: []run.Change{{Key: "reindex.remote.whitelist", Before: "", After: "{endpoint}:9200"}},
@@ -268,6 +269,8 @@ func full() *run.Run {
 			Digest:   &run.Digest{Level: "ids", Indices: []run.IndexDigest{{Documents: 6, IDParts: 1, IDsDone: true, After: 5, Level: "ids"}}},
 			Verify: &run.Verify{Checks: []run.Check{{Name: "link", OK: true, Detail: "d", Remedy: "r", Seconds: 0.1}}, Probe: &run.Probe{TaskID: "n:2", Since: at},
 				Differences: []string{"d"}, Level: "ids", Next: 1, NextPart: 2},
+			PrivateWhitelist: &run.PrivateWhitelist{Group: "office", Added: []string{"10.0.0.1"}, Removed: []string{"10.0.0.2"}, Created: true, Deleted: true, IPs: []string{"10.0.0.3"},
+				Pending: &run.PendingWhitelist{Add: []string{"10.0.0.4"}, Remove: []string{"10.0.0.5"}, Create: true, Delete: true}},
 		}}
 	return r
 }

@@ -61,6 +61,7 @@ type Instance struct {
 	VSwitchID  string
 	Whitelist  []WhiteGroup
 	Config     map[string]string // esConfig
+	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	Tags       map[string]string
 }
@@ -111,6 +112,7 @@ func (c *Client) Describe(ctx context.Context, id string) (Instance, error) {
 			Protocol   string            `json:"protocol"`
 			Domain     string            `json:"domain"`
 			Port       int               `json:"port"`
+			CreatedAt  string            `json:"createdAt"`
 			UpdatedAt  string            `json:"updatedAt"`
 			Config     map[string]string `json:"esConfig"`
 			Endpoints  []struct {
@@ -132,10 +134,7 @@ func (c *Client) Describe(ctx context.Context, id string) (Instance, error) {
 				} `json:"whiteIpGroupList"`
 			} `json:"networkConfig"`
 			PrivateWhitelist []string `json:"privateNetworkIpWhiteList"`
-			Tags             []struct {
-				Key   string `json:"tagKey"`
-				Value string `json:"tagValue"`
-			} `json:"tags"`
+			Tags             tags     `json:"tags"`
 		}
 	}
 	out, err := aliyun.Call[reply](ctx, c.c, product, req, codes)
@@ -144,10 +143,13 @@ func (c *Client) Describe(ctx context.Context, id string) (Instance, error) {
 	}
 	r := out.Result
 	i := Instance{ID: cmp.Or(r.InstanceID, id), Status: r.Status, Inited: r.Inited, Version: r.Version, ArchType: r.ArchType, ServiceVPC: r.ServiceVPC,
-		Protocol: r.Protocol, Domain: r.Domain, Port: r.Port, VpcID: r.Network.VpcID, VSwitchID: r.Network.VSwitchID, Config: r.Config, Tags: map[string]string{}}
-	if r.UpdatedAt != "" {
-		if i.UpdatedAt, err = time.Parse(time.RFC3339, r.UpdatedAt); err != nil {
-			return Instance{}, fmt.Errorf("describe instance %s: updatedAt: %w", id, err)
+		Protocol: r.Protocol, Domain: r.Domain, Port: r.Port, VpcID: r.Network.VpcID, VSwitchID: r.Network.VSwitchID, Config: r.Config, Tags: r.Tags.byKey()}
+	for into, text := range map[*time.Time]string{&i.CreatedAt: r.CreatedAt, &i.UpdatedAt: r.UpdatedAt} {
+		if text == "" {
+			continue
+		}
+		if *into, err = time.Parse(time.RFC3339, text); err != nil {
+			return Instance{}, fmt.Errorf("describe instance %s: %w", id, err)
 		}
 	}
 	for _, e := range r.Endpoints {
@@ -163,10 +165,56 @@ func (c *Client) Describe(ctx context.Context, id string) (Instance, error) {
 	if len(i.Private()) == 0 && len(r.PrivateWhitelist) > 0 {
 		i.Whitelist = append(i.Whitelist, WhiteGroup{DefaultGroup, PrivateES, r.PrivateWhitelist})
 	}
-	for _, t := range r.Tags {
-		i.Tags[t.Key] = t.Value
-	}
 	return i, nil
+}
+
+// tags are as replies list them.
+type tags []struct {
+	Key   string `json:"tagKey"`
+	Value string `json:"tagValue"`
+}
+
+func (list tags) byKey() map[string]string {
+	out := map[string]string{}
+	for _, t := range list {
+		out[t.Key] = t.Value
+	}
+	return out
+}
+
+// Summary is what ListInstance says of an instance, as far as that finds a new
+// one.
+type Summary struct {
+	ID        string
+	CreatedAt time.Time
+	Tags      map[string]string
+}
+
+// List returns the region's instances; ListInstance, which may lag.
+func (c *Client) List(ctx context.Context) ([]Summary, error) {
+	const size = 100
+	type reply struct {
+		Result []struct {
+			ID        string    `json:"instanceId"`
+			CreatedAt time.Time `json:"createdAt"`
+			Tags      tags      `json:"tags"`
+		}
+	}
+	var out []Summary
+	for page := 1; ; page++ {
+		req := sdk.CreateListInstanceRequest()
+		req.Page, req.Size = requests.NewInteger(page), requests.NewInteger(size)
+		got, err := aliyun.Call[reply](ctx, c.c, product, req, codes)
+		if err != nil {
+			return nil, fmt.Errorf("list instances: %w", err)
+		}
+		for _, i := range got.Result {
+			out = append(out, Summary{i.ID, i.CreatedAt, i.Tags.byKey()})
+		}
+		if len(got.Result) < size {
+			return out, nil
+		}
+	}
 }
 
 // Node is one node of a cluster.

@@ -200,6 +200,7 @@ func (w *world) holds(groups map[string]string) {
 	was := strings.Fields(before[f.Group])
 	require.ElementsMatch(w, except(now, was), f.Added)
 	require.ElementsMatch(w, except(was, now), f.Removed)
+	require.Equal(w, len(was) == 0 && len(now) > 0, f.Created)
 }
 
 func except(a, b []string) []string {
