@@ -242,7 +242,7 @@ func full() *run.Run {
 			Secrets: events.Secrets{Instance: "eslink/es1", Target: "eslink/es2-reader"},
 			Indices: []events.Index{{Source: "product_info", Dest: "dest", Query: json.RawMessage(`{"match_all":{}}`),
 				Destination: events.Destination{Settings: json.RawMessage(`{"number_of_shards":5}`), Mappings: json.RawMessage(`"source"`)}}},
-			Reindex: events.Reindex{SocketTimeout: "30s", ConnectTimeout: "10s", Size: 1000, Conflicts: "abort", RequestsPerSecond: &perSecond},
+			Reindex:   events.Reindex{SocketTimeout: "30s", ConnectTimeout: "10s", Size: 1000, Conflicts: "abort", RequestsPerSecond: &perSecond},
 			Whitelist: &events.Whitelist{Mode: "Cover", IPs: []string{"10.0.0.1"}, Group: "office"},
 			Approve:   "manual", AcceptRisks: []string{"single-node"}, Proof: "ids"},
 		Cursor:   run.Cursor{Step: "nlb", Seq: 7, Sent: 6, Since: at, WakeAt: at, Reason: "waits", Attempt: 3},
