@@ -115,7 +115,7 @@ func load(t *testing.T) (p project) {
 func TestNamesAgree(t *testing.T) {
 	t.Parallel()
 	want := steps(t)
-	others := []string{"check", "runs", "status", "sweep"}
+	others := []string{"check", "created", "runs", "status", "sweep"}
 	all := slices.Sorted(slices.Values(slices.Concat(want, others)))
 
 	dirs, err := filepath.Glob(root + "functions/*/main.go")

@@ -282,6 +282,8 @@ func full() *run.Run {
 			Digest:   &run.Digest{Level: "ids", Indices: []run.IndexDigest{{Documents: 6, IDParts: 1, IDsDone: true, After: 5, Level: "ids"}}},
 			Verify: &run.Verify{Checks: []run.Check{{Name: "link", OK: true, Detail: "d", Remedy: "r", Seconds: 0.1}}, Probe: &run.Probe{TaskID: "n:2", Since: at},
 				Differences: []string{"d"}, Level: "ids", Next: 1, NextPart: 2},
+			PrivateWhitelist: &run.PrivateWhitelist{Group: "office", Added: []string{"10.0.0.1"}, Removed: []string{"10.0.0.2"}, Created: true, Deleted: true, IPs: []string{"10.0.0.3"},
+				Pending: &run.PendingWhitelist{Add: []string{"10.0.0.4"}, Remove: []string{"10.0.0.5"}, Create: true, Delete: true}},
 		}}
 	return r
 }
