@@ -188,7 +188,7 @@ func (s *Spec) fill() {
 		s.Approve = "manual"
 	}
 	if s.Proof == "" {
-		s.Proof = "counts"
+		s.Proof = "auto"
 	}
 	for i := range s.Indices {
 		ix := &s.Indices[i]

@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -154,20 +155,21 @@ func Unequal(a, b Sums) []int {
 
 const sumBytes = 8 + 16 + 16
 
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (s Sums) MarshalBinary() ([]byte, error) {
+// MarshalJSON implements json.Marshaler: sums are one string.
+func (s Sums) MarshalJSON() ([]byte, error) {
 	out := make([]byte, 0, len(s)*sumBytes)
 	for _, p := range s {
 		out = binary.BigEndian.AppendUint64(out, uint64(p.Documents))
 		out = append(append(out, p.Exact[:]...), p.Cut[:]...)
 	}
-	return out, nil
+	return json.Marshal(out)
 }
 
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (s *Sums) UnmarshalBinary(raw []byte) error {
-	if len(raw)%sumBytes != 0 {
-		return fmt.Errorf("sums: %d bytes are no whole number of partitions", len(raw))
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *Sums) UnmarshalJSON(text []byte) error {
+	var raw []byte
+	if err := json.Unmarshal(text, &raw); err != nil || len(raw)%sumBytes != 0 {
+		return fmt.Errorf("sums: %d bytes are no whole number of partitions: %v", len(raw), err)
 	}
 	*s = make(Sums, 0, len(raw)/sumBytes)
 	for ; len(raw) > 0; raw = raw[sumBytes:] {
