@@ -190,13 +190,15 @@ func TestPagesFitTheirDocuments(t *testing.T) {
 		}
 		return nil
 	}
-	w.sum(w.scan(proving.Source, "a"), 1, 1000)
+	at, err := w.scan(proving.Source, "a").Sum(t.Context(), 1, w.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.EqualValues(t, 54, at.Read)
 	require.Equal(t, []int{500, 250, 125, 62, 31}, w.sizes[:5])
 	require.LessOrEqual(t, w.sizes[len(w.sizes)-1], 20)
 
 	w.refuse = func(int) error { return es.ErrTooLarge }
 	w.run.Facts.Digest.Walk = "2"
-	_, err := w.scan(proving.Source, "a").Sum(t.Context(), 1, w.Now().Add(time.Hour))
+	_, err = w.scan(proving.Source, "a").Sum(t.Context(), 1, w.Now().Add(time.Hour))
 	require.ErrorContains(t, err, "shard 0 of index a, from _seq_no 0 on")
 }
 
