@@ -44,9 +44,7 @@ func (c *Client) Page(ctx context.Context, index string, query json.RawMessage, 
 		return nil, err
 	}
 	req := search(index, reader, size, source)
-	// The text behind the bar has the same copy of the shard asked each time: the
-	// others may be a refresh behind.
-	req.Preference = fmt.Sprintf("_shards:%d|eslink", w.Shard)
+	req.Preference = fmt.Sprintf("_shards:%d", w.Shard)
 	return c.documents(ctx, "read documents of index "+index, req)
 }
 

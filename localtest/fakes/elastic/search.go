@@ -111,7 +111,10 @@ func (c *call) preferred() ([]int, error) {
 	case !sharded:
 		return nil, illegal("no Preference for [%s]", p)
 	}
-	list, _, _ = strings.Cut(list, "|")
+	list, rest, barred := strings.Cut(list, "|")
+	if barred && rest != "_local" {
+		return nil, illegal("no Preference for [%s]", rest)
+	}
 	only := []int{}
 	for item := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(item)
