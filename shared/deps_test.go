@@ -71,10 +71,12 @@ var table = map[string][]string{
 // sdks are the modules that a product package may know: its own and, of smithy,
 // the interfaces of errors.
 var sdks = map[string][]string{
+	"ecs":         {"ecs"},
 	"escluster":   {"elasticsearch"},
 	"kms":         {"kms"},
 	"nlb":         {"nlb"},
 	"privatelink": {"privatelink"},
+	"slb":         {"slb"},
 	"vpc":         {"vpc"},
 }
 

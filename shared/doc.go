@@ -17,7 +17,7 @@
 // What is called:
 //
 //	aliyun      one call to Alibaba Cloud: credentials, endpoints, errors
-//	aliyun/nlb, privatelink, escluster, vpc, kms   one narrow client a product
+//	aliyun/nlb, slb, privatelink, escluster, ecs, vpc, kms   one narrow client a product
 //	es          the clusters themselves: inspect, create, reindex, tasks
 //
 // What steps have in common:

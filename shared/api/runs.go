@@ -317,7 +317,7 @@ func nextGeneration(f *run.Facts) {
 
 // standing reports whether the run may have made something.
 func standing(r *run.Run) bool {
-	if r.Facts.NLB != nil || r.Facts.IPWhitelist != nil || r.Facts.EndpointService != nil {
+	if r.Facts.NLB != nil || r.Facts.IPWhitelist != nil || r.Facts.CLB != nil || r.Facts.Firewall != nil || r.Facts.EndpointService != nil {
 		return true
 	}
 	switch r.Cursor.Step {

@@ -14,6 +14,9 @@ type Facts struct {
 	NLB               *NLB               `json:"nlb,omitempty"`
 	IPWhitelist       *IPWhitelist       `json:"ipWhitelist,omitempty"`
 	NLBBackend        *NLBBackend        `json:"nlbBackend,omitempty"`
+	CLB               *CLB               `json:"clb,omitempty"`
+	Firewall          *Firewall          `json:"firewall,omitempty"`
+	CLBBackend        *CLBBackend        `json:"clbBackend,omitempty"`
 	EndpointService   *EndpointService   `json:"endpointService,omitempty"`
 	PrivateConnection *PrivateConnection `json:"privateConnection,omitempty"`
 	Accept            *Accept            `json:"accept,omitempty"`
@@ -29,7 +32,12 @@ type Facts struct {
 // Preflight is what the cloud says of the two clusters.
 type Preflight struct {
 	Instance Cluster `json:"instance"`
-	Target   Cluster `json:"target"`
+	// Target is what is copied from. In es-to-ecs it is the service on the ECS
+	// instance, as if it were a cluster: its ID is the instance's, its domain the
+	// private address.
+	Target Cluster `json:"target"`
+	// ECS is the host of the services (es-to-ecs).
+	ECS *ECSHost `json:"ecs,omitempty"`
 	// Zone is where the endpoint goes: a zone that both clusters and the load
 	// balancer share.
 	Zone string `json:"zone"`
@@ -48,6 +56,16 @@ type Cluster struct {
 	VpcID      string   `json:"vpcId"`
 	VSwitchID  string   `json:"vSwitchId"`
 	ZoneIDs    []string `json:"zoneIds"`
+}
+
+// ECSHost is an ECS instance.
+type ECSHost struct {
+	InstanceID     string   `json:"instanceId"`
+	PrivateIP      string   `json:"privateIp"`
+	VpcID          string   `json:"vpcId"`
+	VSwitchID      string   `json:"vSwitchId"`
+	ZoneID         string   `json:"zoneId"`
+	SecurityGroups []string `json:"securityGroups"`
 }
 
 // URL is the cluster's private address for clients in its VPC.
@@ -110,6 +128,44 @@ type NLBBackend struct {
 	Job *Job `json:"job,omitempty"`
 	// Asked is as in NLB, of the group or the listener.
 	Asked time.Time `json:"asked,omitzero"`
+}
+
+// CLB is the run's load balancer in front of an ECS instance.
+type CLB struct {
+	ID string `json:"id"`
+	// Address is where it listens.
+	Address string `json:"address,omitempty"`
+	// Spec is what was asked for where the account is not offered pay-by-LCU.
+	Spec string `json:"spec,omitempty"`
+	// Asked is as in NLB.
+	Asked time.Time `json:"asked,omitzero"`
+}
+
+// Firewall is what the host's security group admits.
+type Firewall struct {
+	SecurityGroupID string `json:"securityGroupId"`
+	// Rules are the run's own; none if others admit all of it already.
+	Rules []FirewallRule `json:"rules,omitempty"`
+}
+
+// FirewallRule admits a network to a port.
+type FirewallRule struct {
+	ID   string `json:"id"`
+	Port int    `json:"port"`
+	CIDR string `json:"cidr"`
+}
+
+// CLBBackend is what stands behind the balancer, a port each.
+type CLBBackend struct {
+	Ports []CLBPort `json:"ports"`
+}
+
+// CLBPort is a listener and the group of servers that it leads to.
+type CLBPort struct {
+	Port int `json:"port"`
+	// GroupID is empty until the group is known. Groups have no tokens, so when
+	// one was asked for is a row of its own, "asked/<port>", written before that.
+	GroupID string `json:"groupId,omitempty"`
 }
 
 // Job is an asynchronous change to a balancer. Token names the token that asked

@@ -235,6 +235,7 @@ func full() *run.Run {
 	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 	perSecond := 500.0
 	cluster := run.Cluster{InstanceID: "es-cn-dst000000001", Domain: "d", Endpoints: []string{"e"}, Port: 9200, Protocol: "http", Version: "7.10.0_with_X-Pack", VpcID: "vpc", VSwitchID: "vsw", ZoneIDs: []string{"z"}}
+	host := &run.ECSHost{InstanceID: "i-1", PrivateIP: "10.0.0.9", VpcID: "vpc", VSwitchID: "vsw", ZoneID: "z", SecurityGroups: []string{"sg-1"}}
 	destination := []run.DestinationIndex{{Name: "dest", Created: true, UUID: "u", Creating: true, Before: 1}}
 	r := &run.Run{ID: id, Generation: 2, AccountID: "1234567890123456", Direction: run.Down, Status: run.Failed,
 		Spec: events.Spec{Name: "orders", Scenario: "es-to-es", Region: "cn-hangzhou", Zone: "cn-hangzhou-i", InstanceID: "es-cn-dst000000001",
@@ -261,11 +262,14 @@ func full() *run.Run {
 		Problem:           events.NewProblem(409, "findings", "no", events.Finding{Field: "zone", Message: "m", Remedy: "r", Risk: "single-node"}),
 		RequestsPerSecond: &perSecond, Tokens: map[string]int{"nlb": 1}, CreatedAt: at,
 		Facts: run.Facts{
-			Preflight:         &run.Preflight{Instance: cluster, Target: cluster, Zone: "z", VSwitches: []run.VSwitch{{VSwitchID: "vsw", ZoneID: "z", CIDR: "10.0.0.0/24"}}},
+			Preflight:         &run.Preflight{Instance: cluster, Target: cluster, ECS: host, Zone: "z", VSwitches: []run.VSwitch{{VSwitchID: "vsw", ZoneID: "z", CIDR: "10.0.0.0/24"}}},
 			Survey:            &run.Survey{Version: "7.10.0", Indices: []run.SurveyedIndex{{Source: "product_info", Dest: "dest", Documents: 6, Total: 7, Bytes: 8, MaxSeqNo: 9, State: "u/9", Analyzers: []string{"ik_smart"}}}},
 			NLB:               &run.NLB{ID: "nlb-1", LocalAddresses: []string{"10.0.0.5"}, Asked: at},
 			IPWhitelist:       &run.IPWhitelist{Group: "eslink", Addresses: []string{"10.0.0.5"}},
 			NLBBackend:        &run.NLBBackend{ServerGroupID: "sgp-1", ListenerID: "lsn-1", Servers: []string{"10.0.0.9"}, Job: &run.Job{ID: "job-1", Token: "t"}, Asked: at},
+			CLB:               &run.CLB{ID: "lb-1", Address: "10.0.0.6", Spec: "slb.s1.small", Asked: at},
+			Firewall:          &run.Firewall{SecurityGroupID: "sg-1", Rules: []run.FirewallRule{{ID: "sgr-1", Port: 8080, CIDR: "100.64.0.0/10"}}},
+			CLBBackend:        &run.CLBBackend{Ports: []run.CLBPort{{Port: 8080, GroupID: "rsp-1"}}},
 			EndpointService:   &run.EndpointService{ID: "epsrv-1", Name: "n", Asked: at},
 			PrivateConnection: &run.PrivateConnection{EndpointID: "ep-1", Domain: "d", Asked: at},
 			Accept:            &run.Accept{Domain: "d", OwnerID: "1", Asked: at},
