@@ -172,7 +172,7 @@ func TestLeftOutPartsOfUseCasesAreFilledIn(t *testing.T) {
 	protocol, port := s.Source()
 	assert.Equal(t, "http 9200", fmt.Sprint(protocol, " ", port))
 	assert.True(t, s.Copies())
-	assert.Equal(t, "counts", s.Proof)
+	assert.Equal(t, "auto", s.Proof)
 
 	r, err = events.ParseRequest(sample(t, "start-watcher", nil))
 	require.NoError(t, err)

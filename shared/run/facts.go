@@ -96,6 +96,9 @@ type SurveyedIndex struct {
 	Bytes     int64  `json:"bytes"`
 	// MaxSeqNo is the highest sequence number of any primary shard.
 	MaxSeqNo int64 `json:"maxSeqNo"`
+	// ShardSeqNos has each primary shard's own highest, by the shard's number:
+	// what is above them was written later.
+	ShardSeqNos []int64 `json:"shardSeqNos,omitempty"`
 	// State changes whenever the index does: its UUID, and how many operations
 	// its primary shards have seen.
 	State     string   `json:"state,omitempty"`
@@ -297,18 +300,27 @@ type Progress struct {
 
 // Digest is the source's side of the proof, in the spec's order.
 type Digest struct {
-	Level   string        `json:"level"` // counts or ids
+	Level   string        `json:"level"` // as the spec asks
 	Indices []IndexDigest `json:"indices"`
+	// Walk names this proof: another one's rows are not gone on with.
+	Walk string `json:"walk,omitempty"`
 }
 
-// IndexDigest is what the source holds under the query at digest time. IDs, if
-// the level asks for them, are rows "ids/<position>/<part>".
+// IndexDigest is what the source holds under the query at digest time. Sums of
+// partitions, and listed documents, are rows of their own (package proving).
 type IndexDigest struct {
 	Documents int64  `json:"documents"`
-	IDParts   int    `json:"idParts,omitempty"`
-	IDsDone   bool   `json:"idsDone,omitempty"`
-	After     int64  `json:"after,omitempty"` // the sequence number that the next part begins with
-	Level     string `json:"level"`
+	IDParts   int    `json:"idParts,omitempty"` // rows of listed documents
+	IDsDone   bool   `json:"idsDone,omitempty"` // all that the level asks for is there
+	Level     string `json:"level"`             // what is proved of this index
+	// Partitions is how many the documents are summed up in; of these, Wanted are
+	// listed, because the sides differ.
+	Partitions int `json:"partitions,omitempty"`
+	Wanted     int `json:"wanted,omitempty"`
+	// Changed says that the source was written to after the copy was planned.
+	Changed bool `json:"changed,omitempty"`
+	// Windows are how many documents are in each window of the copy.
+	Windows []int64 `json:"windows,omitempty"`
 }
 
 // Verify is the proof.
@@ -316,13 +328,37 @@ type Verify struct {
 	Checks []Check `json:"checks"`
 	// Probe is the operation that the instance runs for the checks.
 	Probe *Probe `json:"probe,omitempty"`
-	// Differences lists what differs, at most 50 lines; empty means none.
+	// Differences lists what differs, at most 50 lines; empty means none. All that
+	// were found by their documents are rows "differences/<index>/<part>".
 	Differences []string `json:"differences,omitempty"`
-	// Level is what was compared: counts or ids. Next is the index whose IDs
-	// are compared next, and NextPart the page of them.
-	Level    string `json:"level,omitempty"`
-	Next     int    `json:"next,omitempty"`
-	NextPart int    `json:"nextPart,omitempty"`
+	// Level is what was proved of every index: the weakest of Indices. Next is
+	// the index that is compared next, and NextPart the listed row.
+	Level    string       `json:"level,omitempty"`
+	Next     int          `json:"next,omitempty"`
+	NextPart int          `json:"nextPart,omitempty"`
+	Indices  []IndexProof `json:"indices,omitempty"`
+}
+
+// IndexProof is what was proved of one index.
+type IndexProof struct {
+	Dest  string `json:"dest"`
+	Level string `json:"level"`
+	// Documents is how many were compared.
+	Documents int64 `json:"documents,omitempty"`
+	// Unequal is how many of Partitions differ, Unlisted how many of these were
+	// not gone through document by document.
+	Partitions int `json:"partitions,omitempty"`
+	Unequal    int `json:"unequal,omitempty"`
+	Unlisted   int `json:"unlisted,omitempty"`
+	// Differences counts the documents that differ by class: missing, extra,
+	// content, precision. Late of them were written to the source after the copy
+	// was planned. Parts are their rows.
+	Differences map[string]int `json:"differences,omitempty"`
+	Late        int            `json:"late,omitempty"`
+	Parts       int            `json:"parts,omitempty"`
+	// Counted and Done say how far the comparison is.
+	Counted bool `json:"counted,omitempty"`
+	Done    bool `json:"done,omitempty"`
 }
 
 // Probe is a throttled _reindex of one document into an index of its own.

@@ -263,7 +263,7 @@ func full() *run.Run {
 		RequestsPerSecond: &perSecond, Tokens: map[string]int{"nlb": 1}, CreatedAt: at,
 		Facts: run.Facts{
 			Preflight:         &run.Preflight{Instance: cluster, Target: cluster, ECS: host, Zone: "z", VSwitches: []run.VSwitch{{VSwitchID: "vsw", ZoneID: "z", CIDR: "10.0.0.0/24"}}},
-			Survey:            &run.Survey{Version: "7.10.0", Indices: []run.SurveyedIndex{{Source: "product_info", Dest: "dest", Documents: 6, Total: 7, Bytes: 8, MaxSeqNo: 9, State: "u/9", Analyzers: []string{"ik_smart"}}}},
+			Survey:            &run.Survey{Version: "7.10.0", Indices: []run.SurveyedIndex{{Source: "product_info", Dest: "dest", Documents: 6, Total: 7, Bytes: 8, MaxSeqNo: 9, ShardSeqNos: []int64{9, 8}, State: "u/9", Analyzers: []string{"ik_smart"}}}},
 			NLB:               &run.NLB{ID: "nlb-1", LocalAddresses: []string{"10.0.0.5"}, Asked: at},
 			IPWhitelist:       &run.IPWhitelist{Group: "eslink", Addresses: []string{"10.0.0.5"}},
 			NLBBackend:        &run.NLBBackend{ServerGroupID: "sgp-1", ListenerID: "lsn-1", Servers: []string{"10.0.0.9"}, Job: &run.Job{ID: "job-1", Token: "t"}, Asked: at},
@@ -279,9 +279,10 @@ func full() *run.Run {
 			Reindex: &run.Reindex{Tasks: []run.Task{{Source: "product_info", Dest: "dest", OpaqueID: "o", Attempt: 1, Intent: at, SourceState: "u/9", Lost: 1, NotBefore: at, Size: 500, ID: "n:1", StartedMS: 2,
 				Result: &run.TaskResult{Total: 1, Created: 2, Updated: 3, Deleted: 4, Noops: 5, VersionConflicts: 6, Failures: []string{"f"}, FailureCount: 7, Cancelled: true}}}},
 			Progress: &run.Progress{Documents: 1, Total: 2, DocsPerSecond: 3, ETA: "4s", At: at},
-			Digest:   &run.Digest{Level: "ids", Indices: []run.IndexDigest{{Documents: 6, IDParts: 1, IDsDone: true, After: 5, Level: "ids"}}},
+			Digest:   &run.Digest{Level: "ids", Walk: "w", Indices: []run.IndexDigest{{Documents: 6, IDParts: 1, IDsDone: true, Level: "ids", Partitions: 2, Wanted: 1, Changed: true, Windows: []int64{4, 2}}}},
 			Verify: &run.Verify{Checks: []run.Check{{Name: "link", OK: true, Detail: "d", Remedy: "r", Seconds: 0.1}}, Probe: &run.Probe{TaskID: "n:2", Since: at},
-				Differences: []string{"d"}, Level: "ids", Next: 1, NextPart: 2},
+				Differences: []string{"d"}, Level: "ids", Next: 1, NextPart: 2,
+				Indices: []run.IndexProof{{Dest: "dest", Level: "ids", Documents: 6, Partitions: 2, Unequal: 1, Unlisted: 1, Differences: map[string]int{"missing": 1}, Late: 1, Parts: 1, Counted: true, Done: true}}},
 		}}
 	return r
 }

@@ -155,7 +155,7 @@ func look(ctx context.Context, c *es.Client, i int, ix events.Index, fs *events.
 		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
 	}
 	return &run.SurveyedIndex{Source: ix.Source, Dest: ix.Dest, Documents: under, Total: total, Bytes: stats.Bytes,
-		MaxSeqNo: stats.MaxSeqNo, State: fmt.Sprintf("%s/%d", def.UUID, stats.Operations), Analyzers: analyzers}, def, nil
+		MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos, State: fmt.Sprintf("%s/%d", def.UUID, stats.Operations), Analyzers: analyzers}, def, nil
 }
 
 // Down has nothing to take back.

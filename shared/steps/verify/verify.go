@@ -1,11 +1,10 @@
 // Package verify proves what a run did: the four checks of the link, what the
-// tasks reported, and the destination's counts and IDs against the source's,
-// which step digest took on the source's side.
+// tasks reported, and the destination's documents against the source's, as step
+// digest found them on the source's side.
 package verify
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"eslink/events"
@@ -17,9 +16,9 @@ import (
 	"eslink/shared/check"
 	"eslink/shared/engine"
 	"eslink/shared/es"
+	"eslink/shared/proving"
 	"eslink/shared/run"
 	"eslink/shared/steps"
-	"eslink/shared/steps/digest"
 )
 
 type clusters interface {
@@ -27,22 +26,18 @@ type clusters interface {
 	Login(ctx context.Context, s access.Side) (kms.Login, error)
 }
 
-type parts interface {
-	GetPart(ctx context.Context, runID, name string, v any) error
-}
-
 // Step is the step verify. It runs in the instance's VPC and writes nothing but
 // the check's own index.
 type Step struct {
 	Clusters clusters
 	Cloud    check.Cloud
-	Parts    parts
+	Rows     proving.Rows
 	Now      func() time.Time
 }
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Parts: d.Runs, Now: d.Cloud.Now,
+	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now,
 		Cloud: check.Cloud{Endpoints: escluster.New(d.Cloud), Connections: privatelink.New(d.Cloud), Listeners: nlb.New(d.Cloud)}}
 }
 
@@ -126,92 +121,6 @@ func (s *Step) judge(ctx context.Context, r *run.Run, c *es.Client) (engine.Outc
 	}
 	v.Checks = checks
 	return s.compare(ctx, r, c)
-}
-
-const (
-	maxLines    = 50
-	pagesAtOnce = 50
-)
-
-// compare lists what differs. Counts take one call an index; IDs are compared
-// page by page, and the record remembers where it is.
-func (s *Step) compare(ctx context.Context, r *run.Run, c *es.Client) (engine.Outcome, error) {
-	v := r.Facts.Verify
-	for pages := 0; v.Next < len(r.Spec.Indices); {
-		i, d := v.Next, r.Facts.Digest.Indices[v.Next]
-		if v.NextPart == 0 {
-			if err := s.counts(ctx, r, c, i, d); err != nil {
-				return engine.Outcome{}, err
-			}
-			v.Level = d.Level
-		}
-		for ; v.NextPart < d.IDParts; v.NextPart++ {
-			if pages++; pages > pagesAtOnce {
-				return engine.Waitf(0, "comparing document IDs of %s", r.Spec.Indices[i].Dest), nil
-			}
-			if err := s.page(ctx, r, c, i); err != nil {
-				return engine.Outcome{}, err
-			}
-		}
-		v.Next, v.NextPart = i+1, 0
-	}
-	if len(v.Differences) > 0 {
-		return engine.DoneWithDifferences(), nil
-	}
-	return engine.Done(), nil
-}
-
-func (s *Step) differs(v *run.Verify, format string, args ...any) {
-	if len(v.Differences) < maxLines {
-		v.Differences = append(v.Differences, fmt.Sprintf(format, args...))
-	}
-}
-
-// counts compares what the task reported, and the count of an index that held
-// nothing before.
-func (s *Step) counts(ctx context.Context, r *run.Run, c *es.Client, i int, d run.IndexDigest) error {
-	v, ix, task := r.Facts.Verify, r.Spec.Indices[i], r.Facts.Reindex.Tasks[i]
-	if res := task.Result; res != nil {
-		if res.FailureCount > 0 {
-			s.differs(v, "%s: %d documents could not be written", ix.Dest, res.FailureCount)
-			for _, f := range res.Failures {
-				s.differs(v, "%s", f)
-			}
-		}
-		if res.VersionConflicts > 0 {
-			s.differs(v, "%s: %d documents were passed over for a version conflict", ix.Dest, res.VersionConflicts)
-		}
-		if done := res.Created + res.Updated + res.Noops + res.Deleted + res.VersionConflicts; res.FailureCount == 0 && done != res.Total {
-			s.differs(v, "%s: the task read %d documents and wrote %d", ix.Dest, res.Total, done)
-		}
-	}
-	if err := c.Refresh(ctx, ix.Dest); err != nil {
-		return err
-	}
-	if r.Facts.Destination.Indices[i].Before > 0 {
-		return nil
-	}
-	n, err := c.Count(ctx, ix.Dest, nil)
-	if err != nil {
-		return err
-	}
-	if n != d.Documents {
-		s.differs(v, "%s holds %d documents, the source's %s %d under the query", ix.Dest, n, ix.Source, d.Documents)
-	}
-	return nil
-}
-
-func (s *Step) page(ctx context.Context, r *run.Run, c *es.Client, i int) error {
-	v, ix := r.Facts.Verify, r.Spec.Indices[i]
-	var ids []string
-	if err := s.Parts.GetPart(ctx, r.ID, digest.Part(i, v.NextPart), &ids); err != nil {
-		return err
-	}
-	absent, err := c.Absent(ctx, ix.Dest, ids)
-	for _, id := range absent {
-		s.differs(v, "%s lacks document %s", ix.Dest, id)
-	}
-	return err
 }
 
 // Down removes what a check left behind.
