@@ -64,7 +64,7 @@ func (s *Step) setPasswords(ctx context.Context, r *run.Run, book *esconfig.Book
 		f.Writes--
 	}
 	if apierr.CodeOf(err) != "" && apierr.ClassOf(err) == apierr.Fatal {
-		return engine.Outcome{}, NoKeystore(passwords[0].field, r.Spec.InstanceID, err)
+		return engine.Outcome{}, noKeystore(passwords[0].field, r.Spec.InstanceID, err)
 	}
 	if err == nil {
 		err = s.keep(ctx, book, known)
@@ -82,14 +82,11 @@ func (s *Step) keep(ctx context.Context, book *esconfig.Book, versions map[strin
 	return book.Save(ctx, nil)
 }
 
-// NoKeystore says that a realm cannot bind with a password.
-func NoKeystore(field, id string, err error) error {
+// noKeystore says that a realm cannot bind with a password.
+func noKeystore(field, id string, err error) error {
 	return events.NewProblem(409, "keystore", "a realm cannot be given a password to bind with",
-		events.Finding{Field: field, Message: fmt.Sprintf("%s takes no secure setting: %v", id, err), Remedy: KeystoreRemedy})
+		events.Finding{Field: field, Message: fmt.Sprintf("%s takes no secure setting: %v", id, err), Remedy: esconfig.KeystoreRemedy})
 }
-
-// KeystoreRemedy is what can be done without a keystore.
-const KeystoreRemedy = "give userDnTemplates instead of bindDn and userSearch (Active Directory: leave bindDn out), which need no secret on the nodes; or ask Alibaba Cloud to put the instance, if it is of cloud-native control (v3), on the keystore's allowlist"
 
 // dropPasswords takes secure settings out that are ours and needed no more; no
 // realm names them any longer.
