@@ -47,7 +47,7 @@ var table = map[string][]string{
 	"shared/access":   {"events", "shared/aliyun", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/run"},
 	"shared/copying":  {"events", "shared/access", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/run"},
 	"shared/proving":  {"events", "shared/apierr", "shared/es", "shared/proof", "shared/run"},
-	"shared/check": {"events", "shared/access", "shared/aliyun/escluster", "shared/aliyun/kms", "shared/aliyun/nlb", "shared/aliyun/privatelink",
+	"shared/check": {"events", "shared/access", "shared/aliyun", "shared/aliyun/escluster", "shared/aliyun/kms", "shared/aliyun/nlb", "shared/aliyun/privatelink", "shared/aliyun/slb",
 		"shared/apierr", "shared/es", "shared/run", "shared/steps", "shared/wire"},
 
 	"shared/steps/*": {"events", "shared/access", "shared/aliyun", "shared/aliyun/*", "shared/apierr", "shared/check", "shared/copying", "shared/engine",

@@ -74,8 +74,8 @@ func (c *Client) Send(ctx context.Context, w Webhook) (Sent, error) {
 }
 
 // IsOff reports whether err says that the cluster has no such API: the feature
-// is switched off, or not there.
+// is switched off, or not there. 7.x takes its path for that of a document.
 func IsOff(err error) bool {
 	e := asReply(err)
-	return e != nil && (e.Code == "http_400" || e.Code == "http_405") // "no handler found", which is no error of its usual form
+	return e != nil && (e.Code == "invalid_index_name_exception" || e.Code == "http_400" || e.Code == "http_405")
 }

@@ -69,6 +69,9 @@ func Needs(s events.Spec, domain string, config map[string]string, ours Ours, be
 // SecurePassword is the secure setting of the password that a realm binds with.
 func SecurePassword(u events.UseCase) string { return realmPrefix(u) + "secure_bind_password" }
 
+// KeystoreRemedy is what can be done where there is no keystore.
+const KeystoreRemedy = "give userDnTemplates instead of bindDn and userSearch (Active Directory: leave bindDn out), which need no secret on the nodes; or, of an instance of cloud-native control (v3), have Alibaba Cloud put it on the keystore's allowlist"
+
 func realmPrefix(u events.UseCase) string {
 	kind := "ldap"
 	if u.Kind == events.ActiveDirectory {

@@ -350,6 +350,8 @@ type IndexDigest struct {
 // Verify is the proof.
 type Verify struct {
 	Checks []Check `json:"checks"`
+	// Operated are the checks made while that of a copy runs.
+	Operated []Check `json:"operated,omitempty"`
 	// Probe is the operation that the instance runs for the checks.
 	Probe *Probe `json:"probe,omitempty"`
 	// Differences lists what differs, at most 50 lines; empty means none. All that

@@ -66,7 +66,7 @@ func withDirectories(t *testing.T, c elastic.Config, f func(h *host, openLDAP, a
 
 func TestDirectoryLogin(t *testing.T) {
 	withDirectories(t, elastic.Config{Settings: templates(), Users: map[string]elastic.User{"native1": {Password: "canary-native"}}}, func(h *host, d, _ *services.Directory, _ func()) {
-		status, body := h.call("li:canary-Li-1", "GET", "/_security/_authenticate", "")
+		status, body := h.call("li:li-password", "GET", "/_security/_authenticate", "")
 		assert.Equal(t, 200, status)
 		assert.Equal(t, `{"username":"li","roles":[],"full_name":null,"email":null,"metadata":{"ldap_dn":"cn=li,ou=people,dc=corp,dc=example,dc=org","ldap_groups":["cn=es_readers,ou=groups,dc=corp,dc=example,dc=org","cn=es_admins,ou=groups,dc=corp,dc=example,dc=org"]},"enabled":true,"authentication_realm":{"name":"ldap1","type":"ldap"},"lookup_realm":{"name":"ldap1","type":"ldap"},"authentication_type":"realm"}`, body)
 		assert.Equal(t, []string{"cn=li,ou=people,dc=corp,dc=example,dc=org"}, d.Binds())
@@ -77,7 +77,7 @@ func TestDirectoryLogin(t *testing.T) {
 		assert.Contains(t, body, `"metadata":{"_reserved":true},"enabled":true,"authentication_realm":{"name":"reserved","type":"reserved"}`)
 		_, body = h.call("native1:canary-native", "GET", "/_security/_authenticate", "")
 		assert.Contains(t, body, `"authentication_realm":{"name":"n1","type":"native"}`)
-		status, body = h.call("li:canary-Li-1", "GET", "/_cluster/health", "")
+		status, body = h.call("li:li-password", "GET", "/_cluster/health", "")
 		assert.Equal(t, 403, status, "no group is mapped, so nothing is allowed")
 		assert.Contains(t, body, "is unauthorized for user [li] with roles [], this action is granted by the cluster privileges [monitor,manage,all]")
 	})
@@ -110,15 +110,15 @@ func TestRealmWithoutNativeLocksOut(t *testing.T) {
 
 func TestDirectoryDown(t *testing.T) {
 	withDirectories(t, elastic.Config{Settings: templates()}, func(h *host, d, _ *services.Directory, down func()) {
-		_, known := h.who("zhang:canary-Zhang-1")
+		_, known := h.who("zhang:zhang-password")
 		down()
-		h.denied("li:canary-Li-1")
-		_, again := h.who("zhang:canary-Zhang-1")
+		h.denied("li:li-password")
+		_, again := h.who("zhang:zhang-password")
 		assert.Equal(t, known, again, "a login is remembered")
 		h.denied("zhang:wrong")
-		h.denied("zhang:canary-Zhang-1") // the wrong password dropped it
+		h.denied("zhang:zhang-password") // the wrong password dropped it
 		h.serve("ldap.example:389", d.Serve)
-		status, _ := h.who("zhang:canary-Zhang-1")
+		status, _ := h.who("zhang:zhang-password")
 		assert.Equal(t, 200, status)
 	})
 }
@@ -129,47 +129,47 @@ func TestRememberedLoginEnds(t *testing.T) {
 			status, _ := h.who(name)
 			require.Equal(t, 200, status)
 		}
-		in("zhang:canary-Zhang-1")
-		in("li:canary-Li-1")
+		in("zhang:zhang-password")
+		in("li:li-password")
 		down()
 		status, body := h.call(admin, "POST", "/_security/realm/ldap1/_clear_cache?usernames=zhang", "")
 		assert.Equal(t, 200, status)
 		assert.Contains(t, body, `{"_nodes":{"total":1,"successful":1,"failed":0},"cluster_name":"dest","nodes":{"`)
-		h.denied("zhang:canary-Zhang-1")
-		in("li:canary-Li-1")
+		h.denied("zhang:zhang-password")
+		in("li:li-password")
 		_, body = h.call(admin, "POST", "/_security/realm/nosuch/_clear_cache", "")
 		assert.Contains(t, body, `"caused_by":{"type":"illegal_argument_exception","reason":"could not find active realm [nosuch]"}`)
 		time.Sleep(20*time.Minute + time.Second)
-		h.denied("li:canary-Li-1")
+		h.denied("li:li-password")
 	})
 }
 
 func TestDirectoryThatDoesNotAnswer(t *testing.T) {
 	withDirectories(t, elastic.Config{Settings: templates(ldapRealm+"url", "ldap://silent.example:389")}, func(h *host, _, _ *services.Directory, _ func()) {
 		began := time.Now()
-		h.denied("zhang:canary-Zhang-1")
+		h.denied("zhang:zhang-password")
 		assert.Equal(t, 5*time.Second, time.Since(began))
 		// The next URL is tried.
 		require.NoError(t, h.Restart(templates(ldapRealm+"url", "ldap://silent.example:389,ldap://ldap.example:389")))
-		status, _ := h.who("zhang:canary-Zhang-1")
+		status, _ := h.who("zhang:zhang-password")
 		assert.Equal(t, 200, status)
 	})
 }
 
 func TestUserSearch(t *testing.T) {
-	secret := map[string]string{ldapRealm + "secure_bind_password": "canary-Guest-1"}
+	secret := map[string]string{ldapRealm + "secure_bind_password": "guest1-password"}
 	withDirectories(t, elastic.Config{Settings: userSearch(ldapRealm+"unmapped_groups_as_roles", "true"), Keystore: secret}, func(h *host, d, _ *services.Directory, _ func()) {
-		assert.Equal(t, []any{"es_admins", "es_readers"}, h.rolesOf("li:canary-Li-1"))
+		assert.Equal(t, []any{"es_admins", "es_readers"}, h.rolesOf("li:li-password"))
 		h.denied("li:wrong")
 		h.denied("nobody:x")
 		for name, wrong := range map[string]map[string]string{"wrong": {ldapRealm + "secure_bind_password": "wrong"}, "none": nil} {
 			h.SetKeystore(wrong)
 			require.NoError(t, h.Restart(userSearch()), "it boots: only logins fail (%s)", name)
-			h.denied("li:canary-Li-1")
+			h.denied("li:li-password")
 		}
 		h.SetKeystore(secret)
 		require.NoError(t, h.Restart(userSearch(ldapRealm+"user_search.filter", "(|(cn={0})(cn=zhang))")))
-		h.denied("li:canary-Li-1") // two entries
+		h.denied("li:li-password") // two entries
 	})
 }
 
@@ -178,17 +178,17 @@ func TestGroupsOfAUser(t *testing.T) {
 		const challenge = `"header":{"WWW-Authenticate":"Basic realm=\"security\" charset=\"UTF-8\""}`
 		const broken = `401 {"error":{"root_cause":[{"type":"security_exception","reason":"error attempting to authenticate request",` + challenge +
 			`}],"type":"security_exception","reason":"error attempting to authenticate request","caused_by":{"type":"%s"%s},` + challenge + `},"status":401}`
-		status, body := h.call("li:canary-Li-1", "GET", "/_security/_authenticate", "")
+		status, body := h.call("li:li-password", "GET", "/_security/_authenticate", "")
 		assert.Equal(t, fmt.Sprintf(broken, "l_d_a_p_exception", `,"reason":null`), sprint(status, body), "the login was right, the search for groups was not")
 		groups := func(kv ...string) any {
 			require.NoError(t, h.Restart(templates(kv...)))
-			status, body := h.who("li:canary-Li-1")
+			status, body := h.who("li:li-password")
 			require.Equal(t, 200, status)
 			return body["metadata"].(map[string]any)["ldap_groups"]
 		}
 		assert.Equal(t, []any{}, groups(ldapRealm+"group_search.scope", "one_level"))
 		require.NoError(t, h.Restart(templates(ldapRealm+"group_search.base_dn", "-", ldapRealm+"user_group_attribute", "mail")))
-		status, body = h.call("li:canary-Li-1", "GET", "/_security/_authenticate", "")
+		status, body = h.call("li:li-password", "GET", "/_security/_authenticate", "")
 		assert.Equal(t, fmt.Sprintf(broken, "illegal_argument_exception", `,"reason":"invalid DN [li@corp.example.org]","caused_by":{"type":"l_d_a_p_exception","reason":"Unable to parse string 'li@corp.example.org' as a DN because it does not have an equal sign after RDN attribute 'li@corp.example.org'."}`), sprint(status, body))
 		assert.Equal(t, []any{}, groups(ldapRealm+"group_search.base_dn", "-"))
 		assert.Equal(t, []any{"cn=es_admins,ou=groups,dc=corp,dc=example,dc=org"},
@@ -199,14 +199,14 @@ func TestGroupsOfAUser(t *testing.T) {
 // A plain string is a list too, cut at the commas of the DN: it boots, and nobody gets in.
 func TestTemplateIsAList(t *testing.T) {
 	withDirectories(t, elastic.Config{Settings: templates(ldapRealm+"user_dn_templates", "cn={0},ou=people,dc=corp,dc=example,dc=org")}, func(h *host, _, _ *services.Directory, _ func()) {
-		h.denied("zhang:canary-Zhang-1")
+		h.denied("zhang:zhang-password")
 	})
 }
 
 func TestActiveDirectoryLogin(t *testing.T) {
 	withDirectories(t, elastic.Config{Settings: domain()}, func(h *host, _, ad *services.Directory, _ func()) {
 		for _, name := range []string{"zhang", "zhang@corp.example.org", `CORP\zhang`} {
-			status, body := h.call(name+":canary-Zhang-1", "GET", "/_security/_authenticate", "")
+			status, body := h.call(name+":zhang-password", "GET", "/_security/_authenticate", "")
 			assert.Equal(t, 200, status, body)
 			printed, err := json.Marshal(name)
 			require.NoError(t, err)
@@ -215,9 +215,9 @@ func TestActiveDirectoryLogin(t *testing.T) {
 		h.denied("zhang:wrong")
 		h.denied("nobody:x")
 		require.NoError(t, h.Restart(domain(adRealm+"unmapped_groups_as_roles", "false")))
-		assert.Equal(t, []any{}, h.rolesOf("zhang:canary-Zhang-1"))
+		assert.Equal(t, []any{}, h.rolesOf("zhang:zhang-password"))
 		ad.RequireTLS = true
-		h.denied("li:canary-Li-1")
+		h.denied("li:li-password")
 	})
 }
 
@@ -225,11 +225,11 @@ func TestRealmsAreAskedInOrder(t *testing.T) {
 	both := domain()
 	maps.Copy(both, templates())
 	withDirectories(t, elastic.Config{Settings: both}, func(h *host, d, ad *services.Directory, down func()) {
-		_, body := h.who("zhang:canary-Zhang-1")
+		_, body := h.who("zhang:zhang-password")
 		assert.Equal(t, "ldap1", body["authentication_realm"].(map[string]any)["name"])
 		assert.Empty(t, ad.Binds())
 		down()
-		_, body = h.who("li:canary-Li-1")
+		_, body = h.who("li:li-password")
 		assert.Equal(t, "ad1", body["authentication_realm"].(map[string]any)["name"], "one that is down is passed over")
 	})
 }
@@ -242,12 +242,12 @@ func TestRoleMappings(t *testing.T) {
 			require.Equal(t, 200, status, body)
 			return body
 		}
-		assert.Equal(t, []any{}, h.rolesOf("zhang:canary-Zhang-1"))
+		assert.Equal(t, []any{}, h.rolesOf("zhang:zhang-password"))
 		assert.Equal(t, `{"role_mapping":{"created":true}}`, put("m", `{"field":{"groups":"CN=es_readers, ou=groups,dc=corp,dc=example,dc=org"}}`))
-		assert.Equal(t, []any{"readers"}, h.rolesOf("zhang:canary-Zhang-1"), "and remembered logins are forgotten")
-		status, _ := h.call("zhang:canary-Zhang-1", "GET", "/_cluster/health", "")
+		assert.Equal(t, []any{"readers"}, h.rolesOf("zhang:zhang-password"), "and remembered logins are forgotten")
+		status, _ := h.call("zhang:zhang-password", "GET", "/_cluster/health", "")
 		assert.Equal(t, 200, status)
-		status, body := h.call("zhang:canary-Zhang-1", "GET", "/_security/role_mapping", "")
+		status, body := h.call("zhang:zhang-password", "GET", "/_security/role_mapping", "")
 		assert.Equal(t, 403, status)
 		assert.Contains(t, body, "[manage_security,all]")
 		_, body = h.call(admin, "GET", "/_security/role_mapping/m", "")
@@ -277,11 +277,11 @@ func TestRoleMappings(t *testing.T) {
 			if fits {
 				want = []any{"readers"}
 			}
-			assert.Equal(t, want, h.rolesOf("zhang:canary-Zhang-1"), rules)
+			assert.Equal(t, want, h.rolesOf("zhang:zhang-password"), rules)
 		}
 		status, body = h.call(admin, "PUT", "/_security/role_mapping/m", `{"roles":["readers"],"enabled":false,"rules":{"field":{"username":"*"}}}`)
 		require.Equal(t, 200, status, body)
-		assert.Equal(t, []any{}, h.rolesOf("zhang:canary-Zhang-1"))
+		assert.Equal(t, []any{}, h.rolesOf("zhang:zhang-password"))
 		status, body = h.call(admin, "DELETE", "/_security/role_mapping/m", "")
 		assert.Equal(t, "200 "+`{"found":true}`, sprint(status, body))
 	})
@@ -290,12 +290,12 @@ func TestRoleMappings(t *testing.T) {
 func TestCacheOff(t *testing.T) {
 	withDirectories(t, elastic.Config{Settings: templates(ldapRealm+"cache.ttl", "0s")}, func(h *host, d, _ *services.Directory, down func()) {
 		for range 2 {
-			status, _ := h.who("zhang:canary-Zhang-1")
+			status, _ := h.who("zhang:zhang-password")
 			assert.Equal(t, 200, status)
 		}
 		assert.Len(t, d.Binds(), 2)
 		down()
-		h.denied("zhang:canary-Zhang-1")
+		h.denied("zhang:zhang-password")
 	})
 }
 
@@ -309,13 +309,13 @@ func TestSecureDirectory(t *testing.T) {
 		h.serve("ad.example:636", func(l net.Listener) error {
 			return ad.Serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{certificate}}))
 		})
-		h.denied("zhang:canary-Zhang-1") // the certificate names another host
+		h.denied("zhang:zhang-password") // the certificate names another host
 		require.NoError(t, h.Restart(secure(adRealm+"ssl.verification_mode", "certificate")))
-		status, _ := h.who("zhang:canary-Zhang-1")
+		status, _ := h.who("zhang:zhang-password")
 		assert.Equal(t, 200, status)
 		h.serve("plain.example:636", ad.Serve)
 		require.NoError(t, h.Restart(secure(adRealm+"url", "ldaps://plain.example:636")))
-		h.denied("li:canary-Li-1")
+		h.denied("li:li-password")
 	})
 }
 

@@ -19,7 +19,7 @@ import (
 // People are who a directory under test must hold.
 var People = services.People{
 	Suffix: "dc=corp,dc=example,dc=org",
-	Users:  []services.User{{Name: "zhang", Password: "canary-Zhang-1"}, {Name: "li", Password: "canary-Li-1"}, {Name: "guest1", Password: "canary-Guest-1"}},
+	Users:  []services.User{{Name: "zhang", Password: "zhang-password"}, {Name: "li", Password: "li-password"}, {Name: "guest1", Password: "guest1-password"}},
 	Groups: []services.Group{{Name: "es_readers", Members: []string{"zhang", "li"}}, {Name: "es_admins", Members: []string{"li"}}},
 }
 

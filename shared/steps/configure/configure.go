@@ -129,7 +129,7 @@ func (s *Step) walk(ctx context.Context, r *run.Run, g goal) (engine.Outcome, er
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	if !g.up && book.Empty() {
+	if !g.up && book.Empty() && !wrote(r) {
 		return s.gone(ctx, r)
 	}
 	in, err := s.Cluster.Describe(ctx, r.Spec.InstanceID)
@@ -147,12 +147,12 @@ func (s *Step) walk(ctx context.Context, r *run.Run, g goal) (engine.Outcome, er
 	if err != nil {
 		return engine.Outcome{}, fmt.Errorf("cluster %s: %w", in.ID, err)
 	}
-	passwords, err := s.passwords(ctx, book, g.spec)
+	keystore, err := s.keystore(ctx, book, g.spec)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	if len(c.Difference) > 0 || len(passwords) > 0 {
-		return s.write(ctx, r, g, book, passwords)
+	if len(c.Difference) > 0 || !keystore.empty() {
+		return s.write(ctx, r, g, book, keystore)
 	}
 	return s.finish(ctx, r, g, book, c)
 }
@@ -172,7 +172,7 @@ func (s *Step) gone(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 // it took effect (nothing at the instance has changed since, so the token is the
 // same); it took effect and somebody has overwritten it since (then the token is
 // another one, and the write is counted).
-func (s *Step) write(ctx context.Context, r *run.Run, g goal, book *esconfig.Book, passwords []password) (engine.Outcome, error) {
+func (s *Step) write(ctx context.Context, r *run.Run, g goal, book *esconfig.Book, k keystore) (engine.Outcome, error) {
 	err := s.Records.Lock(ctx, lockOf(r), r.ID, lockFor)
 	var held *run.HeldError
 	if errors.As(err, &held) {
@@ -190,10 +190,10 @@ func (s *Step) write(ctx context.Context, r *run.Run, g goal, book *esconfig.Boo
 	if err != nil {
 		return engine.Outcome{}, fmt.Errorf("cluster %s: %w", in.ID, err)
 	}
-	if len(c.Difference)+len(passwords) == 0 || in.Status != escluster.Active {
+	if len(c.Difference) == 0 && k.empty() || in.Status != escluster.Active {
 		return engine.Waitf(minWait, "cluster %s has just been changed by another hand", in.ID), nil
 	}
-	if err := s.again(r, g, c, in.ID, maxWrites+len(passwords)); err != nil {
+	if err := s.again(r, g, c, in.ID); err != nil {
 		return engine.Outcome{}, err
 	}
 	if ask, err := s.plan(ctx, r, g, c, in.ID); err != nil {
@@ -205,8 +205,13 @@ func (s *Step) write(ctx context.Context, r *run.Run, g goal, book *esconfig.Boo
 		r.Facts.Configure = &run.Configure{}
 	}
 	f := r.Facts.Configure
-	if len(passwords) > 0 { // in front: a realm must find its password
-		return s.setPasswords(ctx, r, book, passwords)
+	// The keystore comes first, in both directions: a realm without its password
+	// may be, and a password without its realm keeps nodes from starting.
+	switch {
+	case len(k.drop) > 0:
+		return s.dropPasswords(ctx, r, book, k.drop)
+	case len(k.set) > 0:
+		return s.setPasswords(ctx, r, book, k.set)
 	}
 	book.Ours = book.Ours.With(c.Then)
 	if err := book.Save(ctx, in.Config); err != nil {
@@ -229,7 +234,7 @@ func (s *Step) write(ctx context.Context, r *run.Run, g goal, book *esconfig.Boo
 
 // again judges a write after an earlier one of the same walk. retry begins to
 // count anew.
-func (s *Step) again(r *run.Run, g goal, c esconfig.Change, id string, most int) error {
+func (s *Step) again(r *run.Run, g goal, c esconfig.Change, id string) error {
 	f := r.Facts.Configure
 	if f == nil || f.Writes == 0 {
 		return nil
@@ -244,10 +249,9 @@ func (s *Step) again(r *run.Run, g goal, c esconfig.Change, id string, most int)
 	case g.up && len(lost) > 0 && len(lost) < len(f.Keys):
 		f.Writes = 0
 		return fmt.Errorf("cluster %s did not keep %s, but the rest: have Alibaba Cloud allow that setting, or do without it (of certificates: with a protocol without TLS); teardown takes the rest back", id, list(lost))
-	case f.Writes >= most:
-		n := f.Writes
+	case f.Writes >= maxWrites:
 		f.Writes = 0
-		return fmt.Errorf("esConfig of cluster %s was written %d times and is different each time: somebody else is writing it too; stop that, then retry", id, n)
+		return fmt.Errorf("esConfig of cluster %s was written %d times and is different each time: somebody else is writing it too; stop that, then retry", id, maxWrites)
 	}
 	return nil
 }

@@ -17,16 +17,25 @@ import (
 	"eslink/shared/run"
 )
 
+// keystore is what has to be done to an instance's secure settings.
+type keystore struct {
+	set  []password
+	drop []string // names
+}
+
+func (k keystore) empty() bool { return len(k.set)+len(k.drop) == 0 }
+
 // password is a secure setting that has to be given its value.
 type password struct {
 	setting, value, version string
 	field                   string // of the spec
 }
 
-// passwords are those that realms bind with and that the nodes do not have yet,
-// or have an older one of.
-func (s *Step) passwords(ctx context.Context, book *esconfig.Book, spec events.Spec) ([]password, error) {
-	var out []password
+// keystore finds the passwords that realms bind with and that the nodes do not
+// have yet, or have an older one of, and those of ours that no realm needs.
+func (s *Step) keystore(ctx context.Context, book *esconfig.Book, spec events.Spec) (keystore, error) {
+	var out keystore
+	left := maps.Clone(book.Keystore)
 	for i, u := range spec.UseCases {
 		d := u.Directory()
 		if d == nil || d.BindDN == "" {
@@ -35,13 +44,15 @@ func (s *Step) passwords(ctx context.Context, book *esconfig.Book, spec events.S
 		field := fmt.Sprintf("useCases[%d].%s.bindSecret", i, u.Part())
 		login, err := s.Login(ctx, access.Side{Secret: d.BindSecret, Field: field})
 		if err != nil {
-			return nil, err
+			return keystore{}, err
 		}
 		p := password{esconfig.SecurePassword(u), login.Password, d.BindSecret + " " + login.Version, field}
 		if book.Keystore[p.setting] != p.version {
-			out = append(out, p)
+			out.set = append(out.set, p)
 		}
+		delete(left, p.setting)
 	}
+	out.drop = slices.Sorted(maps.Keys(left))
 	return out, nil
 }
 
@@ -49,76 +60,50 @@ func (s *Step) passwords(ctx context.Context, book *esconfig.Book, spec events.S
 // lost, or the record not saved: the book says that the version is unknown, and
 // the same values are written again.
 func (s *Step) setPasswords(ctx context.Context, r *run.Run, book *esconfig.Book, passwords []password) (engine.Outcome, error) {
-	update, unknown, known := map[string]string{}, map[string]string{}, map[string]string{}
+	update, known := map[string]string{}, maps.Clone(book.Keystore)
+	if known == nil {
+		known = map[string]string{}
+	}
+	book.Keystore = maps.Clone(known)
 	for _, p := range passwords {
-		update[p.setting], unknown[p.setting], known[p.setting] = p.value, "", p.version
+		update[p.setting], book.Keystore[p.setting], known[p.setting] = p.value, "", p.version
 	}
-	if err := s.keep(ctx, book, unknown); err != nil {
+	if err := book.Save(ctx, nil); err != nil {
 		return engine.Outcome{}, err
 	}
-	f := r.Facts.Configure
+	id, f := r.Spec.InstanceID, r.Facts.Configure
 	f.WroteAt, f.Keys = s.Now(), slices.Sorted(maps.Keys(update))
-	f.Writes++
-	err := s.Cluster.SetKeystore(ctx, r.Spec.InstanceID, update, nil)
-	if apierr.CodeOf(err) != "" {
-		f.Writes--
-	}
+	err := s.Cluster.SetKeystore(ctx, id, update, nil)
 	if apierr.CodeOf(err) != "" && apierr.ClassOf(err) == apierr.Fatal {
-		return engine.Outcome{}, NoKeystore(passwords[0].field, r.Spec.InstanceID, err)
+		return engine.Outcome{}, events.NewProblem(409, "keystore", "a realm cannot be given a password to bind with",
+			events.Finding{Field: passwords[0].field, Message: fmt.Sprintf("%s takes no secure setting: %v", id, err), Remedy: esconfig.KeystoreRemedy})
 	}
-	if err == nil {
-		err = s.keep(ctx, book, known)
-	}
-	return engine.Waitf(minWait, "the keystore of cluster %s has the password that a realm binds with; the configuration is next", r.Spec.InstanceID), err
-}
-
-func (s *Step) keep(ctx context.Context, book *esconfig.Book, versions map[string]string) error {
-	all := maps.Clone(book.Keystore)
-	if all == nil {
-		all = map[string]string{}
-	}
-	maps.Copy(all, versions)
-	book.Keystore = all
-	return book.Save(ctx, nil)
-}
-
-// NoKeystore says that a realm cannot bind with a password.
-func NoKeystore(field, id string, err error) error {
-	return events.NewProblem(409, "keystore", "a realm cannot be given a password to bind with",
-		events.Finding{Field: field, Message: fmt.Sprintf("%s takes no secure setting: %v", id, err), Remedy: KeystoreRemedy})
-}
-
-// KeystoreRemedy is what can be done without a keystore.
-const KeystoreRemedy = "give userDnTemplates instead of bindDn and userSearch (Active Directory: leave bindDn out), which need no secret on the nodes; or ask Alibaba Cloud to put the instance, if it is of cloud-native control (v3), on the keystore's allowlist"
-
-// dropPasswords takes secure settings out that are ours and needed no more; no
-// realm names them any longer.
-func (s *Step) dropPasswords(ctx context.Context, r *run.Run, spec events.Spec, book *esconfig.Book) (engine.Outcome, error) {
-	left := maps.Clone(book.Keystore)
-	for _, u := range spec.UseCases {
-		if d := u.Directory(); d != nil && d.BindDN != "" {
-			delete(left, esconfig.SecurePassword(u))
-		}
-	}
-	if len(left) == 0 {
-		return engine.Done(), nil
-	}
-	if err := s.Records.Lock(ctx, lockOf(r), r.ID, lockFor); err != nil {
-		return engine.Outcome{}, err
-	}
-	there, err := s.Cluster.Keystore(ctx, r.Spec.InstanceID)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	drop := slices.DeleteFunc(slices.Sorted(maps.Keys(left)), func(name string) bool { return !slices.Contains(there, name) })
+	book.Keystore = known
+	return engine.Waitf(minWait, "the keystore of cluster %s has the password that a realm binds with; the configuration is next", id), book.Save(ctx, nil)
+}
+
+// dropPasswords takes secure settings of ours out. Pasts: still there; gone
+// already, or never come to be.
+func (s *Step) dropPasswords(ctx context.Context, r *run.Run, book *esconfig.Book, names []string) (engine.Outcome, error) {
+	id, f := r.Spec.InstanceID, r.Facts.Configure
+	there, err := s.Cluster.Keystore(ctx, id)
+	if err != nil {
+		return engine.Outcome{}, err
+	}
+	drop := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(there, name) })
 	if len(drop) > 0 {
-		err := s.Cluster.SetKeystore(ctx, r.Spec.InstanceID, nil, drop)
-		return engine.Waitf(minWait, "the password that a realm was bound with is taken out of the keystore of cluster %s", r.Spec.InstanceID), err
+		f.WroteAt, f.Keys = s.Now(), drop
+		if err := s.Cluster.SetKeystore(ctx, id, nil, drop); err != nil {
+			return engine.Outcome{}, err
+		}
 	}
 	rest := maps.Clone(book.Keystore)
-	maps.DeleteFunc(rest, func(name, _ string) bool { _, gone := left[name]; return gone })
+	maps.DeleteFunc(rest, func(name, _ string) bool { return slices.Contains(names, name) })
 	book.Keystore = rest
-	return engine.Done(), book.Save(ctx, nil)
+	return engine.Waitf(minWait, "the password that a realm was bound with is out of the keystore of cluster %s", id), book.Save(ctx, nil)
 }
 
 // mapRoles brings the run's own role mappings to what the spec says. They are

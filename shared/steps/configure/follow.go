@@ -23,7 +23,7 @@ import (
 // another's, and says how far it has come.
 func (s *Step) follow(ctx context.Context, r *run.Run, id string) (engine.Outcome, error) {
 	what, f := "is carrying out a change", r.Facts.Configure
-	ours := f != nil && f.Writes > 0
+	ours := wrote(r)
 	if ours {
 		what = "takes up its new configuration"
 		if err := s.Records.Lock(ctx, lockOf(r), r.ID, lockFor); err != nil {
@@ -74,6 +74,12 @@ func (s *Step) follow(ctx context.Context, r *run.Run, id string) (engine.Outcom
 	return engine.Wait(min(wait, failingFor/3), reason), nil
 }
 
+// wrote reports whether this walk has written something.
+func wrote(r *run.Run) bool {
+	f := r.Facts.Configure
+	return f != nil && (f.Writes > 0 || !f.WroteAt.Before(r.Cursor.Since))
+}
+
 // finish ends the step when the nodes run with what the API says, and what is
 // beside esConfig is as it should be too.
 func (s *Step) finish(ctx context.Context, r *run.Run, g goal, book *esconfig.Book, c esconfig.Change) (engine.Outcome, error) {
@@ -94,9 +100,6 @@ func (s *Step) finish(ctx context.Context, r *run.Run, g goal, book *esconfig.Bo
 		if err := s.mapRoles(ctx, r.ID, g.spec, book, nodes); err != nil {
 			return engine.Outcome{}, access.Explain(err, access.Instance(r))
 		}
-	}
-	if out, err := s.dropPasswords(ctx, r, g.spec, book); err != nil || !out.IsDone() {
-		return out, err
 	}
 	book.Ours = c.Then
 	if err := book.Save(ctx, nil); err != nil {
