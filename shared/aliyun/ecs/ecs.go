@@ -144,7 +144,7 @@ func (c *Client) Admit(ctx context.Context, groupID string, admissions []Admissi
 	return nil
 }
 
-// Revoke removes rules by their IDs; those that are gone are no error;
+// Revoke removes rules by their IDs, all or, if one of them is gone, none;
 // RevokeSecurityGroup.
 func (c *Client) Revoke(ctx context.Context, groupID string, ruleIDs []string) error {
 	req := sdk.CreateRevokeSecurityGroupRequest()
