@@ -37,10 +37,16 @@ var (
 	directory = events.UseCase{Kind: events.LDAP, Port: 389, Protocol: "ldap"}
 )
 
-// hosted is a sim whose runs end before a step, until passes.
+// hosted is a sim whose runs stop before a step.
 type hosted struct {
 	*sim
-	passes atomic.Bool
+	stopAt atomic.Pointer[string]
+}
+
+// drops reports whether a delivery is to the step that does not run.
+func (s *hosted) drops(d runtime.Delivery) bool {
+	stop := s.stopAt.Load()
+	return stop != nil && d.Queue == "eslink-"+*stop
 }
 
 func inHosted(t *testing.T, do func(t *testing.T, s *hosted)) {
@@ -68,9 +74,10 @@ func (s *hosted) services() {
 // walk again, and delivers until step stop, which never runs.
 func (s *hosted) begin(t *testing.T, spec events.Spec, stop string) {
 	t.Helper()
+	s.stopAt.Store(&stop)
 	if s.stop == nil {
 		s.Events.Fault = func(d runtime.Delivery) runtime.Fault {
-			return runtime.Fault{Drop: d.Queue == "eslink-"+stop && !s.passes.Load()}
+			return runtime.Fault{Drop: s.drops(d)}
 		}
 		require.NoError(t, s.Start())
 	}
@@ -151,7 +158,7 @@ func (s *hosted) talk(t *testing.T, domain string, port int) string {
 
 func (s *hosted) takenDown(t *testing.T) {
 	t.Helper()
-	s.passes.Store(true)
+	s.stopAt.Store(nil)
 	s.do(t, events.Request{Action: "teardown"})
 	s.ends(t, run.Removed)
 	require.Empty(t, s.Left())
@@ -226,4 +233,24 @@ func TestHostLinkIsMended(t *testing.T) {
 		}
 		s.takenDown(t)
 	})
+}
+
+// usesItsRights walks what the functions of this scenario alone are for.
+func (s *hosted) usesItsRights(t *testing.T) {
+	t.Helper()
+	s.services()
+	spec := hostSpec(webhook)
+	s.begin(t, spec, "configure")
+	id, group := s.CLB.LoadBalancers()[0].ID, s.CLB.Groups()[0].ID
+	require.NoError(t, s.Hosts.AddInstance(ecs.Instance{ID: "i-bp1another00000001", VPCID: SourceVPC, VSwitchID: "vsw-src-i000000000001", SecurityGroups: []string{SecurityGroup}}))
+	s.CLB.SetServers(group, "i-bp1another00000001", 8080)
+	s.begin(t, spec, "configure")
+	s.reaches(t, 8080)
+	require.Equal(t, id, s.CLB.LoadBalancers()[0].ID)
+	s.takenDown(t)
+
+	spec.Name, spec.UseCases = "copies", []events.UseCase{{Kind: events.ReindexUseCase, Port: 9200, Protocol: "http"}}
+	spec.Indices = []events.Index{{Source: "product_info", Dest: "dest"}}
+	s.begin(t, spec, "survey") // preflight looks at the security group
+	s.takenDown(t)
 }

@@ -187,6 +187,16 @@ func (f *Fake) SetListener(loadBalancerID string, port int, status string) {
 	}
 }
 
+// SetServers puts one server into a group in place of all others, as if by hand.
+func (f *Fake) SetServers(groupID, serverID string, port int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if g, err := f.group(groupID); err == nil {
+		g.Servers = nil
+		f.put(g, []Server{{ID: serverID, Port: port, Weight: 100}})
+	}
+}
+
 // LoadBalancers are those that exist now, whatever lists show.
 func (f *Fake) LoadBalancers() []LoadBalancer {
 	f.mu.Lock()
