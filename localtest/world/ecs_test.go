@@ -5,9 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"eslink/events"
+	"eslink/localtest/fakes/cloud"
 	"eslink/localtest/fakes/ecs"
 	"eslink/localtest/fakes/network"
 	"eslink/localtest/runtime"
@@ -253,4 +257,101 @@ func (s *hosted) usesItsRights(t *testing.T) {
 	spec.Indices = []events.Index{{Source: "product_info", Dest: "dest"}}
 	s.begin(t, spec, "survey") // preflight looks at the security group
 	s.takenDown(t)
+}
+
+// TestHostCrashMatrix is TestCrashMatrix for what the functions that this scenario
+// alone has write to the cloud, with two ports.
+func TestHostCrashMatrix(t *testing.T) {
+	t.Parallel()
+	of := func(calls []point) (all []strike) {
+		for _, p := range calls {
+			if p.Write && p.Op != "PutRow" && p.Op != "publish" && slices.Contains([]string{"clb", "firewall", "clb-backend"}, p.Function) {
+				all = append(all, strike{p, DiesBefore}, strike{p, DiesAfter}, strike{p, LosesReply})
+			}
+		}
+		return all
+	}
+	spec := hostSpec(webhook, directory)
+	var up, down []strike
+	inHosted(t, func(t *testing.T, s *hosted) {
+		var p pointer
+		s.IO = func(c Call) Crash { p.point(c); return Lives }
+		s.begin(t, spec, "configure")
+		up = of(p.turn())
+		s.takenDown(t)
+		down = of(p.turn())
+	})
+	for i := range max(len(up), len(down)) {
+		up, down := up[i%len(up)], down[i%len(down)]
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			inHosted(t, func(t *testing.T, s *hosted) {
+				var p pointer
+				plan, struck := up, false
+				s.IO = func(c Call) Crash {
+					at := p.point(c)
+					p.mu.Lock()
+					defer p.mu.Unlock()
+					if at != plan.point || struck {
+						return Lives
+					}
+					struck = true
+					return plan.fate
+				}
+				s.begin(t, spec, "configure")
+				s.reaches(t, spec.Ports()...)
+				require.True(t, struck, "%v", plan)
+				p.turn()
+				p.mu.Lock()
+				plan, struck = down, false
+				p.mu.Unlock()
+				s.takenDown(t)
+				require.True(t, struck, "%v", plan)
+			})
+		})
+	}
+	require.GreaterOrEqual(t, len(up), 3*8, "balancer, rules, and of each port group, listener and its start")
+	require.GreaterOrEqual(t, len(down), 3*6, "of each port listener and group, rules, balancer")
+}
+
+// TestHostOnABadDay meets every event twice and out of order, and a cloud that
+// throttles and loses replies.
+func TestHostOnABadDay(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			inHosted(t, func(t *testing.T, s *hosted) {
+				r := rand.New(rand.NewPCG(seed, 11))
+				var mu sync.Mutex
+				chance := func(n int) bool { mu.Lock(); defer mu.Unlock(); return r.IntN(n) == 0 }
+				s.Events.Fault = func(d runtime.Delivery) runtime.Fault {
+					f := runtime.Fault{Drop: s.drops(d) || d.Queue != "" && chance(20)}
+					if !f.Drop && chance(3) {
+						f.Copies = 1
+					}
+					if !f.Drop && chance(5) {
+						f.Delay = time.Minute
+					}
+					return f
+				}
+				s.Account.SetFault(func(c cloud.Call) cloud.Fault {
+					switch {
+					case !byStep(c):
+						return cloud.Fault{}
+					case chance(30):
+						return cloud.Fault{Before: throttled(c)}
+					case chance(30):
+						return cloud.Fault{LoseReply: true}
+					}
+					return cloud.Fault{}
+				})
+				require.NoError(t, s.Start())
+				spec := hostSpec(directory, webhook)
+				s.begin(t, spec, "configure")
+				s.reaches(t, spec.Ports()...)
+				s.takenDown(t)
+			})
+		})
+	}
 }
