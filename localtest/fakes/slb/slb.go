@@ -84,6 +84,9 @@ type listener struct {
 
 type healthCheck struct{ port, timeout, interval, healthy, unhealthy int }
 
+// first is how long the first checks take to decide that a server is healthy.
+func (c healthCheck) first() time.Duration { return time.Duration(c.healthy*c.interval) * time.Second }
+
 type group struct {
 	Group
 	resource.Lag

@@ -141,7 +141,7 @@ func (s *Step) serve(ctx context.Context, r *run.Run, lb slb.LoadBalancer, port 
 		return engine.Outcome{}, fmt.Errorf("listener %d of clb %s (proxy protocol: %t, health check %s) is not as eslink makes it: delete it, then retry", port, lb.ID, l.ProxyProtocol, l.HealthCheck)
 	case l.Status == slb.Stopped: // as it is born
 		err := s.Listeners.StartListener(ctx, lb.ID, port)
-		return engine.Waitf(soon, "listener %d of clb %s is being started", port, lb.ID), err
+		return engine.Waitf(2*soon, "listener %d of clb %s is being started", port, lb.ID), err
 	case l.Status != slb.Running:
 		return engine.Waitf(soon, "listener %d of clb %s is %s", port, lb.ID, l.Status), nil
 	}
