@@ -39,7 +39,7 @@ func TestRules(t *testing.T) {
 	for i := range 150 {
 		w.ECS.AddRule(faketest.SecurityGroup, fake.Rule{From: i + 1, To: i + 1, Source: netip.MustParsePrefix("10.9.0.0/16"), Priority: 7, Drop: true})
 	}
-	require.NoError(t, c.Admit(ctx, faketest.SecurityGroup, []ecs.Admission{{Port: 389, CIDR: netip.MustParsePrefix("100.64.0.0/10")}}, "mine"))
+	require.NoError(t, c.Admit(ctx, faketest.SecurityGroup, []ecs.Admission{{Port: 389, CIDR: netip.MustParsePrefix("100.64.0.0/10"), Priority: 1}}, "mine"))
 	rules, err := c.Rules(ctx, faketest.SecurityGroup)
 	require.NoError(t, err)
 	require.Len(t, rules, 151)
