@@ -39,9 +39,9 @@ const settles = 5 * time.Second
 // balancers is the block that a CLB's own packets come from.
 var balancers = netip.MustParsePrefix("100.64.0.0/10")
 
-// Unseen is what no API of the cloud tells of a host, and so of a backend that
+// unseen is what no API of the cloud tells of a host, and so of a backend that
 // fails its health check.
-const Unseen = "eslink cannot see the host's own firewall (iptables has to admit 100.64.0.0/10), nor whether the service listens on 0.0.0.0 rather than 127.0.0.1"
+const unseen = "eslink cannot see the host's own firewall (iptables has to admit 100.64.0.0/10), nor whether the service listens on 0.0.0.0 rather than 127.0.0.1"
 
 // Up makes the host's security groups admit the balancer to the run's ports, by
 // rules in the first of them unless other rules admit all of it already. Rules
@@ -113,7 +113,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Outcome{}, err
 	}
 	return engine.Waitf(settles, "security group %s takes up %d rules that admit the balancer (%s) to %s of ECS instance %s; %s: if either keeps the balancer out, step clb-backend will wait for backend %s, which it finds abnormal",
-		group, len(missing), sources(missing), ports(missing), host.InstanceID, Unseen, host.InstanceID), nil
+		group, len(missing), sources(missing), ports(missing), host.InstanceID, unseen, host.InstanceID), nil
 }
 
 // wanted is what the host has to admit.
