@@ -242,15 +242,17 @@ func TestWhatIsNotHTTPPassesOverSockets(t *testing.T) {
 			go lines(conn)
 		}
 	}()
-	h.Network.SetService(faketest.Host, 8080, network.Service{Addr: l.Addr().String()})
 	router, err := h.Network.FromCluster(dst).Listen(t.Context())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, router.Close()) }()
 	dialer, err := proxy.SOCKS5("tcp", router.SOCKS, nil, nil)
 	require.NoError(t, err)
-	conn, err := dialer.Dial("tcp", h.domain+":8080")
-	require.NoError(t, err)
-	say(t, conn)
+	for _, s := range []network.Service{{Addr: l.Addr().String()}, {Serve: lines}} {
+		h.Network.SetService(faketest.Host, 8080, s)
+		conn, err := dialer.Dial("tcp", h.domain+":8080")
+		require.NoError(t, err)
+		say(t, conn)
+	}
 	h.CLB.SetListener(h.balancer, 8080, "stopped")
 	_, err = dialer.(proxy.ContextDialer).DialContext(context.Background(), "tcp", h.domain+":8080")
 	require.ErrorContains(t, err, "refused")

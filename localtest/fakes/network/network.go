@@ -354,9 +354,10 @@ func (n *Network) classicListener(id, zoneID string, port int) (Route, *Fault) {
 	}
 	first := &Fault{Kind: Refused, Link: "backend"}
 	for n0, s := range slices.DeleteFunc(groups[g].Servers, func(s slb.Server) bool { return s.Weight == 0 }) {
-		route, fault := n.host(s, own)
+		_, fault := n.host(s, own)
 		if fault == nil || !listeners[l].HealthCheck { // healthy, or nothing asks whether it is
-			if route, fault = n.host(s, address, own); fault == nil && listeners[l].ProxyProtocol {
+			route, fault := n.host(s, address, own)
+			if fault == nil && listeners[l].ProxyProtocol {
 				return Route{}, &Fault{Kind: Closed, Link: "proxy protocol"}
 			}
 			return route, fault

@@ -212,6 +212,40 @@ func TestTheReasonSaysWhatCannotBeSeen(t *testing.T) {
 	}
 }
 
+// Two runs to one port of one host need the same rules; each has its own, since
+// the other's go with it.
+func TestTwoRunsToOnePort(t *testing.T) {
+	w := newWorld(t, 13)
+	other := w.HostRun("firewall", webhook)
+	other.ID = "0123456789abcdef"
+	w.Up(w.step, other)
+	w.Up(w.step, w.run)
+	w.admits(8080)
+	require.Len(t, w.ECS.Rules(faketest.SecurityGroup), 4)
+	before := w.Writes()
+	w.Up(w.step, w.run)
+	w.Up(w.step, other)
+	require.Equal(t, before, w.Writes())
+	w.Down(w.step, other)
+	w.admits(8080)
+	w.Down(w.step, w.run)
+	w.none()
+	require.Empty(t, w.ECS.Rules(faketest.SecurityGroup))
+}
+
+func TestAHostThatChangesItsSecurityGroup(t *testing.T) {
+	w := newWorld(t, 14)
+	w.Up(w.step, w.run)
+	require.NoError(t, w.ECS.AddSecurityGroup("sg-new", "vpc-src"))
+	w.run.Facts.Preflight.ECS.SecurityGroups = []string{"sg-new"}
+	w.Up(w.step, w.run)
+	require.Empty(t, w.ECS.Rules(faketest.SecurityGroup))
+	require.Len(t, w.ECS.Rules("sg-new"), 2)
+	require.Equal(t, "sg-new", w.run.Facts.Firewall.SecurityGroupID)
+	w.Down(w.step, w.run)
+	w.none()
+}
+
 func TestTwoSecurityGroups(t *testing.T) {
 	w := newWorld(t, 11)
 	require.NoError(t, w.ECS.AddSecurityGroup("sg-more", "vpc-src", fake.Rule{From: 8080, To: 8080, Source: netip.MustParsePrefix("10.2.1.0/24")}))

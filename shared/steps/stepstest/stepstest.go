@@ -127,8 +127,7 @@ func (w *World) Down(s engine.Step, r *run.Run) int {
 func (w *World) Walk(s engine.Step, r *run.Run, d run.Direction) (int, error) {
 	w.Helper()
 	r.Direction, r.Cursor.Since = d, w.Now()
-	f, _ := flow.Of(r.Spec.Scenario)
-	def, ok := f.Step(r.Cursor.Step)
+	def, ok := mustFlow(r.Spec.Scenario).Step(r.Cursor.Step)
 	require.True(w, ok, r.Cursor.Step)
 	for n := 1; ; n++ {
 		out, err := w.Once(s, r)
@@ -148,6 +147,11 @@ func (w *World) Walk(s engine.Step, r *run.Run, d run.Direction) (int, error) {
 		w.Advance(wait)
 		require.Less(w, w.Now().Sub(r.Cursor.Since), def.Within, "step %s is not done in time: %s %v", r.Cursor.Step, out.Reason(), err)
 	}
+}
+
+func mustFlow(scenario string) flow.Flow {
+	f, _ := flow.Of(scenario)
+	return f
 }
 
 // Once is one invocation. If it crashes, the record is as it was before, and
