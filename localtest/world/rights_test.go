@@ -69,6 +69,8 @@ func TestLeastPrivilege(t *testing.T) {
 		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
 		s.ends(t, run.Removed)
 		s.removed(t)
+		s.newcomer(t)
+		s.whitelists(t)
 
 		require.Empty(t, s.Account.Refusals())
 		for _, g := range s.Account.Grants() {
