@@ -436,3 +436,27 @@ func timelineOf(v api.View) string {
 	}
 	return b.String()
 }
+
+// With the compiled functions: an instance is created, and nothing else done.
+func TestDeploymentConnectsANewCluster(t *testing.T) {
+	t.Parallel()
+	deployed(t, Config{}, func(t *testing.T, d *Deployment) {
+		spec := profile("auto")
+		var reply api.Reply
+		ask(t, d, "eslink-runs", events.Request{Action: "put-profile", Profile: "orders", Spec: spec}, &reply)
+		d.Run()
+		instance, err := d.CreateInstance(map[string]string{"eslink:profile": "orders"})
+		require.NoError(t, err)
+		full, err := spec.For(instance)
+		require.NoError(t, err)
+		id := run.IDOf(AccountID, full)
+		var v api.View
+		ask(t, d, "eslink-status", map[string]string{"runId": id}, &v) // within a minute
+		require.Equal(t, "preflight", v.Step)
+		d.Clusters.SetRestart(instance, 2*time.Minute)
+		d.Clusters.StopRestart(instance) // what is left of its creation
+		comes(t, d, id, run.Done)
+		require.Equal(t, 6, count(t, d.World, instance, "dest"))
+		require.NotEmpty(t, d.ClusterURLs[instance])
+	})
+}
