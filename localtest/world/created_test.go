@@ -136,16 +136,18 @@ func TestAManualProfileWaitsForApproval(t *testing.T) {
 // On bad days a new instance gets its run once all the same.
 func TestBadDaysOfACreation(t *testing.T) {
 	t.Parallel()
-	throttled := func(s *sim) {
-		n := 0
-		s.Account.SetFault(func(c cloud.Call) cloud.Fault {
-			if c.Action == "DescribeInstance" && c.Caller.Role == "eslink-created" {
-				if n++; n < 9 {
-					return cloud.Fault{Before: cloud.Errorf(400, "Throttling.User", "Request was denied due to user flow control.")}
+	refuse := func(code string) func(*sim) {
+		return func(s *sim) {
+			n := 0
+			s.Account.SetFault(func(c cloud.Call) cloud.Fault {
+				if c.Action == "DescribeInstance" && c.Caller.Role == "eslink-created" {
+					if n++; n < 9 { // four minutes of them
+						return cloud.Fault{Before: cloud.Errorf(400, code, "Not now.")}
+					}
 				}
-			}
-			return cloud.Fault{}
-		})
+				return cloud.Fault{}
+			})
+		}
 	}
 	fault := func(f runtime.Fault) func(*sim) {
 		return func(s *sim) {
@@ -170,7 +172,7 @@ func TestBadDaysOfACreation(t *testing.T) {
 			}
 		}
 	}
-	days := map[string]func(*sim){"describe is throttled": throttled, "doubled": fault(runtime.Fault{Copies: 3}), "late": fault(runtime.Fault{Delay: 22 * time.Hour})}
+	days := map[string]func(*sim){"describe is throttled": refuse("Throttling.User"), "before it can be described": refuse("InstanceNotFound"), "doubled": fault(runtime.Fault{Copies: 3}), "late": fault(runtime.Fault{Delay: 22 * time.Hour})}
 	for at := 1; at <= 10; at++ { // as many calls as it makes
 		days[fmt.Sprint("dies before call ", at)] = dies(at, DiesBefore)
 		days[fmt.Sprint("dies after call ", at)] = dies(at, DiesAfter)
