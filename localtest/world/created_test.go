@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/fakes/cloud"
+	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/runtime"
 	"eslink/shared/api"
 	"eslink/shared/run"
@@ -134,16 +136,18 @@ func TestAManualProfileWaitsForApproval(t *testing.T) {
 // On bad days a new instance gets its run once all the same.
 func TestBadDaysOfACreation(t *testing.T) {
 	t.Parallel()
-	throttled := func(s *sim) {
-		n := 0
-		s.Account.SetFault(func(c cloud.Call) cloud.Fault {
-			if c.Action == "DescribeInstance" && c.Caller.Role == "eslink-created" {
-				if n++; n < 9 {
-					return cloud.Fault{Before: cloud.Errorf(400, "Throttling.User", "Request was denied due to user flow control.")}
+	refuse := func(code string) func(*sim) {
+		return func(s *sim) {
+			n := 0
+			s.Account.SetFault(func(c cloud.Call) cloud.Fault {
+				if c.Action == "DescribeInstance" && c.Caller.Role == "eslink-created" {
+					if n++; n < 9 { // four minutes of them
+						return cloud.Fault{Before: cloud.Errorf(400, code, "Not now.")}
+					}
 				}
-			}
-			return cloud.Fault{}
-		})
+				return cloud.Fault{}
+			})
+		}
 	}
 	fault := func(f runtime.Fault) func(*sim) {
 		return func(s *sim) {
@@ -168,10 +172,10 @@ func TestBadDaysOfACreation(t *testing.T) {
 			}
 		}
 	}
-	days := map[string]func(*sim){"describe is throttled": throttled, "doubled": fault(runtime.Fault{Copies: 3}), "late": fault(runtime.Fault{Delay: 23 * time.Hour})}
-	for at := 1; at <= 8; at++ {
-		days["dies before call "+string(rune('0'+at))] = dies(at, DiesBefore)
-		days["dies after call "+string(rune('0'+at))] = dies(at, DiesAfter)
+	days := map[string]func(*sim){"describe is throttled": refuse("Throttling.User"), "before it can be described": refuse("InstanceNotFound"), "doubled": fault(runtime.Fault{Copies: 3}), "late": fault(runtime.Fault{Delay: 22 * time.Hour})}
+	for at := 1; at <= 10; at++ { // as many calls as it makes
+		days[fmt.Sprint("dies before call ", at)] = dies(at, DiesBefore)
+		days[fmt.Sprint("dies after call ", at)] = dies(at, DiesAfter)
 	}
 	for name, day := range days {
 		t.Run(name, func(t *testing.T) {
@@ -181,23 +185,20 @@ func TestBadDaysOfACreation(t *testing.T) {
 				spec := profile("auto")
 				s.put(t, "orders", spec)
 				s.create(t, map[string]string{"eslink:profile": "orders"}, spec)
-				time.Sleep(24 * time.Hour)
+				time.Sleep(time.Hour)
+				if name == "late" {
+					require.Zero(t, s.runs(t))
+					time.Sleep(23 * time.Hour)
+				}
+				require.True(t, name == "late" || s.Invocations()["created"] > 1, "the day was bad")
 				require.Equal(t, 1, s.runs(t))
 				require.Equal(t, 1, s.view(t).Generation)
 				require.Greater(t, s.Invocations()["preflight"], 0)
-				require.Equal(t, 1, strings.Count(timeline(s.view(t)), "start"))
+				require.Equal(t, 1, strings.Count(timelineOf(s.view(t)), "start "))
 				require.Empty(t, s.Account.Refusals())
 			})
 		})
 	}
-}
-
-func timeline(v api.View) string {
-	var b strings.Builder
-	for _, e := range v.Timeline {
-		b.WriteString(e.What + " ")
-	}
-	return b.String()
 }
 
 // What starts no run leaves one line that says why.
@@ -274,10 +275,8 @@ func TestEventsThatStartNothing(t *testing.T) {
 		publish(strings.ReplaceAll(api, "cn-hangzhou", "cn-beijing"), 1, "another region's")
 		publish(strings.ReplaceAll(api, Instance, "es-cn-nobody000001"), 1, "no such instance any more")
 		publish(strings.Replace(api, `"data": {`, `"data": {"errorCode": 7, `, 1), 1, "not one of a new instance")
-		old, err := os.ReadFile("../../events/samples/created/api.json")
-		require.NoError(t, err)
-		time.Sleep(time.Until(time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)))
-		publish(string(old), 1, "the event is too old")
+		time.Sleep(24 * time.Hour)
+		publish(api, 1, "the event is too old")
 		publish(strings.Replace(api, "createInstance", "UpdateInstanceSettings", 1), 0, "")
 		publish(strings.Replace(api, "acs.elasticsearch", "acs.ecs", 1), 0, "")
 		publish(strings.Replace(config, "ConfigurationItemChangeNotification", "NonCompliantNotification", 1), 0, "")
@@ -362,3 +361,104 @@ func TestOrdersAndLateTags(t *testing.T) {
 
 // created is when an instance was.
 func (s *sim) created(id string) time.Time { return s.Clusters.CreatedAt(id) }
+
+// newcomer has a new instance connected, and everything taken away again.
+func (s *sim) newcomer(t *testing.T) {
+	t.Helper()
+	spec := profile("manual")
+	s.put(t, "orders", spec)
+	instance := s.create(t, map[string]string{"eslink:profile": "orders"}, spec)
+	s.begun(t)
+	s.ends(t, run.WaitingApproval)
+	_, err := s.Events.Publish(context.Background(), s.sample(t, "order", instance))
+	require.NoError(t, err)
+	_, err = s.Do(events.Request{Action: "delete-profile", Profile: "orders"})
+	require.NoError(t, err)
+	s.do(t, events.Request{Action: "teardown"})
+	s.ends(t, run.Removed)
+}
+
+// whitelists changes a group and puts it back.
+func (s *sim) whitelists(t *testing.T) {
+	t.Helper()
+	spec := events.Spec{Name: "office", Scenario: events.PrivateWhitelist, Region: Region, InstanceID: Target,
+		Whitelist: &events.Whitelist{Mode: events.Cover, Group: "office", IPs: []string{"10.9.0.0/16"}}}
+	s.start(t, events.Request{Spec: &spec})
+	v := s.ends(t, run.Done)
+	require.Equal(t, []string{"10.9.0.0/16"}, v.Facts.PrivateWhitelist.Added)
+	require.Contains(t, s.Clusters.Groups(Target), escluster.Group{Name: "office", IPs: []string{"10.9.0.0/16"}, Type: "PRIVATE_ES"})
+	s.do(t, events.Request{Action: "teardown"})
+	s.ends(t, run.Removed)
+	require.Len(t, s.Clusters.Groups(Target), 2, "default and the public one")
+}
+
+// Scenario private-whitelist has one step, and neither plan nor preflight.
+func TestAWhitelistAsARunOfItsOwn(t *testing.T) {
+	t.Parallel()
+	inWorld(t, Config{}, func(t *testing.T, s *sim) {
+		s.whitelists(t)
+		first := s.id
+		group := func(ips ...string) *events.Spec {
+			return &events.Spec{Name: "office", Scenario: events.PrivateWhitelist, Region: Region, InstanceID: Target, Whitelist: &events.Whitelist{Mode: events.Append, Group: "office", IPs: ips}}
+		}
+		_, err := s.Do(events.Request{Action: "start", Spec: group("10.9.0.1"), Plan: true})
+		require.ErrorContains(t, err, "has no plan")
+		s.start(t, events.Request{Spec: group("10.9.0.1")})
+		require.Equal(t, first, s.id)
+		v := s.ends(t, run.Failed)
+		require.Contains(t, v.Reason, "use mode Cover, which creates it")
+		mended := group("10.9.0.1")
+		mended.Whitelist.Mode = events.Cover
+		s.start(t, events.Request{Spec: mended})
+		s.ends(t, run.Done)
+		s.start(t, events.Request{Spec: group("10.9.0.2")})
+		v = s.ends(t, run.Done)
+		require.Equal(t, []string{"10.9.0.1", "10.9.0.2"}, v.Facts.PrivateWhitelist.IPs, "the next generation adds to it")
+		require.Contains(t, timelineOf(v), "adds 10.9.0.2")
+		require.Equal(t, 4, v.Generation)
+		other := group("10.9.0.3")
+		other.Name = "other"
+		_, err = s.Do(events.Request{Action: "start", Spec: other})
+		require.ErrorContains(t, err, "owns this target")
+		other.Whitelist.Group, other.Whitelist.Mode = "vpn", events.Cover
+		_, err = s.Do(events.Request{Action: "start", Spec: other})
+		require.NoError(t, err, "another group is another run's")
+		time.Sleep(time.Hour)
+		s.do(t, events.Request{Action: "teardown"})
+		s.ends(t, run.Removed)
+		require.Len(t, s.Clusters.Groups(Target), 3, "the other run's stays")
+	})
+}
+
+// timelineOf is what happened and why.
+func timelineOf(v api.View) string {
+	var b strings.Builder
+	for _, e := range v.Timeline {
+		b.WriteString(e.What + " " + e.Reason + "\n")
+	}
+	return b.String()
+}
+
+// With the compiled functions: an instance is created, and nothing else done.
+func TestDeploymentConnectsANewCluster(t *testing.T) {
+	t.Parallel()
+	deployed(t, Config{}, func(t *testing.T, d *Deployment) {
+		spec := profile("auto")
+		var reply api.Reply
+		ask(t, d, "eslink-runs", events.Request{Action: "put-profile", Profile: "orders", Spec: spec}, &reply)
+		d.Run()
+		instance, err := d.CreateInstance(map[string]string{"eslink:profile": "orders"})
+		require.NoError(t, err)
+		full, err := spec.For(instance)
+		require.NoError(t, err)
+		id := run.IDOf(AccountID, full)
+		var v api.View
+		ask(t, d, "eslink-status", map[string]string{"runId": id}, &v) // within a minute
+		require.Equal(t, "preflight", v.Step)
+		d.Clusters.SetRestart(instance, 2*time.Minute)
+		d.Clusters.StopRestart(instance) // what is left of its creation
+		comes(t, d, id, run.Done)
+		require.Equal(t, 6, count(t, d.World, instance, "dest"))
+		require.NotEmpty(t, d.ClusterURLs[instance])
+	})
+}

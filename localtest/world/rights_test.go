@@ -71,6 +71,8 @@ func TestLeastPrivilege(t *testing.T) {
 		s.ends(t, run.Removed)
 		s.removed(t)
 		h.usesItsRights(t)
+		s.newcomer(t)
+		s.whitelists(t)
 
 		require.Empty(t, s.Account.Refusals())
 		for _, g := range s.Account.Grants() {

@@ -57,6 +57,16 @@ func TestTheFlowOfESToES(t *testing.T) {
 	assert.False(t, ok)
 }
 
+func TestTheFlowOfPrivateWhitelist(t *testing.T) {
+	t.Parallel()
+	f, ok := flow.Of(flow.PrivateWhitelist)
+	require.True(t, ok)
+	assert.Equal(t, []string{"private-whitelist"}, names(f))
+	assert.Equal(t, f.First(), f.Last())
+	assert.Empty(t, f.After(f.First()))
+	assert.Empty(t, f.Before(f.Last()))
+}
+
 func names(f flow.Flow) (out []string) {
 	for _, s := range f {
 		out = append(out, s.Name)
