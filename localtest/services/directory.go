@@ -168,6 +168,8 @@ func openLDAP(p People) []entry {
 const (
 	builtinUsers = "CN=Users,CN=Builtin"
 	domainUsers  = "Domain Users"
+
+	configuration = "CN=Configuration," // a partition of its own, which searches from above do not enter
 )
 
 func activeDirectory(p People) []entry {
@@ -176,7 +178,13 @@ func activeDirectory(p People) []entry {
 	fmt.Fprint(domain, root)
 	sid := func(rid uint32) string { return SID(5, 21, domain.Sum32(), domain.Sum32()>>3, domain.Sum32()>>7, rid) }
 	usersSID, domainUsersSID := SID(5, 32, 545), sid(513)
+	short, _, _ := strings.Cut(p.Domain(), ".")
+	short = strings.ToUpper(short)
 	out := []entry{
+		newEntry(configuration+root, is("objectClass", "top", "configuration"), is("cn", "Configuration")),
+		newEntry("CN=Partitions,"+configuration+root, is("objectClass", "top", "crossRefContainer"), is("cn", "Partitions")),
+		newEntry("CN="+short+",CN=Partitions,"+configuration+root, is("objectClass", "top", "crossRef"), is("cn", short),
+			is("nETBIOSName", short), is("nCName", root)),
 		newEntry(root, is("objectClass", "top", "domain", "domainDNS"), is("objectSid", SID(5, 21, domain.Sum32()))),
 		newEntry("CN=Users,"+root, is("objectClass", "top", "container"), is("cn", "Users")),
 		newEntry("CN=Builtin,"+root, is("objectClass", "top", "builtinDomain"), is("cn", "Builtin")),
@@ -255,7 +263,12 @@ func (d *Directory) login(name, password string) bool {
 func (d *Directory) search(base *ldap.DN, scope int64, filter *ber.Packet) (found []entry, exists bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	partition, _ := ldap.ParseDN(configuration + d.people.root(d.Kind)) // it was parsed when the entries were made
+	below := func(dn *ldap.DN) bool { return partition.EqualFold(dn) || partition.AncestorOfFold(dn) }
 	for _, e := range d.entries {
+		if below(e.dn) && !below(base) {
+			continue
+		}
 		within := e.dn.EqualFold(base)
 		exists = exists || within
 		switch scope {
