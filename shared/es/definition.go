@@ -59,6 +59,22 @@ func SourceIncomplete(mappings json.RawMessage) string {
 	return ""
 }
 
+// RefreshInterval is what an index's settings say of index.refresh_interval, as
+// they say it, or "".
+func RefreshInterval(settings json.RawMessage) (string, error) {
+	flat := map[string]json.RawMessage{}
+	if err := flattenInto(flat, settings); err != nil {
+		return "", err
+	}
+	var text string
+	if raw, ok := flat["refresh_interval"]; ok {
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return string(raw), nil // a number
+		}
+	}
+	return text, nil
+}
+
 // builtIn are analyzers that every distribution has and mappings often name;
 // the others, plugins' or not, are tried.
 var builtIn = []string{"standard", "simple", "whitespace", "stop", "keyword", "pattern", "fingerprint", "default"}

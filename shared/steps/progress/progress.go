@@ -18,12 +18,13 @@ import (
 // Step is the step progress. It runs in the instance's VPC.
 type Step struct {
 	Clusters copying.Clusters
+	Rows     copying.Rows
 	Now      func() time.Time
 }
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Now: d.Cloud.Now}
+	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now}
 }
 
 const (
@@ -34,7 +35,7 @@ const (
 // Up reads the tasks, starts those whose turn it is, and waits for about as
 // long as the rest will take.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
-	c, err := copying.Open(ctx, s.Clusters, s.Now, r)
+	c, err := copying.Open(ctx, s.Clusters, s.Rows, s.Now, r)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
@@ -58,9 +59,13 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Wait(0, reason), nil
 	}
 	if wait := c.Pause(); wait > 0 {
-		return engine.Wait(wait, reason+"; what broke off is started again then"), nil
+		return engine.Wait(wait, reason+"; what is left starts then"), nil
 	}
-	return engine.Wait(pause(p), reason), nil
+	wait := pause(p)
+	if soonest := c.Soonest(); soonest > 0 {
+		wait = min(wait, max(soonest, minPause))
+	}
+	return engine.Wait(wait, reason), nil
 }
 
 // record notes how far the copy is, with the rate since the last look.

@@ -1,5 +1,5 @@
-// Package reindex starts the copy: one _reindex task per index, on the instance,
-// reading from the target through the link.
+// Package reindex starts the copy: _reindex tasks on the instance, one of an
+// index or of each of its windows, that read from the target through the link.
 package reindex
 
 import (
@@ -16,25 +16,28 @@ import (
 // Step is the step reindex. It runs in the instance's VPC.
 type Step struct {
 	Clusters copying.Clusters
+	Rows     copying.Rows
 	Now      func() time.Time
 }
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Now: d.Cloud.Now}
+	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now}
 }
 
 // Up plans the tasks, notes which are about to start, and starts them. What
 // must wait for others to finish is started by step progress.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
-	c, err := copying.Open(ctx, s.Clusters, s.Now, r)
+	c, err := copying.Open(ctx, s.Clusters, s.Rows, s.Now, r)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
 	if !intended(r) {
-		copying.Plan(r)
+		if err := c.Plan(ctx); err != nil {
+			return engine.Outcome{}, access.Explain(err, access.Instance(r))
+		}
 		if !c.Intend() {
-			return engine.Done(), nil // everything is copied already
+			return engine.Done(), nil // everything is copied already, or step progress starts it in a moment
 		}
 		return engine.Wait(0, "starting the copy"), nil
 	}
@@ -63,7 +66,7 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		r.Facts.Reindex = nil
 		return engine.Done(), nil
 	}
-	c, err := copying.Open(ctx, s.Clusters, s.Now, r)
+	c, err := copying.Open(ctx, s.Clusters, s.Rows, s.Now, r)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
