@@ -37,6 +37,7 @@ type Clusters interface {
 // Rows keeps rows of a run.
 type Rows interface {
 	PutPart(ctx context.Context, runID, name string, v any) error
+	GetPart(ctx context.Context, runID, name string, v any) error
 }
 
 // Copy is one run's copying, within one invocation.
@@ -209,14 +210,18 @@ func Remote(r *run.Run, login kms.Login) es.Remote {
 }
 
 // Observe reads every started task once and notes what it says. It returns how
-// many are unfinished, started or not.
+// many are unfinished, started or not. What stops the run is often the same for
+// all of them, so all are read before the first such error is returned.
 func (c *Copy) Observe(ctx context.Context) (unfinished int, status es.TaskStatus, err error) {
 	for i := range c.run.Facts.Reindex.Tasks {
 		t := &c.run.Facts.Reindex.Tasks[i]
 		if t.Result == nil && t.ID != "" {
-			got, err := c.observe(ctx, t)
-			if err != nil {
-				return 0, status, err
+			got, e := c.observe(ctx, t)
+			if e != nil && (ctx.Err() != nil || apierr.ClassOf(e) != apierr.Fatal) {
+				return 0, status, e
+			}
+			if err == nil {
+				err = e
 			}
 			status.Total += got.Total
 			status.Created += got.Processed()
@@ -228,7 +233,7 @@ func (c *Copy) Observe(ctx context.Context) (unfinished int, status es.TaskStatu
 		status.Total += t.Result.Total
 		status.Created += t.Result.Created + t.Result.Updated + t.Result.Deleted + t.Result.Noops + t.Result.VersionConflicts
 	}
-	return unfinished, status, nil
+	return unfinished, status, err
 }
 
 func (c *Copy) observe(ctx context.Context, t *run.Task) (es.TaskStatus, error) {

@@ -22,8 +22,11 @@ import (
 	"eslink/shared/access"
 	"eslink/shared/aliyun/kms"
 	"eslink/shared/copying"
+	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/run"
+	"eslink/shared/steps/progress"
+	"eslink/shared/steps/reindex"
 )
 
 // world is two embedded clusters, of which one reads from the other, and a run
@@ -34,6 +37,7 @@ type world struct {
 	store        *run.Store
 	run          *run.Run
 	split        copying.Split
+	login        kms.Login // at the destination
 
 	mu     sync.Mutex
 	kicked []string // X-Opaque-Ids of all _reindex that reached the destination
@@ -99,7 +103,7 @@ func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // Open and Login are a step's way to the clusters.
 func (w *world) Open(context.Context, access.Side) (*es.Client, error) {
-	return es.New(w, "http://dest:9200", "", "")
+	return es.New(w, "http://dest:9200", w.login.Username, w.login.Password)
 }
 func (w *world) Login(context.Context, access.Side) (kms.Login, error) {
 	return kms.Login{Username: "reader", Password: "secret"}, nil
@@ -110,6 +114,7 @@ func (w *world) ask(s *elastic.Server, method, path, body string) []byte {
 	req, err := http.NewRequest(method, "http://es:9200"+path, strings.NewReader(body))
 	require.NoError(w.t, err)
 	req.Header.Set("Content-Type", "application/json")
+	req.SetBasicAuth("elastic", "secret")
 	resp, err := s.RoundTrip(req)
 	require.NoError(w.t, err)
 	defer resp.Body.Close()
@@ -509,6 +514,101 @@ func TestWindowsShareTheRate(t *testing.T) {
 		require.Less(t, took, 12*time.Second+30*time.Second)
 		require.Equal(t, w.documents(w.source), w.documents(w.dest))
 	})
+}
+
+// walk drives a step until it is done or stops the run.
+func (w *world) walk(step func(context.Context, *run.Run) (engine.Outcome, error)) error {
+	w.t.Helper()
+	for range 1000 {
+		out, err := step(w.t.Context(), w.run)
+		if err != nil || out.IsDone() {
+			return err
+		}
+		time.Sleep(max(out.Delay(), time.Second))
+	}
+	w.t.Fatal("no end")
+	return nil
+}
+
+// large makes the run's survey tell of so many documents that the destination,
+// which the run made, gets settings for the load. It returns what it has.
+func (w *world) large(settings string) (before string) {
+	w.fill(1200, 10, "1s")
+	w.run.Facts.Survey.Indices[0].Documents = 600_000
+	w.ask(w.dest, "PUT", "/orders/_settings", settings)
+	w.run.Facts.Destination = &run.DestinationFacts{Indices: []run.DestinationIndex{{Name: "orders", Created: true}}}
+	return w.settings()
+}
+
+func (w *world) settings() string {
+	return string(w.ask(w.dest, "GET", "/orders/_settings?flat_settings=true", ""))
+}
+
+// A large copy into an index of our own has settings for the load, which are put
+// back when it is over, when it fails, and on teardown.
+func TestSettingsForTheLoad(t *testing.T) {
+	t.Parallel()
+	for _, settings := range []string{`{"number_of_replicas":2}`, `{"number_of_replicas":1,"refresh_interval":"5s","translog.durability":"request"}`} {
+		for _, end := range []string{"done", "failed", "teardown"} {
+			t.Run(end, func(t *testing.T) {
+				t.Parallel()
+				inWorld(t, elastic.Config{Nodes: 3}, func(t *testing.T, w *world) {
+					before := w.large(settings)
+					up := &reindex.Step{Clusters: w, Rows: w.store, Now: time.Now}
+					wait := &progress.Step{Clusters: w, Rows: w.store, Now: time.Now}
+					require.NoError(t, w.walk(up.Up))
+					during := w.settings()
+					for _, want := range []string{`"index.refresh_interval":"-1"`, `"index.number_of_replicas":"0"`, `"index.translog.durability":"async"`} {
+						require.Contains(t, during, want)
+					}
+					switch end {
+					case "failed":
+						w.ask(w.dest, "PUT", "/orders/_settings", `{"index.blocks.write":true}`)
+						require.ErrorContains(t, w.walk(wait.Up), "was refused")
+						w.ask(w.dest, "PUT", "/orders/_settings", `{"index.blocks.write":null}`)
+						require.Equal(t, before, w.settings())
+						require.NoError(t, w.walk(wait.Up)) // after action retry
+					case "teardown":
+						require.NoError(t, w.walk(up.Down))
+					default:
+						require.NoError(t, w.walk(wait.Up))
+					}
+					require.Equal(t, before, w.settings())
+					if end != "teardown" {
+						require.Equal(t, w.documents(w.source), w.documents(w.dest))
+					}
+				})
+			})
+		}
+	}
+}
+
+// Nothing is changed of an index that was there before, nor for a small copy,
+// nor by a user who may not.
+func TestSettingsThatStay(t *testing.T) {
+	t.Parallel()
+	elasticUser := elastic.Superuser("secret")
+	for name, alter := range map[string]func(w *world){
+		"theirs": func(w *world) { w.run.Facts.Destination.Indices[0].Created = false },
+		"small":  func(w *world) { w.run.Facts.Survey.Indices[0].Documents = 1200 },
+		"weak":   func(w *world) { w.login = kms.Login{Username: "weak", Password: "secret"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, elastic.Config{Users: map[string]elastic.User{"elastic": elasticUser, "weak": {Password: "secret", Cluster: []string{"monitor", "manage"},
+				Indices: []elastic.IndexPrivileges{{Names: []string{"*"}, Privileges: []string{"create_index", "write", "read", "maintenance", "monitor", "view_index_metadata"}}}}}},
+				func(t *testing.T, w *world) {
+					w.login = kms.Login{Username: "elastic", Password: "secret"}
+					before := w.large(`{"number_of_replicas":1}`)
+					alter(w)
+					require.NoError(t, w.walk((&reindex.Step{Clusters: w, Rows: w.store, Now: time.Now}).Up))
+					require.Equal(t, before, w.settings())
+					require.NoError(t, w.walk((&progress.Step{Clusters: w, Rows: w.store, Now: time.Now}).Up))
+					require.Equal(t, before, w.settings())
+					require.Equal(t, name == "weak", strings.Contains(fmt.Sprint(w.run.Timeline), "privilege manage"))
+				})
+		})
+	}
 }
 
 func TestPlans(t *testing.T) {

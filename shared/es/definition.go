@@ -59,18 +59,16 @@ func SourceIncomplete(mappings json.RawMessage) string {
 	return ""
 }
 
-// RefreshInterval is what an index's settings say of index.refresh_interval, as
+// Setting is what an index's own settings say under a name, without "index.", as
 // they say it, or "".
-func RefreshInterval(settings json.RawMessage) (string, error) {
+func Setting(settings json.RawMessage, name string) (string, error) {
 	flat := map[string]json.RawMessage{}
 	if err := flattenInto(flat, settings); err != nil {
 		return "", err
 	}
 	var text string
-	if raw, ok := flat["refresh_interval"]; ok {
-		if err := json.Unmarshal(raw, &text); err != nil {
-			return string(raw), nil // a number
-		}
+	if raw, ok := flat[name]; ok && json.Unmarshal(raw, &text) != nil {
+		return string(raw), nil // a number
 	}
 	return text, nil
 }

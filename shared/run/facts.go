@@ -180,6 +180,9 @@ type DestinationIndex struct {
 	Creating bool `json:"creating,omitempty"`
 	// Before is how many documents it held before the copy.
 	Before int64 `json:"before"`
+	// Load says that its settings are those for a load, "set", or are about to
+	// be, "intended". What they were is a row of its own.
+	Load string `json:"load,omitempty"`
 }
 
 // Reindex are the tasks that copy, in the spec's order: one of an index, or one

@@ -235,7 +235,7 @@ func full() *run.Run {
 	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 	perSecond := 500.0
 	cluster := run.Cluster{InstanceID: "es-cn-dst000000001", Domain: "d", Endpoints: []string{"e"}, Port: 9200, Protocol: "http", Version: "7.10.0_with_X-Pack", VpcID: "vpc", VSwitchID: "vsw", ZoneIDs: []string{"z"}}
-	destination := []run.DestinationIndex{{Name: "dest", Created: true, UUID: "u", Creating: true, Before: 1}}
+	destination := []run.DestinationIndex{{Name: "dest", Created: true, UUID: "u", Creating: true, Before: 1, Load: "set"}}
 	r := &run.Run{ID: id, Generation: 2, AccountID: "1234567890123456", Direction: run.Down, Status: run.Failed,
 		Spec: events.Spec{Name: "orders", Scenario: "es-to-es", Region: "cn-hangzhou", Zone: "cn-hangzhou-i", InstanceID: "es-cn-dst000000001",
 			Target:  events.Target{InstanceID: "es-cn-src000000002", Port: 9200, Protocol: "https", TLS: "certificate"},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"eslink/shared/access"
+	"eslink/shared/apierr"
 	"eslink/shared/copying"
 	"eslink/shared/engine"
 	"eslink/shared/es"
@@ -33,22 +34,33 @@ const (
 )
 
 // Up reads the tasks, starts those whose turn it is, and waits for about as
-// long as the rest will take.
+// long as the rest will take. What was changed for the copy is put back when it
+// is over, or has failed.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	c, err := copying.Open(ctx, s.Clusters, s.Rows, s.Now, r)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
+	out, err := s.up(ctx, c, r)
+	if err != nil && ctx.Err() == nil && apierr.ClassOf(err) == apierr.Fatal {
+		if put := c.Restore(ctx); put != nil {
+			r.Note(s.Now(), r.Cursor.Step, "settings for the load stay", put.Error())
+		}
+	}
+	return out, access.Explain(err, access.Instance(r))
+}
+
+func (s *Step) up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outcome, error) {
 	if err := c.Start(ctx); err != nil { // intended the last time round
-		return engine.Outcome{}, access.Explain(err, access.Instance(r))
+		return engine.Outcome{}, err
 	}
 	left, status, err := c.Observe(ctx)
 	if err != nil {
-		return engine.Outcome{}, access.Explain(err, access.Instance(r))
+		return engine.Outcome{}, err
 	}
 	s.record(r, status)
 	if left == 0 {
-		return engine.Done(), nil
+		return engine.Done(), c.Restore(ctx)
 	}
 	p := r.Facts.Progress
 	reason := fmt.Sprintf("%d of %d documents copied", p.Documents, p.Total)

@@ -150,7 +150,7 @@ func look(ctx context.Context, c *es.Client, i int, ix events.Index, fs *events.
 	if err != nil {
 		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
 	}
-	refresh, err := es.RefreshInterval(def.Settings)
+	refresh, err := es.Setting(def.Settings, "refresh_interval")
 	if err != nil {
 		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
 	}
