@@ -488,7 +488,7 @@ func TestDocumentThatIsTooLarge(t *testing.T) {
 		err := w.copy(func() {})
 		var p *events.Problem
 		require.ErrorAs(t, err, &p)
-		require.Contains(t, p.Errors[0].Message, "a document of orders with _seq_no 0 to ")
+		require.Contains(t, p.Errors[0].Message, "a document of orders with _seq_no ")
 		require.Contains(t, p.Errors[0].Message, "larger than the 100 MB")
 	})
 }
