@@ -189,6 +189,12 @@ func IsUnauthorized(err error) bool {
 	return errors.As(err, &e) && e.Status == http.StatusUnauthorized
 }
 
+// IsForbidden reports whether err says that the user may not do that.
+func IsForbidden(err error) bool {
+	var e *apierr.Error
+	return errors.As(err, &e) && e.Status == http.StatusForbidden
+}
+
 // body encodes v for a request.
 func body(v any) (io.Reader, error) {
 	if raw, ok := v.(json.RawMessage); ok {

@@ -54,6 +54,29 @@ func (c *Client) FreeBytes(ctx context.Context) (int64, error) {
 	return free, err
 }
 
+// IndexingPressure returns how many bytes of writes the least of the data nodes
+// has under way at once before it refuses more: a tenth of its heap. A server
+// that does not tell returns 0.
+func (c *Client) IndexingPressure(ctx context.Context) (int64, error) {
+	var out struct {
+		Nodes map[string]struct {
+			Pressure struct {
+				Memory struct {
+					Limit int64 `json:"limit_in_bytes"`
+				}
+			} `json:"indexing_pressure"`
+		}
+	}
+	err := c.do(ctx, "read indexing pressure", esapi.NodesStatsRequest{Metric: []string{"indexing_pressure"}}, &out)
+	var least int64
+	for _, n := range out.Nodes {
+		if limit := n.Pressure.Memory.Limit; limit > 0 && (least == 0 || limit < least) {
+			least = limit
+		}
+	}
+	return least, err
+}
+
 // Settings are what a node was started with, by flat key.
 type Settings map[string]json.RawMessage
 

@@ -103,23 +103,28 @@ func (x *index) differs(format string, args ...any) {
 	}
 }
 
-// results reads what the tasks reported.
+// results reads what the tasks reported and, if the level asks for it, compares
+// it with how many documents the source has in each window.
 func (x *index) results() {
-	res := x.run.Facts.Reindex.Tasks[x.i].Result
-	if res == nil {
-		return
-	}
-	if res.FailureCount > 0 {
-		x.differs("%s: %d documents could not be written", x.proof.Dest, res.FailureCount)
-		for _, f := range res.Failures {
-			x.differs("%s", f)
+	for n, res := range copying.Results(x.run, x.i) {
+		if res == nil {
+			continue
 		}
-	}
-	if res.VersionConflicts > 0 {
-		x.differs("%s: %d documents were passed over for a version conflict", x.proof.Dest, res.VersionConflicts)
-	}
-	if done := res.Created + res.Updated + res.Noops + res.Deleted + res.VersionConflicts; res.FailureCount == 0 && done != res.Total {
-		x.differs("%s: the task read %d documents and wrote %d", x.proof.Dest, res.Total, done)
+		if res.FailureCount > 0 {
+			x.differs("%s: %d documents could not be written", x.proof.Dest, res.FailureCount)
+			for _, f := range res.Failures {
+				x.differs("%s", f)
+			}
+		}
+		if res.VersionConflicts > 0 {
+			x.differs("%s: %d documents were passed over for a version conflict", x.proof.Dest, res.VersionConflicts)
+		}
+		if done := res.Created + res.Updated + res.Noops + res.Deleted + res.VersionConflicts; res.FailureCount == 0 && done != res.Total {
+			x.differs("%s: the task read %d documents and wrote %d", x.proof.Dest, res.Total, done)
+		}
+		if n < len(x.digest.Windows) && x.digest.Windows[n] != res.Total {
+			x.differs("%s: window %d was copied with %d documents, %s has %d in it%s", x.proof.Dest, n, res.Total, x.source(), x.digest.Windows[n], x.written())
+		}
 	}
 }
 
