@@ -35,6 +35,15 @@ func TestTheShippedProject(t *testing.T) {
 		assert.Equal(t, 240, f.Timeout)
 		assert.Equal(t, "https://eslink.cn-hangzhou.ots.aliyuncs.com", f.Environment["ESLINK_TABLESTORE"])
 		assert.Equal(t, 5, len(strings.Split(f.Environment["ESLINK_MNS"], ".")), "the MNS SDK wants five parts")
+		if f.Resource == "created" {
+			require.Len(t, f.Triggers, 2, "ActionTrail's events by name, Config's by type")
+			for _, tr := range f.Triggers {
+				require.NotNil(t, tr.EventBridge)
+				assert.Empty(t, tr.EventBridge.Queue(), "they come over the default bus")
+				assert.Equal(t, "eslink-dead", tr.EventBridge.DeadLetterQueue())
+			}
+			continue
+		}
 		require.Len(t, f.Triggers, 1)
 		tr := f.Triggers[0]
 		switch f.Resource {
