@@ -246,13 +246,19 @@ func (w *World) addClusters() error {
 		w.Servers[in.ID] = s
 		w.Network.SetServer(in.ID, w.record(in.ID, s))
 	}
-	w.Clusters.OnConfig(func(id string, config map[string]string) error {
-		w.nodes[id].AnyName = config["reindex.ssl.verification_mode"] == "certificate"
-		return w.Servers[id].Restart(config)
-	})
+	w.Clusters.OnConfig(w.takeUp)
 	w.Secrets.Put(SecretInstance, login("elastic", InstancePassword))
 	w.Secrets.Put(SecretTarget, login("eslink_reader", TargetPassword))
 	return nil
+}
+
+// takeUp hands a configuration, and the secure settings, to an instance's nodes.
+func (w *World) takeUp(id string, config map[string]string) error {
+	w.nodes[id].AnyName = config["reindex.ssl.verification_mode"] == "certificate"
+	if s, ok := w.Servers[id].(*elastic.Server); ok {
+		s.SetKeystore(w.Clusters.Secure(id))
+	}
+	return w.Servers[id].Restart(config)
 }
 
 // embed starts a cluster of three nodes in this process.
