@@ -39,6 +39,11 @@ type serving struct {
 func inServing(t *testing.T, c Config, do func(t *testing.T, s *serving)) {
 	t.Helper()
 	t.Parallel()
+	serve(t, c, do)
+}
+
+func serve(t *testing.T, c Config, do func(t *testing.T, s *serving)) {
+	t.Helper()
 	c.AlterServer = func(id string, e *elastic.Config) {
 		if id == Instance {
 			e.Plugins = []elastic.Plugin{{Name: "remote", Setting: "remote.dictionary", Analyzers: []string{"remote_smart"}}}
@@ -158,9 +163,7 @@ func TestAllUseCasesAtOnce(t *testing.T) {
 	inServing(t, Config{}, func(t *testing.T, s *serving) {
 		before := maps.Clone(s.config())
 		spec := needing(kinds...)
-		spec.UseCases[1].LDAP.UserDNTemplates = nil
-		spec.UseCases[1].LDAP.UserSearch = &events.Search{BaseDN: people.Suffix, Filter: "(cn={0})"}
-		spec.UseCases[1].LDAP.BindDN, spec.UseCases[1].LDAP.BindSecret = people.UserDN(services.OpenLDAP, "reader"), "eslink/bind"
+		spec.UseCases[1] = binding().UseCases[1]
 		spec.Approve = ""
 		s.start(t, events.Request{Spec: &spec})
 		v := s.ends(t, run.Failed)
@@ -199,6 +202,49 @@ func TestAllUseCasesAtOnce(t *testing.T) {
 		require.Equal(t, before, s.config())
 		require.Empty(t, s.Left())
 	})
+}
+
+// binding is a spec of two use cases, one of which keeps a password among the
+// secure settings.
+func binding() events.Spec {
+	spec := needing(events.Watcher, events.LDAP)
+	d := spec.UseCases[1].LDAP
+	d.UserDNTemplates, d.UserSearch = nil, &events.Search{BaseDN: people.Suffix, Filter: "(cn={0})"}
+	d.BindDN, d.BindSecret = people.UserDN(services.OpenLDAP, "reader"), "eslink/bind"
+	return spec
+}
+
+// TestCrashMatrixOfUseCases is TestCrashMatrix over two use cases at once.
+func TestCrashMatrixOfUseCases(t *testing.T) {
+	t.Parallel()
+	in := func(t *testing.T, do func(*testing.T, *sim)) {
+		serve(t, Config{}, func(t *testing.T, s *serving) {
+			s.Clusters.AllowKeystore(Instance, false)
+			do(t, s.sim)
+		})
+	}
+	stands := func(s *sim, t *testing.T) {
+		require.Len(t, s.CLB.LoadBalancers(), 1)
+		require.Len(t, s.CLB.Listeners(), 2)
+		require.Len(t, s.CLB.Groups(), 2)
+		require.Len(t, s.Links.Services(), 1)
+		require.Len(t, s.Links.Endpoints(), 1)
+		require.Len(t, s.Hosts.Rules(SecurityGroup), 5)
+		require.Len(t, s.Clusters.Secure(Instance), 1)
+		require.Equal(t, "true", s.instance(Instance).Config["xpack.watcher.enabled"])
+		_, mappings := s.Ask(Instance, "GET", "/_security/role_mapping", "")
+		require.Equal(t, 1, strings.Count(string(mappings), `"enabled"`))
+		require.Empty(t, s.Account.Refusals())
+	}
+	removed := func(s *sim, t *testing.T) {
+		require.Empty(t, s.Left())
+		require.Len(t, s.Hosts.Rules(SecurityGroup), 1)
+		require.Empty(t, s.Clusters.Secure(Instance))
+		_, mappings := s.Ask(Instance, "GET", "/_security/role_mapping", "")
+		require.JSONEq(t, "{}", string(mappings))
+		s.others(t)
+	}
+	crashMatrix(t, binding(), in, stands, removed)
 }
 
 func TestBadDaysOfUseCases(t *testing.T) {
