@@ -168,7 +168,7 @@ func (s *Spec) fill() {
 	if !s.Copies() {
 		return
 	}
-	s.Proof = cmp.Or(s.Proof, "counts")
+	s.Proof = cmp.Or(s.Proof, "auto")
 	for i := range s.Indices {
 		ix := &s.Indices[i]
 		if ix.Dest == "" {

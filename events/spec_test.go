@@ -247,7 +247,7 @@ func TestLeftOutFieldsAreFilledIn(t *testing.T) {
 	s := r.Spec
 	assert.Equal(t, events.Target{InstanceID: "es-cn-src000000002", Port: 9200, Protocol: "http"}, s.Target)
 	assert.Equal(t, "manual", s.Approve, "nothing is written unasked")
-	assert.Equal(t, "counts", s.Proof)
+	assert.Equal(t, "auto", s.Proof)
 	assert.Equal(t, "product_info", s.Indices[0].Dest)
 	assert.Equal(t, "source", s.Indices[0].Destination.MappingsFrom())
 	assert.Zero(t, s.Reindex, "the server's defaults hold")

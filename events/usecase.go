@@ -162,10 +162,10 @@ func checkUseCases(all []UseCase, fs *Findings) {
 			d, o := u.Directory(), other.Directory()
 			if d != nil && o != nil && u.Kind != other.Kind {
 				if d.Realm == o.Realm {
-					fs.Add(at+"."+u.part()+".realm", fmt.Sprintf("%s is the realm of useCases[%d] already", d.Realm, j), "give every realm a name of its own")
+					fs.Add(at+"."+u.Part()+".realm", fmt.Sprintf("%s is the realm of useCases[%d] already", d.Realm, j), "give every realm a name of its own")
 				}
 				if d.Order != 0 && d.Order == o.Order {
-					fs.Add(at+"."+u.part()+".order", fmt.Sprintf("%d is the order of useCases[%d] already", d.Order, j), "give every realm a place of its own, or leave it out")
+					fs.Add(at+"."+u.Part()+".order", fmt.Sprintf("%d is the order of useCases[%d] already", d.Order, j), "give every realm a place of its own, or leave it out")
 				}
 			}
 		}
@@ -175,8 +175,8 @@ func checkUseCases(all []UseCase, fs *Findings) {
 	}
 }
 
-// part is the name of the use case's own part.
-func (u UseCase) part() string {
+// Part is the name of the use case's own part.
+func (u UseCase) Part() string {
 	switch u.Kind {
 	case ActiveDirectory:
 		return "activeDirectory"

@@ -19,7 +19,7 @@ func TestEachFaultOfAUseCaseIsNamedByItsField(t *testing.T) {
 	long := strings.Repeat("a", 600)
 	directory := map[string][]any{
 		"realm":                  {null, "", "LDAP1", "1st", "a.b", "a-b", long, 5},
-		"order":                  {null, 0, -1, 1001, "2", 1.5},
+		"order":                  {null, 0, 1, -1, 1001, "2", 2.5},
 		"bindSecret":             {"hunter2", "other/x"},
 		"userSecret":             {nil, null, "", "zhang", "hunter2"},
 		"password":               {"hunter2"},
@@ -172,7 +172,7 @@ func TestLeftOutPartsOfUseCasesAreFilledIn(t *testing.T) {
 	protocol, port := s.Source()
 	assert.Equal(t, "http 9200", fmt.Sprint(protocol, " ", port))
 	assert.True(t, s.Copies())
-	assert.Equal(t, "counts", s.Proof)
+	assert.Equal(t, "auto", s.Proof)
 
 	r, err = events.ParseRequest(sample(t, "start-watcher", nil))
 	require.NoError(t, err)

@@ -23,42 +23,61 @@ const Port = 9200
 // dial is asked once per connection and so decides whether the link stands at that moment; when it fails, the connection is reset without a byte,
 // which is as near to a refusal as a port that must stay open can come. stop (idempotent) and the end of ctx close the listener and every connection.
 func Forward(ctx context.Context, dial func(context.Context) (net.Conn, error)) (addr netip.Addr, stop func(), err error) {
-	listener, addr, err := listen(ctx)
+	return ForwardPorts(ctx, []int{Port}, func(ctx context.Context, _ int) (net.Conn, error) { return dial(ctx) })
+}
+
+// ForwardPorts is Forward with the ports of a link to services: one address has them all, as an endpoint domain has. Those below 1024 are root's on most machines.
+func ForwardPorts(ctx context.Context, ports []int, dial func(ctx context.Context, port int) (net.Conn, error)) (addr netip.Addr, stop func(), err error) {
+	listeners, addr, err := listen(ctx, ports)
 	if err != nil {
 		return netip.Addr{}, nil, fmt.Errorf("forward: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	context.AfterFunc(ctx, func() { listener.Close() })
 	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if errors.Is(err, net.ErrClosed) {
-				return
+	for i, listener := range listeners {
+		context.AfterFunc(ctx, func() { listener.Close() })
+		running.Go(func() {
+			for {
+				client, err := listener.Accept()
+				if errors.Is(err, net.ErrClosed) {
+					return
+				}
+				if err != nil {
+					continue // the client left before it was accepted
+				}
+				running.Go(func() {
+					join(ctx, client.(*net.TCPConn), func(ctx context.Context) (net.Conn, error) { return dial(ctx, ports[i]) })
+				})
 			}
-			if err != nil {
-				continue // the client left before it was accepted
-			}
-			running.Go(func() { join(ctx, client.(*net.TCPConn), dial) })
-		}
-	})
+		})
+	}
 	return addr, func() { cancel(); running.Wait() }, nil
 }
 
-func listen(ctx context.Context) (net.Listener, netip.Addr, error) {
-	var last error
+// listen finds an address at which all ports are free.
+func listen(ctx context.Context, ports []int) (listeners []net.Listener, addr netip.Addr, err error) {
 	for range 20 {
-		addr := netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(254)), byte(rand.IntN(256)), byte(1 + rand.IntN(254))})
-		var config net.ListenConfig
-		listener, err := config.Listen(ctx, "tcp4", netip.AddrPortFrom(addr, Port).String())
-		if err == nil {
-			return listener, addr, nil
+		addr = netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(254)), byte(rand.IntN(256)), byte(1 + rand.IntN(254))})
+		listeners, err = nil, nil
+		for _, port := range ports {
+			var config net.ListenConfig
+			var l net.Listener
+			if l, err = config.Listen(ctx, "tcp4", netip.AddrPortFrom(addr, uint16(port)).String()); err != nil {
+				break
+			}
+			listeners = append(listeners, l)
 		}
-		if last = err; !errors.Is(err, syscall.EADDRINUSE) {
+		if err == nil {
+			return listeners, addr, nil
+		}
+		for _, l := range listeners {
+			l.Close()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
 			break
 		}
 	}
-	return nil, netip.Addr{}, last
+	return nil, netip.Addr{}, err
 }
 
 func join(ctx context.Context, client *net.TCPConn, dial func(context.Context) (net.Conn, error)) {

@@ -222,10 +222,10 @@ func TestKillKeepsData(t *testing.T) {
 			_, body := call(s, "GET", "/kept/_count", "")
 			assert.Contains(t, body, `{"count":7,`)
 
-			process := s.process
+			pid := s.process.PID()
 			require.NoError(t, s.Stop())
 			require.NoError(t, s.Stop())
-			assert.ErrorIs(t, syscall.Kill(-process.cmd.Process.Pid, 0), syscall.ESRCH, "the whole group is gone")
+			assert.ErrorIs(t, syscall.Kill(-pid, 0), syscall.ESRCH, "the whole group is gone")
 			assert.ErrorContains(t, s.Restart(t.Context(), nil), "it was stopped")
 		})
 	}

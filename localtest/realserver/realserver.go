@@ -32,6 +32,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"eslink/localtest/realserver/process"
 )
 
 const (
@@ -47,6 +49,7 @@ type Options struct {
 	Settings     map[string]string // flat elasticsearch.yml keys, values as in Alibaba Cloud's esConfig: strings, or a JSON array of strings
 	Password     string            // of user elastic; "" leaves security off
 	FileUsers    []FileUser        // need a Password too
+	Keystore     map[string]string // secrets, by the names of their settings
 	Files        map[string]string // further files of the config directory: roles.yml, role_mapping.yml, a certificate
 	Heap         string            // as -Xmx takes it; "" is 512m
 	Hosts        map[string]string // name to address: all that the server can resolve
@@ -65,7 +68,7 @@ type Server struct {
 	log      *slog.Logger
 
 	mu      sync.Mutex // held while the process changes
-	process *process
+	process *process.Process
 	stopped bool
 }
 
@@ -183,14 +186,44 @@ func (s *Server) writeHome(ctx context.Context) error {
 		}
 		return os.Chown(path, int(s.owner.Uid), int(s.owner.Gid))
 	})
-	if err != nil || s.options.Password == "" {
+	if err != nil {
 		return err
 	}
+	return s.writeKeystore(ctx, s.options.Keystore)
+}
+
+// writeKeystore makes the keystore anew. What it holds beside these secrets is the password of elastic.
+func (s *Server) writeKeystore(ctx context.Context, secrets map[string]string) error {
+	all := maps.Clone(secrets)
+	if s.options.Password != "" {
+		all = map[string]string{"bootstrap.password": s.options.Password}
+		maps.Copy(all, secrets)
+	}
+	if err := os.Remove(filepath.Join(s.dir("config"), "elasticsearch.keystore")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	var names, values []string
+	for _, name := range sortedKeys(all) {
+		names, values = append(names, name), append(values, all[name]+"\n")
+	}
 	// On stdin, never in argv, where everyone on the machine could read it. -f makes the keystore too.
-	add := s.command(ctx, "elasticsearch-keystore", "add", "-x", "-f", "bootstrap.password")
-	add.Stdin = strings.NewReader(s.options.Password + "\n")
+	add := s.command(ctx, "elasticsearch-keystore", append([]string{"add", "-x", "-f"}, names...)...)
+	add.Stdin = strings.NewReader(strings.Join(values, ""))
 	if out, err := add.CombinedOutput(); err != nil {
-		return fmt.Errorf("set the password of elastic: %w: %s", err, tail(string(out), 5))
+		return fmt.Errorf("write the keystore (%s): %w: %s", strings.Join(names, ", "), err, tail(string(out), 5))
+	}
+	return nil
+}
+
+// SetKeystore replaces the secrets, by the names of their settings. The server reads them when it boots: Restart.
+func (s *Server) SetKeystore(ctx context.Context, secrets map[string]string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writeKeystore(ctx, secrets); err != nil {
+		return fmt.Errorf("keystore of elasticsearch %s: %w", s.options.Name, err)
 	}
 	return nil
 }
@@ -229,7 +262,7 @@ func (s *Server) writeConfig(name, content string) error {
 func (s *Server) command(ctx context.Context, tool string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.options.Distribution.Dir, "bin", tool), args...)
 	cmd.Dir = s.home
-	cmd.SysProcAttr = attributes(s.owner)
+	cmd.SysProcAttr = process.Attributes(s.owner)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.home, "LANG=C.UTF-8",
 		"ES_PATH_CONF=" + s.dir("config"), "ES_JAVA_HOME=" + s.java, "JAVA_HOME=" + s.java /* 7.10 */, "ES_TMPDIR=" + s.dir("tmp")}
 	return cmd
@@ -290,7 +323,7 @@ func (s *Server) Stop() error {
 // end needs s.mu.
 func (s *Server) end(grace time.Duration) {
 	if s.process != nil {
-		s.process.stop(grace)
+		s.process.Stop(grace)
 		s.process = nil
 	}
 }
@@ -313,7 +346,7 @@ func (s *Server) boot(ctx context.Context, settings map[string]string) error {
 	defer console.Close()
 	cmd := s.command(context.WithoutCancel(ctx), "elasticsearch")
 	cmd.Stdout, cmd.Stderr = console, console
-	p, err := launch(cmd)
+	p, err := process.Start(cmd)
 	if err != nil {
 		return fmt.Errorf("elasticsearch %s: %w", s.options.Name, err)
 	}
@@ -322,8 +355,8 @@ func (s *Server) boot(ctx context.Context, settings map[string]string) error {
 	defer poll.Stop()
 	for !s.serves(ctx) {
 		select {
-		case <-p.done:
-			return s.bootError(p.err.Error())
+		case <-p.Done:
+			return s.bootError(p.Err.Error())
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", s.bootError("still booting"), ctx.Err())
 		case <-poll.C:
@@ -379,15 +412,18 @@ func (s *Server) bootError(otherwise string) *BootError {
 	return &BootError{Name: s.options.Name, Version: s.options.Distribution.Version, Message: cmp.Or(complaint(string(console)), otherwise)}
 }
 
-// complaint finds in what the server printed why it gave up: its uncaught exception and those of the same kind, of which it names only the first (each unknown setting
-// is one); or, when it did not come that far, the last lines that are not stack frames.
+// complaint finds in what the server printed why it gave up: its uncaught exception, what that came from, and those of the same kind, of which it names only the first
+// (each unknown setting is one); or, when it did not come that far, the last lines that are not stack frames.
 func complaint(console string) string {
 	var message, rest []string
 	uncaught := false
 	for line := range strings.Lines(console) {
 		line = strings.TrimSpace(line)
 		suppressed, more := strings.CutPrefix(line, "Suppressed: ")
+		cause, deeper := strings.CutPrefix(line, "Likely root cause: ")
 		switch {
+		case deeper:
+			message = append(message, cause)
 		case more:
 			message = append(message, suppressed)
 		case uncaught:

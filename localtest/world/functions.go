@@ -7,10 +7,13 @@ import (
 	"eslink/shared/engine"
 	"eslink/shared/steps"
 	"eslink/shared/steps/accept"
+	"eslink/shared/steps/clb"
+	"eslink/shared/steps/clbbackend"
 	"eslink/shared/steps/configure"
 	"eslink/shared/steps/destination"
 	"eslink/shared/steps/digest"
 	"eslink/shared/steps/endpointservice"
+	"eslink/shared/steps/firewall"
 	"eslink/shared/steps/ipwhitelist"
 	"eslink/shared/steps/nlb"
 	"eslink/shared/steps/nlbbackend"
@@ -34,6 +37,9 @@ var stepFunctions = map[string]func(steps.Deps) engine.Step{
 	"nlb":                nlb.New,
 	"ip-whitelist":       ipwhitelist.New,
 	"nlb-backend":        nlbbackend.New,
+	"clb":                clb.New,
+	"firewall":           firewall.New,
+	"clb-backend":        clbbackend.New,
 	"endpoint-service":   endpointservice.New,
 	"private-connection": privateconnection.New,
 	"accept":             accept.New,

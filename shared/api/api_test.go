@@ -383,6 +383,7 @@ func TestEveryActionInEveryStatus(t *testing.T) {
 		"retry":    {run.Failed: run.Running, run.Cancelled: run.Running},
 		"throttle": {run.Running: run.Running},
 		"teardown": every,
+		"restore":  {run.Done: run.Running, run.DoneDifferences: run.Running, run.Failed: run.Running, run.Cancelled: run.Running},
 	} {
 		for _, status := range all {
 			t.Run(name+" "+string(status), func(t *testing.T) {
@@ -391,6 +392,7 @@ func TestEveryActionInEveryStatus(t *testing.T) {
 					w.put(id, func(r *run.Run) {
 						at("plan", status)(r)
 						r.Plan = &run.Plan{ID: plan}
+						r.Facts.Configure = &run.Configure{Writes: 3}
 						r.Problem = events.NewProblem(500, "x", "x")
 					})
 					before := w.run(id)
@@ -421,6 +423,12 @@ func TestEveryActionInEveryStatus(t *testing.T) {
 						assert.True(t, r.DeleteDestination)
 						assert.False(t, r.KeepConfig)
 						w.refused(action("throttle", id, `,"requestsPerSecond":5`), 409, "wrong-state")
+					case name == "restore":
+						assert.Equal(t, "configure", reply.Step)
+						assert.True(t, r.Restore)
+						assert.Zero(t, r.Facts.Configure.Writes, "a walk of its own")
+						w.ok(action("teardown", id))
+						assert.False(t, w.run(id).Restore)
 					case name == "retry":
 						assert.Nil(t, r.Problem)
 						assert.Equal(t, "plan", reply.Step, "where it stood")
@@ -429,6 +437,25 @@ func TestEveryActionInEveryStatus(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestRestoreOfWhatWasNeverWritten(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		id := w.ok(start(t)).RunID
+		w.put(id, at("plan", run.Failed))
+		p := w.refused(action("restore", id), 409, "wrong-state")
+		assert.Contains(t, p.Error(), "it has written nothing into esConfig")
+		w.put(id, func(r *run.Run) {
+			at("configure", run.Failed)(r)
+			r.Facts.Configure = &run.Configure{}
+			r.Direction = run.Down
+		})
+		p = w.refused(action("restore", id), 409, "wrong-state")
+		assert.Contains(t, p.Error(), "teardown takes back what it wrote")
+		w.put(id, func(r *run.Run) { at("configure", run.Cancelled)(r); r.Direction, r.Restore = run.Up, true })
+		w.ok(start(t))
+		assert.False(t, w.run(id).Restore, "a new walk configures again")
+	})
 }
 
 func TestTeardownTwice(t *testing.T) {

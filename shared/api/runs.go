@@ -136,7 +136,17 @@ func (a *Runs) change(r *run.Run, req events.Request) error {
 			r.Direction = run.Down
 			engine.Goto(r, f.Last(), run.Running, now)
 		}
-		r.KeepConfig, r.DeleteDestination = req.KeepConfig, req.DeleteDestination
+		r.KeepConfig, r.DeleteDestination, r.Restore = req.KeepConfig, req.DeleteDestination, false
+	case "restore":
+		settled := r.Status == run.Failed || r.Status == run.Cancelled || r.Status == run.Done || r.Status == run.DoneDifferences
+		if !settled || r.Direction == run.Down {
+			return wrongState(r, "restore", "only a run that has stopped on its way down the flow can be; teardown takes back what it wrote, too")
+		}
+		if r.Facts.Configure == nil {
+			return wrongState(r, "restore", "it has written nothing into esConfig")
+		}
+		r.Restore, r.Facts.Configure.Writes = true, 0
+		engine.Goto(r, "configure", run.Running, now)
 	case "throttle":
 		if !r.Status.Moving() || r.Direction == run.Down {
 			return wrongState(r, "throttle", "only a run that copies or is about to can be throttled")
@@ -338,14 +348,15 @@ func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 		// this is how a spec is mended after findings.
 		a.renew(r, spec, req)
 		r.Facts, r.Plan, r.Approved = run.Facts{}, nil, ""
-	case !overLink(changed):
+	case !overLink(r.Spec, spec, changed):
 		return events.NewProblem(409, "other-spec", "the run stands with another spec",
 			events.Finding{Field: "spec", Message: "it differs in " + strings.Join(changed, ", "),
-				Remedy: "only indices, reindex and whitelist may change over a standing link; tear the run down first, or start under that spec"})
+				Remedy: "only useCases, indices, reindex and whitelist may change over a standing link; tear the run down first, or start under that spec"})
 	default:
 		a.renew(r, spec, req)
 		nextGeneration(&r.Facts)
 	}
+	r.Restore = false
 	engine.Goto(r, first, run.Running, now)
 	r.Note(now, first, "start", "")
 	return nil
@@ -394,7 +405,7 @@ func nextGeneration(f *run.Facts) {
 
 // standing reports whether the run may have made something.
 func standing(r *run.Run) bool {
-	if r.Facts.NLB != nil || r.Facts.IPWhitelist != nil || r.Facts.EndpointService != nil {
+	if r.Facts.NLB != nil || r.Facts.IPWhitelist != nil || r.Facts.CLB != nil || r.Facts.Firewall != nil || r.Facts.EndpointService != nil {
 		return true
 	}
 	switch r.Cursor.Step {
@@ -431,11 +442,16 @@ func canonical(v any) []byte {
 	return raw
 }
 
-// overLink reports whether all of changed may change over a standing link.
-func overLink(changed []string) bool {
+// overLink reports whether all of changed may change over a standing link. The
+// secret of a cluster to copy from comes and goes with the use case reindex.
+func overLink(was, spec events.Spec, changed []string) bool {
 	for _, field := range changed {
 		switch field {
-		case "indices", "reindex", "proof", "approve", "acceptRisks", "whitelist":
+		case "useCases", "indices", "reindex", "proof", "approve", "acceptRisks", "whitelist":
+		case "secrets":
+			if was.Secrets.Instance != spec.Secrets.Instance || was.Copies() == spec.Copies() {
+				return false
+			}
 		default:
 			return false
 		}

@@ -92,6 +92,10 @@ func Drop(r *run.Run, dest string) {
 	}
 }
 
+// Distrust has the spec's i-th index copied again by the next walk, whatever its
+// source says: the proof found documents missing or other.
+func Distrust(r *run.Run, i int) { r.Facts.Reindex.Tasks[i].SourceState = "" }
+
 func key(source, dest string) string { return source + "\x00" + dest }
 
 func tasks(r *run.Run) map[string]run.Task {

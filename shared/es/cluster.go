@@ -1,6 +1,7 @@
 package es
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -53,44 +54,45 @@ func (c *Client) FreeBytes(ctx context.Context) (int64, error) {
 	return free, err
 }
 
-// RemoteWhitelist returns reindex.remote.whitelist as each node has it, by the
-// node's name.
-func (c *Client) RemoteWhitelist(ctx context.Context) (map[string][]string, error) {
+// Settings are what a node was started with, by flat key.
+type Settings map[string]json.RawMessage
+
+// NodeSettings returns the settings of each node, by the node's name.
+func (c *Client) NodeSettings(ctx context.Context) (map[string]Settings, error) {
 	var out struct {
 		Nodes map[string]struct {
 			Name     string
-			Settings struct {
-				Reindex struct {
-					Remote struct{ Whitelist json.RawMessage }
-				}
-			}
+			Settings Settings
 		}
 	}
-	// 7.x and 8.x nest the settings; a list may be printed as one string.
-	if err := c.do(ctx, "read node settings", esapi.NodesInfoRequest{Metric: []string{"settings"}}, &out); err != nil {
+	flat := true
+	req := esapi.NodesInfoRequest{Metric: []string{"settings"}, FlatSettings: &flat}
+	if err := c.do(ctx, "read node settings", req, &out); err != nil {
 		return nil, err
 	}
-	lists := map[string][]string{}
+	nodes := map[string]Settings{}
 	for id, n := range out.Nodes {
-		name := n.Name
-		if name == "" {
-			name = id
-		}
-		lists[name] = stringList(n.Settings.Reindex.Remote.Whitelist)
+		nodes[cmp.Or(n.Name, id)] = n.Settings
 	}
-	return lists, nil
+	return nodes, nil
 }
 
-func stringList(raw json.RawMessage) []string {
+// Text returns a setting of one value, or "".
+func (s Settings) Text(key string) string {
+	var text string
+	if json.Unmarshal(s[key], &text) != nil {
+		return string(s[key])
+	}
+	return text
+}
+
+// List returns a setting that is a list, which may be printed as one string.
+func (s Settings) List(key string) []string {
 	var list []string
-	if json.Unmarshal(raw, &list) == nil {
+	if json.Unmarshal(s[key], &list) == nil {
 		return list
 	}
-	var one string
-	if json.Unmarshal(raw, &one) != nil {
-		return nil
-	}
-	for part := range strings.SplitSeq(one, ",") {
+	for part := range strings.SplitSeq(s.Text(key), ",") {
 		if part = strings.TrimSpace(part); part != "" {
 			list = append(list, part)
 		}

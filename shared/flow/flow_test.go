@@ -38,6 +38,18 @@ func TestTheFlowOfESToES(t *testing.T) {
 		assert.GreaterOrEqual(t, s.Within, 20*time.Minute, s.Name)
 		assert.LessOrEqual(t, s.Within, 7*24*time.Hour, s.Name)
 	}
+	ecs, ok := flow.Of(flow.ESToECS)
+	require.True(t, ok)
+	instead := map[string]string{"nlb": "clb", "ip-whitelist": "firewall", "nlb-backend": "clb-backend"}
+	require.Len(t, ecs, len(f))
+	for i, s := range f {
+		if name, ok := instead[s.Name]; ok {
+			assert.Equal(t, name, ecs[i].Name)
+			assert.True(t, ecs[i].Undo)
+			continue
+		}
+		assert.Equal(t, s, ecs[i], "a step that both scenarios have is the same")
+	}
 	_, ok = f.Step("no-such-step")
 	assert.False(t, ok)
 	assert.Empty(t, f.After("no-such-step"))

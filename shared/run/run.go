@@ -56,6 +56,8 @@ type Run struct {
 	// KeepConfig and DeleteDestination are what teardown was asked.
 	KeepConfig        bool
 	DeleteDestination bool
+	// Restore has step configure take back what it wrote, and stop.
+	Restore bool
 	// Plan is what waits for approval or was approved last; Approved is the ID
 	// of the plan that was.
 	Plan     *Plan

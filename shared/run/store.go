@@ -98,6 +98,7 @@ type stored struct {
 	RequestsPerSecond *float64        `json:"requestsPerSecond,omitempty"`
 	Tokens            map[string]int  `json:"tokens,omitempty"`
 	CreatedAt         time.Time       `json:"createdAt"`
+	Restore           bool            `json:"restore,omitempty"`
 	Lease             lease           `json:"lease,omitzero"`
 }
 
@@ -193,7 +194,7 @@ func (s *Store) List(ctx context.Context) ([]*Run, error) {
 
 func (s *Store) put(ctx context.Context, r *Run) error {
 	doc, err := json.Marshal(stored{r.ID, r.Generation, r.AccountID, r.Spec, r.Direction, r.Status, r.Cursor, r.PlanOnly, r.KeepConfig,
-		r.DeleteDestination, r.Plan, r.Approved, r.Facts, r.Timeline, r.Problem, r.RequestsPerSecond, r.Tokens, r.CreatedAt, r.lease})
+		r.DeleteDestination, r.Plan, r.Approved, r.Facts, r.Timeline, r.Problem, r.RequestsPerSecond, r.Tokens, r.CreatedAt, r.Restore, r.lease})
 	if err != nil {
 		return fmt.Errorf("encode run %s: %w", r.ID, err)
 	}
@@ -211,7 +212,7 @@ func decode(row Row) (*Run, error) {
 	}
 	return &Run{ID: d.ID, Generation: d.Generation, AccountID: d.AccountID, Spec: d.Spec, Direction: d.Direction, Status: d.Status,
 		Cursor: d.Cursor, PlanOnly: d.PlanOnly, KeepConfig: d.KeepConfig, DeleteDestination: d.DeleteDestination, Plan: d.Plan,
-		Approved: d.Approved, Facts: d.Facts, Timeline: d.Timeline, Problem: d.Problem, RequestsPerSecond: d.RequestsPerSecond, Tokens: d.Tokens, CreatedAt: d.CreatedAt,
+		Approved: d.Approved, Facts: d.Facts, Timeline: d.Timeline, Problem: d.Problem, RequestsPerSecond: d.RequestsPerSecond, Tokens: d.Tokens, CreatedAt: d.CreatedAt, Restore: d.Restore,
 		rev: row.Rev, lease: d.Lease, writer: row.Writer}, nil
 }
 

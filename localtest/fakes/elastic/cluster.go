@@ -124,6 +124,9 @@ func (c *call) nodes() (int, any, error) {
 				plugins = append(plugins, obj("name", "analysis-ik", "version", s.config.Version, "elasticsearch_version", s.config.Version,
 					"java_version", "1.8", "description", "IK Analyzer for Elasticsearch", "classname", "org.elasticsearch.plugin.analysis.ik.AnalysisIkPlugin"))
 			}
+			for _, p := range s.config.Plugins {
+				plugins = append(plugins, obj("name", p.Name, "version", s.config.Version, "elasticsearch_version", s.config.Version))
+			}
 			return "plugins", plugins
 		},
 		"jvm": func(int) (string, any) {

@@ -1,6 +1,9 @@
 package elastic_test
 
 import (
+	"context"
+	"maps"
+	"net"
 	"testing"
 	"testing/synctest"
 
@@ -8,6 +11,8 @@ import (
 
 	"eslink/localtest/fakes/elastic"
 	"eslink/localtest/fakes/elastic/elastictest"
+	"eslink/localtest/services"
+	"eslink/localtest/services/directorytest"
 )
 
 func world(t *testing.T, version string) elastictest.World {
@@ -18,12 +23,22 @@ func world(t *testing.T, version string) elastictest.World {
 			Indices: []elastic.IndexPrivileges{{Names: a.Names, Privileges: a.Privileges}}}
 	}
 	source := elastic.New(elastic.Config{Name: "source", Version: version, Users: users})
-	dest := elastic.New(elastic.Config{Name: "dest", Version: version, Users: users, Remote: network{"source.example:9200": source},
-		Settings: map[string]string{"reindex.remote.whitelist": "source.example:9200, closed.example:9200, nosuch.invalid:*"}})
+	settings := maps.Clone(elastictest.Realms)
+	settings["reindex.remote.whitelist"] = "source.example:9200, closed.example:9200, nosuch.invalid:*"
+	directories := map[string]*services.Directory{
+		"ldap.example:389": services.NewDirectory(services.OpenLDAP, directorytest.People),
+		"ad.example:389":   services.NewDirectory(services.ActiveDirectory, directorytest.People),
+	}
+	dest := elastic.New(elastic.Config{Name: "dest", Version: version, Users: users, Settings: settings, Remote: network{"source.example:9200": source},
+		Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+			near, far := net.Pipe()
+			go directories[addr].ServeConn(far)
+			return near, nil
+		}})
 	t.Cleanup(source.Stop)
 	t.Cleanup(dest.Stop)
 	return elastictest.World{
-		Version: version, Users: true, SourceHost: "source.example:9200", Refused: "closed.example:9200", Can: []string{"embedded", "pit", "single-node"},
+		Version: version, Users: true, SourceHost: "source.example:9200", Refused: "closed.example:9200", Can: []string{"directory", "embedded", "pit", "single-node"},
 		Dest:   elastictest.Cluster{URL: "http://dest", HTTP: dest, Username: "elastic", Password: "secret-1"},
 		Source: elastictest.Cluster{URL: "http://source", HTTP: source, Username: "elastic", Password: "secret-1"},
 	}

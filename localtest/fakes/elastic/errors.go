@@ -3,6 +3,7 @@ package elastic
 import (
 	"fmt"
 	"net/http"
+	"slices"
 )
 
 // Error is Elasticsearch's error object with its HTTP status: type, reason and
@@ -13,7 +14,8 @@ type Error struct {
 	more         object
 	cause        *Error
 	roots        []*Error
-	column       int // where in the body its parser stood, if one did
+	column       int  // where in the body its parser stood, if one did
+	challenged   bool // carries the header that asks for a login
 }
 
 func (e *Error) Error() string { return e.Type + ": " + e.Reason }
@@ -48,7 +50,15 @@ func (e *Error) with(kv ...any) *Error {
 }
 
 func (e *Error) head() object {
-	return obj("type", e.Type, "reason", e.Reason).with(pairs(e.more)...)
+	var reason any
+	if e.Reason != "" { // an exception without a message has none
+		reason = e.Reason
+	}
+	o := obj("type", e.Type, "reason", reason).with(pairs(e.more)...)
+	if e.challenged {
+		o = o.with("header", obj("WWW-Authenticate", challenge))
+	}
+	return o
 }
 
 // object is the error without root cause and status, as task results and bulk
@@ -56,7 +66,11 @@ func (e *Error) head() object {
 func (e *Error) object() object {
 	o := e.head()
 	if e.cause != nil {
-		o = o.with("caused_by", e.cause)
+		header := len(o)
+		if e.challenged { // it comes last
+			header--
+		}
+		o = slices.Insert(o, header, member{"caused_by", e.cause})
 	}
 	return o
 }

@@ -4,6 +4,8 @@ package elastic_test
 
 import (
 	"fmt"
+	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,6 +16,9 @@ import (
 
 	"eslink/localtest/fakes/elastic/elastictest"
 	"eslink/localtest/realserver"
+	"eslink/localtest/realserver/directory"
+	"eslink/localtest/services"
+	"eslink/localtest/services/directorytest"
 )
 
 // TestRealConformance asks real servers for the replies the embedded one gives.
@@ -57,8 +62,29 @@ func realWorld(t *testing.T, version string) elastictest.World {
 	}
 	w.Source = side()
 	o.Name, o.Settings = "dest", map[string]string{"reindex.remote.whitelist": "127.0.0.1:*, nosuch.invalid:*"}
+	if d.Security {
+		maps.Copy(o.Settings, elastictest.Realms)
+		o.Settings["xpack.license.self_generated.type"] = "trial"
+		o.Hosts = directories(t)
+		w.Can = append(w.Can, "directory")
+	}
 	w.Dest = side()
 	w.SourceHost = strings.TrimPrefix(w.Source.URL, "http://")
 	slices.Sort(w.Can)
 	return w
+}
+
+// directories starts an OpenLDAP and a domain controller, each behind the name
+// that elastictest.Realms has for it.
+func directories(t *testing.T) (hosts map[string]string) {
+	hosts = map[string]string{}
+	for name, kind := range map[string]services.Kind{"ldap.example": services.OpenLDAP, "ad.example": services.ActiveDirectory} {
+		s, err := directory.Start(t.Context(), kind, directorytest.People)
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, s.Stop()) })
+		host, _, err := net.SplitHostPort(s.Addr())
+		require.NoError(t, err)
+		hosts[name] = host
+	}
+	return hosts
 }

@@ -62,6 +62,15 @@ func routes() []route {
 		{"GET", "/_security/_authenticate", "", "", (*call).whoAmI, false},
 		{"GET", "/_security/user/_has_privileges", "", "", (*call).hasPrivileges, false},
 		{"POST", "/_security/user/_has_privileges", "", "", (*call).hasPrivileges, false},
+		{"GET", "/_security/role_mapping", "cluster:admin/xpack/security/role_mapping/get", "", (*call).getRoleMapping, false},
+		{"GET", "/_security/role_mapping/{name}", "cluster:admin/xpack/security/role_mapping/get", "", (*call).getRoleMapping, false},
+		{"PUT", "/_security/role_mapping/{name}", "cluster:admin/xpack/security/role_mapping/put", "refresh", (*call).putRoleMapping, false},
+		{"POST", "/_security/role_mapping/{name}", "cluster:admin/xpack/security/role_mapping/put", "refresh", (*call).putRoleMapping, false},
+		{"DELETE", "/_security/role_mapping/{name}", "cluster:admin/xpack/security/role_mapping/delete", "refresh", (*call).deleteRoleMapping, false},
+		{"POST", "/_security/realm/{realms}/_clear_cache", "cluster:admin/xpack/security/realm/cache/clear", "usernames", (*call).clearRealmCache, false},
+		{"PUT", "/_security/realm/{realms}/_clear_cache", "cluster:admin/xpack/security/realm/cache/clear", "usernames", (*call).clearRealmCache, false},
+		{"POST", "/_watcher/watch/_execute", "", "debug ignore_condition record_execution", (*call).executeWatch, true},
+		{"PUT", "/_watcher/watch/_execute", "", "debug ignore_condition record_execution", (*call).executeWatch, true},
 		{"POST", "/_reindex", "indices:data/write/reindex", "wait_for_completion requests_per_second slices scroll timeout max_docs refresh wait_for_active_shards require_alias", (*call).reindex, true},
 		{"POST", "/_reindex/{task}/_rethrottle", "cluster:admin/reindex/rethrottle", "requests_per_second group_by", (*call).rethrottle, false},
 		{"GET", "/_tasks", "cluster:monitor/tasks/lists", taskParams, (*call).listTasks, false},
@@ -191,9 +200,13 @@ func (s *Server) find(r *http.Request) (*route, map[string]string, *Error) {
 // ServeHTTP answers as a node does. A cluster that is down cuts the connection:
 // whoever routes to it should ask Up first and refuse it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.Up() {
+	s.mu.Lock()
+	up, loaded := s.up, s.loaded
+	s.mu.Unlock()
+	if !up {
 		panic(http.ErrAbortHandler)
 	}
+	loaded.Wait()
 	c := &call{s: s, r: r, header: w.Header()}
 	status, body, err := c.serve()
 	if errors.Is(err, errStopped) {

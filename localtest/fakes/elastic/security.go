@@ -41,7 +41,8 @@ var (
 		{"cancel_task", []string{"cluster:admin/tasks/cancel"}},
 		{"monitor", []string{"cluster:monitor/*"}},
 		{"manage_security", []string{"cluster:admin/xpack/security/*"}},
-		{"manage", []string{"cluster:monitor/*", "cluster:admin/settings/*", "cluster:admin/tasks/*", "cluster:admin/reindex/*", "indices:admin/template/*"}},
+		{"manage_watcher", []string{"cluster:admin/xpack/watcher/*", "cluster:monitor/xpack/watcher/*"}},
+		{"manage", []string{"cluster:monitor/*", "cluster:admin/settings/*", "cluster:admin/tasks/*", "cluster:admin/reindex/*", "cluster:admin/xpack/watcher/*", "indices:admin/template/*"}},
 		{"all", []string{"cluster:*", "indices:admin/template/*"}},
 	}
 	indexPrivileges = []privilege{
@@ -95,11 +96,12 @@ func granting(table []privilege, action string) string {
 type principal struct {
 	name string
 	User
+	realm, metadata object // as _authenticate tells them
 }
 
 func (s *Server) authenticate(r *http.Request) (*principal, *Error) {
 	if s.config.Users == nil {
-		return &principal{"", Superuser("")}, nil
+		return &principal{User: Superuser("")}, nil
 	}
 	name, password, ok := r.BasicAuth()
 	if !ok {
@@ -108,20 +110,21 @@ func (s *Server) authenticate(r *http.Request) (*principal, *Error) {
 		}
 		return nil, unauthenticated("missing authentication credentials for REST request [%s]", r.URL.RequestURI())
 	}
-	u, exists := s.config.Users[name]
-	if subtle.ConstantTimeCompare([]byte(u.Password), []byte(password)) == 0 || !exists {
+	p, e := s.authenticateChain(name, password)
+	if p == nil && e == nil {
 		return nil, unauthenticated("unable to authenticate user [%s] for REST request [%s]", name, r.URL.RequestURI())
 	}
-	if len(u.Roles) == 0 {
-		u.Roles = []string{name}
-	}
-	return &principal{name, u}, nil
+	return p, e
 }
+
+func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 const challenge = `Basic realm="security" charset="UTF-8"`
 
 func unauthenticated(format string, args ...any) *Error {
-	return fail(http.StatusUnauthorized, "security_exception", format, args...).with("header", obj("WWW-Authenticate", challenge))
+	e := fail(http.StatusUnauthorized, "security_exception", format, args...)
+	e.challenged = true
+	return e
 }
 
 // onIndex tells whether the user may do action on an index of that name.
@@ -198,12 +201,9 @@ func (c *call) whoAmI() (int, any, error) {
 	if c.s.config.Users == nil {
 		return 0, nil, illegal("no handler found for uri [%s] and method [GET]", c.r.URL.Path)
 	}
-	realm := obj("name", "native", "type", "native")
-	if c.user.name == "elastic" {
-		realm = obj("name", "reserved", "type", "reserved")
-	}
-	return 200, obj("username", c.user.name, "roles", c.user.Roles, "full_name", nil, "email", nil, "metadata", obj(), "enabled", true,
-		"authentication_realm", realm, "lookup_realm", realm, "authentication_type", "realm"), nil
+	u := c.user
+	return 200, obj("username", u.name, "roles", u.Roles, "full_name", nil, "email", nil, "metadata", u.metadata, "enabled", true,
+		"authentication_realm", u.realm, "lookup_realm", u.realm, "authentication_type", "realm"), nil
 }
 
 func (c *call) hasPrivileges() (int, any, error) {

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -27,8 +29,17 @@ type Config struct {
 	Now      func() time.Time  // nil: time.Now
 	Remote   http.RoundTripper // how the nodes reach the network, for remote _reindex; nil: every connection is refused
 	Settings map[string]string // elasticsearch.yml, flat: "reindex.remote.whitelist": "a:9200, b:9200"
+	Keystore map[string]string // secure settings
+	Roles    map[string]Role   // beside superuser, monitoring_user and viewer: what users of a directory may do
+
+	// Dial is how the nodes reach directories. nil: Remote's own DialContext, if it
+	// has one, as a network.Place has; else every connection is refused.
+	Dial  func(ctx context.Context, network, addr string) (net.Conn, error)
+	Roots *x509.CertPool // whom the JVM trusts, for ldaps; nil: the machine's
+	Log   *slog.Logger   // why a login failed, which no caller is told; nil: none
 
 	Analyzers []string // of plugins, for example ik_smart and ik_max_word, which Aliyun installs
+	Plugins   []Plugin // further ones, with a remote dictionary
 	Heap      int64    // bytes per node; indexing pressure refuses a bulk over a tenth. 0: 1 GiB
 	DiskTotal int64    // bytes per node. 0: 20 GiB
 	DiskFree  int64    // bytes per node. 0: 15 GiB
@@ -41,24 +52,29 @@ type Server struct {
 	config  Config
 	version version
 
-	mu         sync.Mutex
-	up         bool
-	started    time.Time
-	settings   map[string]string // static, as started
-	persistent map[string]string // _cluster/settings
-	transient  map[string]string
-	indices    map[string]*index
-	searches   map[string]*search // open scrolls and points in time
-	tasks      map[string]*task
-	results    map[string]object // the .tasks index
-	everStored bool              // and whether it was ever made
-	nextTask   int64
-	nextID     int64
-	generation int
-	running    sync.WaitGroup
-	inflight   context.Context
-	kill       context.CancelFunc
-	analyzers  map[string]analyzer
+	mu           sync.Mutex
+	up           bool
+	started      time.Time
+	settings     map[string]string // static, as started
+	persistent   map[string]string // _cluster/settings
+	transient    map[string]string
+	indices      map[string]*index
+	searches     map[string]*search // open scrolls and points in time
+	tasks        map[string]*task
+	results      map[string]object // the .tasks index
+	everStored   bool              // and whether it was ever made
+	nextTask     int64
+	nextID       int64
+	generation   int
+	running      sync.WaitGroup
+	inflight     context.Context
+	kill         context.CancelFunc
+	analyzers    map[string]analyzer
+	keystore     map[string]string // read at boot
+	realms       []*realm
+	mappings     map[string]roleMapping // of directory users; replaced, never changed
+	loaded       *sync.WaitGroup        // plugins that still read their dictionaries after the boot
+	dictionaries []*dictionary          // of config.Plugins
 }
 
 // New makes a started cluster. Settings a real one would not boot with make a
@@ -71,6 +87,15 @@ func New(c Config) *Server {
 	if c.Remote == nil {
 		c.Remote = refusing{}
 	}
+	if d, ok := c.Remote.(dialer); ok && c.Dial == nil {
+		c.Dial = d.DialContext
+	}
+	if c.Dial == nil {
+		c.Dial = refusing{}.DialContext
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
 	if c.Name == "" {
 		c.Name = "elasticsearch"
 	}
@@ -81,7 +106,10 @@ func New(c Config) *Server {
 	}
 	s := &Server{
 		config: c, version: parseVersion(c.Version), indices: map[string]*index{}, results: map[string]object{},
-		persistent: map[string]string{}, transient: map[string]string{}, analyzers: builtinAnalyzers(c.Analyzers),
+		persistent: map[string]string{}, transient: map[string]string{}, analyzers: builtinAnalyzers(c.Analyzers), keystore: maps.Clone(c.Keystore),
+	}
+	for i := range c.Plugins {
+		s.install(&c.Plugins[i])
 	}
 	_ = s.Start(c.Settings) // a cluster that refuses its settings is down: every request says so
 	return s
@@ -107,9 +135,14 @@ func (s *Server) Start(settings map[string]string) error {
 	if s.up {
 		return fmt.Errorf("start cluster %s: it is running", s.config.Name)
 	}
-	if err := checkStatic(settings); err != nil {
+	if err := s.checkStatic(settings); err != nil {
 		return fmt.Errorf("start cluster %s: %w", s.config.Name, err)
 	}
+	chain, err := s.chain(settings, s.keystore)
+	if err != nil {
+		return fmt.Errorf("start cluster %s: %w", s.config.Name, err)
+	}
+	s.realms = chain
 	s.settings = maps.Clone(settings)
 	s.transient = map[string]string{}
 	s.searches, s.tasks = map[string]*search{}, map[string]*task{}
@@ -118,7 +151,15 @@ func (s *Server) Start(settings map[string]string) error {
 	s.started = s.config.Now()
 	s.inflight, s.kill = context.WithCancel(context.Background())
 	s.up = true
+	s.loadDictionaries()
 	return nil
+}
+
+// SetKeystore replaces the secure settings. The nodes read them when they boot.
+func (s *Server) SetKeystore(secrets map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keystore = maps.Clone(secrets)
 }
 
 // Restart is Stop, then Start.
@@ -183,6 +224,14 @@ type refusing struct{}
 
 func (refusing) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+}
+
+func (refusing) DialContext(_ context.Context, network, _ string) (net.Conn, error) {
+	return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+}
+
+type dialer interface {
+	DialContext(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // serveUncut reports whether the handler cut the connection instead of replying.

@@ -16,7 +16,7 @@ var staticSettings = []string{
 	"reindex.remote.whitelist", "reindex.ssl.certificate_authorities", "reindex.ssl.certificate", "reindex.ssl.key",
 	"reindex.ssl.key_passphrase", "reindex.ssl.keystore.", "reindex.ssl.truststore.", "reindex.ssl.verification_mode",
 	"reindex.ssl.supported_protocols", "reindex.ssl.cipher_suites", "script.", "search.", "thread_pool.", "transport.",
-	"xpack.license.", "xpack.ml.", "xpack.monitoring.", "xpack.notification.", "xpack.security.", "xpack.watcher.",
+	"xpack.http.", "xpack.license.", "xpack.ml.", "xpack.monitoring.", "xpack.notification.", "xpack.security.", "xpack.watcher.",
 }
 
 var booleanSettings = []string{"action.destructive_requires_name", "http.cors.enabled", "xpack.security.enabled", "xpack.watcher.enabled"}
@@ -31,10 +31,11 @@ func unknownSetting(key string) *Error {
 	return illegal("unknown setting [%s] please check that any required plugins are installed, or check the breaking changes documentation for removed settings", key)
 }
 
-// checkStatic refuses what a node refuses at boot.
-func checkStatic(settings map[string]string) error {
+// checkStatic refuses what a node refuses at boot. Realms and plugins have
+// settings of their own.
+func (s *Server) checkStatic(settings map[string]string) error {
 	for _, k := range slices.Sorted(maps.Keys(settings)) {
-		if !known(staticSettings, k) {
+		if !known(staticSettings, k) && !s.ofPlugin(k) {
 			return unknownSetting(k)
 		}
 		if slices.Contains(booleanSettings, k) && settings[k] != "true" && settings[k] != "false" {

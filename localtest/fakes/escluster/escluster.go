@@ -89,6 +89,8 @@ type instance struct {
 	serviceVPC       string       // where its endpoints are
 	groups, enforced []Group      // as shown, as obeyed
 	restart          time.Duration
+	keystore         keystore
+	down             bool      // the nodes did not come up, and the change was interrupted
 	changes          []*change // the last one may be under way
 }
 
@@ -139,6 +141,9 @@ func New(a *cloud.Account, network *vpc.Networks, links *privatelink.Fake) *Fake
 		"ListAllNode":                  f.listAllNode,
 		"DescribeElasticsearchHealth":  f.describeHealth,
 		"UpdateInstanceSettings":       f.updateInstanceSettings,
+		"GetKeystores":                 f.getKeystores,
+		"UpdateKeystores":              f.updateKeystores,
+		"InterruptElasticsearchTask":   f.interrupt,
 		"EstimatedRestartTime":         f.estimatedRestartTime,
 		"ListActionRecords":            f.listActionRecords,
 		"ModifyWhiteIps":               f.modifyWhiteIps,
@@ -306,7 +311,7 @@ func (f *Fake) Serving(id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i := f.find(id)
-	if i == nil || i.Status == "inactive" || i.Status == "invalid" || i.creating() {
+	if i == nil || i.Status == "inactive" || i.Status == "invalid" || i.creating() || i.down {
 		return false
 	}
 	c := i.change()
@@ -364,6 +369,7 @@ func (f *Fake) settle() {
 			}
 		}
 		c.done, i.enforced = true, i.groups
+		i.down = i.down && c.config == nil
 		i.updated = f.account.Now()
 	}
 }

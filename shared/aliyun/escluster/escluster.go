@@ -40,6 +40,9 @@ const (
 	Invalid    = "invalid"    // gone, or out of reach
 )
 
+// CloudNative is the ArchType of cloud-native control (v3).
+const CloudNative = "public"
+
 // PrivateES is the type of the whitelist groups that guard the cluster's own
 // port inside its user's VPC.
 const PrivateES = "PRIVATE_ES"

@@ -34,6 +34,9 @@ const (
 // Up reads the tasks, starts those whose turn it is, and waits for about as
 // long as the rest will take.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	if !r.Spec.Copies() {
+		return engine.Done(), nil
+	}
 	c, err := copying.Open(ctx, s.Clusters, s.Now, r)
 	if err != nil {
 		return engine.Outcome{}, err

@@ -27,6 +27,9 @@ func New(d steps.Deps) engine.Step {
 // Up plans the tasks, notes which are about to start, and starts them. What
 // must wait for others to finish is started by step progress.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	if !r.Spec.Copies() {
+		return engine.Done(), nil
+	}
 	c, err := copying.Open(ctx, s.Clusters, s.Now, r)
 	if err != nil {
 		return engine.Outcome{}, err

@@ -6,7 +6,7 @@
 //
 //	== name of the case
 //	? >=7.17 security           what it needs: versions, capabilities of the World
-//	> PUT /{i}-a                the request; "src" before the method sends it to the source, "as NAME" logs in as that user
+//	> PUT /{i}-a                the request; "src" before the method sends it to the source, "as NAME" (or NAME:PASSWORD) logs in as that user
 //	+ X-Opaque-Id: op-1         a header
 //	{"settings": …}             the body, to the next line that starts with < or >
 //	< 200                       the status; "within 5s" repeats the request until the reply fits
@@ -47,7 +47,9 @@ type Cluster struct {
 
 // World is a destination that may pull from a source. The destination's
 // whitelist holds SourceHost, Refused and nosuch.invalid:*, which does not
-// resolve, and not badremote:9200.
+// resolve, and not badremote:9200. One that can "directory" has Realms, and at
+// ldap.example:389 and ad.example:389 an OpenLDAP and a domain controller with
+// directorytest.People.
 type World struct {
 	Version      string // of both
 	Dest, Source Cluster
@@ -74,7 +76,22 @@ var Users = map[string]Account{
 	"mover":   {Cluster: []string{"monitor", "manage"}, Names: []string{"*"}, Privileges: []string{"read", "write", "create_index", "maintenance"}},
 }
 
-// PasswordOf is the password of one of Users.
+// Realms are settings of a destination that can "directory": file and native
+// realms first, then OpenLDAP, then Active Directory.
+var Realms = map[string]string{
+	"xpack.security.authc.realms.file.f1.order":                                 "0",
+	"xpack.security.authc.realms.native.n1.order":                               "1",
+	"xpack.security.authc.realms.ldap.ldap1.order":                              "2",
+	"xpack.security.authc.realms.ldap.ldap1.url":                                "ldap://ldap.example:389",
+	"xpack.security.authc.realms.ldap.ldap1.user_dn_templates":                  `["cn={0},ou=people,dc=corp,dc=example,dc=org"]`,
+	"xpack.security.authc.realms.ldap.ldap1.group_search.base_dn":               "dc=corp,dc=example,dc=org",
+	"xpack.security.authc.realms.active_directory.ad1.order":                    "3",
+	"xpack.security.authc.realms.active_directory.ad1.url":                      "ldap://ad.example:389",
+	"xpack.security.authc.realms.active_directory.ad1.domain_name":              "corp.example.org",
+	"xpack.security.authc.realms.active_directory.ad1.unmapped_groups_as_roles": "true",
+}
+
+// PasswordOf is the password of one of Users, and of the directories' users.
 func PasswordOf(name string) string { return name + "-password" }
 
 //go:embed cases/*.txt
@@ -290,7 +307,11 @@ func (p *player) send(s Step) (int, []byte, error) {
 	switch {
 	case s.As == "nobody":
 	case s.As != "":
-		r.SetBasicAuth(s.As, PasswordOf(s.As))
+		name, password, given := strings.Cut(s.As, ":")
+		if !given {
+			password = PasswordOf(name)
+		}
+		r.SetBasicAuth(name, password)
 	case cl.Username != "":
 		r.SetBasicAuth(cl.Username, cl.Password)
 	}

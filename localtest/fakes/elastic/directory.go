@@ -1,0 +1,369 @@
+package elastic
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// The ldap and active_directory realms: a login is a bind, a search for groups
+// and a search for the user where the name alone does not give a DN.
+
+// identity is who a directory says a user is.
+type identity struct {
+	name, realm, dn string
+	groups          []string // DNs, as the directory listed them
+}
+
+const (
+	ldapTimeout   = 5 * time.Second
+	allGroups     = "(&(|(objectclass=groupOfNames)(objectclass=groupOfUniqueNames)(objectclass=group)(objectclass=posixGroup))(|(uniqueMember={0})(member={0})(memberUid={0})))"
+	userOfDomain  = "(&(objectClass=user)(|(sAMAccountName={0})(userPrincipalName={0}@%s)))"
+	userByUPN     = "(&(objectClass=user)(userPrincipalName={1}))"
+	anyObject     = "(objectClass=*)"
+	noAttributes  = "1.1"
+	tokenGroups   = "tokenGroups"
+	netbiosFilter = "(&(objectClass=user)(sAMAccountName={0}))"
+)
+
+var searchScopes = map[string]int{"sub_tree": ldap.ScopeWholeSubtree, "one_level": ldap.ScopeSingleLevel, "base": ldap.ScopeBaseObject}
+
+// check refuses what such a realm cannot be made of.
+func (r *realm) check() *Error {
+	if r.kind != "ldap" && r.kind != "active_directory" {
+		return nil
+	}
+	prefix := realmPrefix + r.kind + "." + r.name + "."
+	_, templates := r.set["user_dn_templates"]
+	search := false
+	for k := range r.set {
+		search = search || strings.HasPrefix(k, "user_search.")
+	}
+	const guide = "Please %s. For more details refer to the ldap authentication section of the X-Pack guide."
+	switch {
+	case r.kind == "active_directory" && r.set["domain_name"] == "":
+		return illegal("missing [%sdomain_name] setting for active directory", prefix)
+	case r.kind == "ldap" && !search && !templates:
+		return illegal("settings were not found for either user search [%suser_search.base_dn] or user template [%suser_dn_templates] modes of operation. "+guide,
+			prefix, prefix, "provide the settings for the mode you wish to use")
+	case r.kind == "ldap" && search && templates:
+		return illegal("settings were found for both user search [%suser_search.base_dn] and user template [%suser_dn_templates] modes of operation. "+guide,
+			prefix, prefix, "remove the settings for the mode you do not wish to use")
+	case r.kind == "ldap" && search && r.set["user_search.base_dn"] == "":
+		return illegal("[%suser_search.base_dn] must be specified", prefix)
+	case r.set["bind_password"] != "" && r.secret != "":
+		return illegal("You cannot specify both [%sbind_password] and [%ssecure_bind_password]", prefix, prefix)
+	}
+	return r.checkURLs(prefix)
+}
+
+func (r *realm) checkURLs(prefix string) *Error {
+	urls := r.urls()
+	if len(urls) == 0 {
+		return illegal("missing required LDAP setting [%surl]", prefix)
+	}
+	secure := 0
+	for _, u := range urls {
+		switch scheme, _, _ := strings.Cut(strings.ToLower(u), "://"); scheme {
+		case "ldaps":
+			secure++
+		case "ldap":
+		default:
+			return illegal("configured LDAP protocols are not all equal (ldaps://.. and ldap://..): [%s]", strings.Join(urls, ","))
+		}
+	}
+	if secure != 0 && secure != len(urls) {
+		return illegal("configured LDAP protocols are not all equal (ldaps://.. and ldap://..): [%s]", strings.Join(urls, ","))
+	}
+	return nil
+}
+
+// urls are where the directory is; Active Directory's default is its domain.
+func (r *realm) urls() []string {
+	urls := splitList(r.set["url"])
+	if len(urls) == 0 && r.kind == "active_directory" {
+		urls = []string{"ldap://" + r.set["domain_name"] + ":389"}
+	}
+	return urls
+}
+
+// askDirectory logs a user in, or says why not.
+func (s *Server) askDirectory(ctx context.Context, r *realm, name, password string) (identity, error) {
+	if password == "" { // a bind without one would succeed as nobody
+		return identity{}, errors.New("simple bind operations are not allowed to contain a bind DN without a password")
+	}
+	c, err := s.connect(ctx, r)
+	if err != nil {
+		return identity{}, err
+	}
+	defer c.Close()
+	if r.kind == "active_directory" {
+		return r.activeDirectory(c, name, password)
+	}
+	return r.ldap(c, name, password)
+}
+
+// connect tries the URLs in turn.
+func (s *Server) connect(ctx context.Context, r *realm) (*ldap.Conn, error) {
+	var failed error
+	for _, text := range r.urls() {
+		u, err := url.Parse(text)
+		if err != nil {
+			return nil, err
+		}
+		secure := u.Scheme == "ldaps"
+		port := u.Port()
+		if port == "" {
+			port = map[bool]string{false: ldap.DefaultLdapPort, true: ldap.DefaultLdapsPort}[secure]
+		}
+		dialing, cancel := context.WithTimeout(ctx, r.time("timeout.tcp_connect", ldapTimeout))
+		conn, err := s.config.Dial(dialing, "tcp", net.JoinHostPort(u.Hostname(), port))
+		if err == nil && secure {
+			t := tls.Client(conn, s.trust(r, u.Hostname()))
+			if err = t.HandshakeContext(dialing); err != nil {
+				conn.Close()
+			}
+			conn = t
+		}
+		cancel()
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		c := ldap.NewConn(conn, secure)
+		c.SetTimeout(r.time("timeout.ldap_search", ldapTimeout))
+		c.Start()
+		return c, nil
+	}
+	return nil, failed
+}
+
+// trust is the JVM's: full, the chain alone (certificate), or nothing.
+func (s *Server) trust(r *realm, host string) *tls.Config {
+	c := &tls.Config{RootCAs: s.config.Roots, ServerName: host}
+	mode := r.set["ssl.verification_mode"]
+	if mode == "" && r.set["hostname_verification"] == "false" {
+		mode = "certificate"
+	}
+	if mode == "certificate" || mode == "none" {
+		c.InsecureSkipVerify = true
+	}
+	if mode == "certificate" {
+		c.VerifyConnection = func(t tls.ConnectionState) error {
+			o := x509.VerifyOptions{Roots: s.config.Roots, Intermediates: x509.NewCertPool()}
+			for _, between := range t.PeerCertificates[1:] {
+				o.Intermediates.AddCert(between)
+			}
+			_, err := t.PeerCertificates[0].Verify(o)
+			return err
+		}
+	}
+	return c
+}
+
+func (r *realm) bindPassword() string {
+	if r.secret != "" {
+		return r.secret
+	}
+	return r.set["bind_password"]
+}
+
+// bindAsRealm logs the realm itself in, where it has a name for that.
+func (r *realm) bindAsRealm(c *ldap.Conn) error {
+	name := r.set["bind_dn"]
+	switch {
+	case name == "":
+		return nil
+	case r.bindPassword() == "":
+		return errors.New("the bind DN has no password")
+	case r.kind == "active_directory" && !strings.ContainsAny(name, `\@=`):
+		name += "@" + r.set["domain_name"]
+	}
+	return c.Bind(name, r.bindPassword())
+}
+
+func (r *realm) ldap(c *ldap.Conn, name, password string) (identity, error) {
+	id := identity{name: name, realm: r.name}
+	if _, templates := r.set["user_dn_templates"]; templates {
+		var err error
+		for _, t := range r.templates() {
+			id.dn = strings.ReplaceAll(t, "{0}", ldap.EscapeDN(name))
+			if err = c.Bind(id.dn, password); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			return identity{}, err
+		}
+	} else {
+		if err := r.bindAsRealm(c); err != nil {
+			return identity{}, err
+		}
+		filter := r.set["user_search.filter"]
+		if filter == "" {
+			filter = "(" + or(r.set["user_search.attribute"], "uid") + "={0})"
+		}
+		found, err := find(c, r.set["user_search.base_dn"], r.set["user_search.scope"], strings.ReplaceAll(filter, "{0}", ldap.EscapeFilter(name)))
+		if err != nil {
+			return identity{}, err
+		}
+		if len(found) != 1 {
+			return identity{}, fmt.Errorf("search for user [%s] gave %d entries", name, len(found))
+		}
+		id.dn = found[0].DN
+		if err := c.Bind(id.dn, password); err != nil {
+			return identity{}, err
+		}
+		if err := r.bindAsRealm(c); err != nil { // what follows is asked as the realm
+			return identity{}, err
+		}
+	}
+	groups, err := r.ldapGroups(c, id.dn)
+	id.groups = groups
+	return id, broken(err)
+}
+
+// templates are a list. One that is not written as a list is cut at its commas,
+// of which DNs are full: no such template logs anybody in.
+func (r *realm) templates() []string {
+	var list []string
+	if decode([]byte(r.set["user_dn_templates"]), &list) == nil {
+		return list
+	}
+	return strings.Split(r.set["user_dn_templates"], ",")
+}
+
+// ldapGroups searches for groups that name the user, or reads the user's own
+// attribute when no search is configured.
+func (r *realm) ldapGroups(c *ldap.Conn, dn string) ([]string, error) {
+	base := r.set["group_search.base_dn"]
+	own := or(r.set["user_group_attribute"], "memberOf")
+	if base != "" {
+		own = r.set["group_search.user_attribute"]
+	}
+	member := dn
+	if own != "" && own != "dn" {
+		found, err := find(c, dn, "base", anyObject, own)
+		if err != nil || len(found) == 0 {
+			return nil, err
+		}
+		values := found[0].GetEqualFoldAttributeValues(own)
+		if base == "" || len(values) == 0 {
+			return values, nil
+		}
+		member = values[0]
+	}
+	filter := strings.ReplaceAll(or(r.set["group_search.filter"], allGroups), "{0}", ldap.EscapeFilter(member))
+	found, err := find(c, base, r.set["group_search.scope"], filter, noAttributes)
+	return names(found), err
+}
+
+func (r *realm) activeDirectory(c *ldap.Conn, name, password string) (identity, error) {
+	id := identity{name: name, realm: r.name}
+	domain := r.set["domain_name"]
+	root := "DC=" + strings.ReplaceAll(domain, ".", ",DC=")
+	as, filter := name+"@"+domain, or(r.set["user_search.filter"], fmt.Sprintf(userOfDomain, domain))
+	account, _, principalName := strings.Cut(name, "@")
+	switch _, short, downLevel := strings.Cut(name, `\`); {
+	case downLevel:
+		as, account, filter = name, short, netbiosFilter
+	case principalName:
+		as, filter = name, userByUPN
+	}
+	if err := c.Bind(as, password); err != nil {
+		return identity{}, err
+	}
+	if err := r.bindAsRealm(c); err != nil {
+		return identity{}, err
+	}
+	filter = strings.NewReplacer("{0}", ldap.EscapeFilter(account), "{1}", ldap.EscapeFilter(name)).Replace(filter)
+	found, err := find(c, or(r.set["user_search.base_dn"], root), r.set["user_search.scope"], filter)
+	if err != nil {
+		return identity{}, err
+	}
+	if len(found) != 1 {
+		return identity{}, fmt.Errorf("search for user [%s] by principal name yielded no results", name)
+	}
+	id.dn = found[0].DN
+	user, err := find(c, id.dn, "base", anyObject, tokenGroups)
+	if err != nil || len(user) == 0 {
+		return id, broken(err)
+	}
+	var sids strings.Builder
+	for _, sid := range user[0].GetRawAttributeValues(tokenGroups) {
+		fmt.Fprintf(&sids, "(objectSid=%s)", sidText(sid))
+	}
+	if sids.Len() == 0 {
+		return id, nil
+	}
+	groups, err := find(c, or(r.set["group_search.base_dn"], root), r.set["group_search.scope"], "(|"+sids.String()+")", noAttributes)
+	id.groups = names(groups)
+	return id, broken(err)
+}
+
+// broken is a failure after the user was let in, at the search for groups: it
+// ends the chain, where one before it only passes on to the next realm.
+func broken(err error) error {
+	var e *ldap.Error
+	if err == nil {
+		return nil
+	}
+	cause := fail(401, "l_d_a_p_exception", "")
+	if errors.As(err, &e) {
+		cause.Reason = e.Err.Error()
+	}
+	return notAuthenticated(cause)
+}
+
+func notAuthenticated(cause *Error) *Error {
+	return unauthenticated("error attempting to authenticate request").because(cause)
+}
+
+// find searches. References to other servers are left aside, as
+// ignore_referral_errors does by default.
+func find(c *ldap.Conn, base, scope, filter string, attributes ...string) ([]*ldap.Entry, error) {
+	r, err := c.Search(ldap.NewSearchRequest(base, searchScopes[or(scope, "sub_tree")], ldap.NeverDerefAliases, 0, int(ldapTimeout/time.Second), false, filter, attributes, nil))
+	if err != nil {
+		return nil, fmt.Errorf("search %s below %s: %w", filter, base, err)
+	}
+	return r.Entries, nil
+}
+
+func names(entries []*ldap.Entry) []string {
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.DN)
+	}
+	return out
+}
+
+// sidText prints a security identifier: S-1-5-21-…
+func sidText(sid []byte) string {
+	if len(sid) < 8 {
+		return ""
+	}
+	out := fmt.Sprintf("S-%d-%d", sid[0], sid[7])
+	for part := range slices.Chunk(sid[8:], 4) {
+		if len(part) == 4 {
+			out += fmt.Sprintf("-%d", binary.LittleEndian.Uint32(part))
+		}
+	}
+	return out
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

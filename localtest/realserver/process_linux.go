@@ -1,8 +1,0 @@
-package realserver
-
-import "syscall"
-
-// attributes puts the server in a process group of its own, which the kernel kills when the thread that started it dies.
-func attributes(owner *syscall.Credential) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: owner}
-}
