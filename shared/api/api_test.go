@@ -532,10 +532,27 @@ func TestProfiles(t *testing.T) {
 		_, err = w.store.Profile(t.Context(), "orders")
 		assert.ErrorIs(t, err, run.ErrNotFound)
 		assert.Empty(t, w.sent, "nothing is started")
+		watcher, err := os.ReadFile("../../events/samples/requests/start-watcher.json")
+		require.NoError(t, err)
+		var doc struct{ Spec map[string]any }
+		require.NoError(t, json.Unmarshal(watcher, &doc))
+		id := doc.Spec["instanceId"].(string)
+		delete(doc.Spec, "instanceId")
+		watcher, err = json.Marshal(map[string]any{"action": "put-profile", "profile": "watcher", "spec": doc.Spec})
+		require.NoError(t, err)
+		w.ok(watcher)
+		p, err = w.store.Profile(t.Context(), "watcher")
+		require.NoError(t, err)
+		spec, err := p.Spec.For(id)
+		require.NoError(t, err)
+		begun, began, err := w.runs.Begin(t.Context(), account, spec)
+		require.NoError(t, err)
+		assert.True(t, began, "a profile may be of either scenario")
+		assert.Equal(t, "preflight", begun.Step)
 		for i := range 150 {
 			w.ok(put(fmt.Sprint("p", i)))
 		}
-		assert.Len(t, w.ok([]byte(`{"action":"profiles"}`)).Profiles, 151)
+		assert.Len(t, w.ok([]byte(`{"action":"profiles"}`)).Profiles, 152)
 	})
 }
 

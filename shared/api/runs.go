@@ -22,7 +22,7 @@ import (
 	"eslink/shared/run"
 )
 
-// Runs changes runs.
+// Runs changes runs, and the profiles of those to come.
 type Runs struct {
 	Store  *run.Store
 	Engine *engine.Engine

@@ -7,13 +7,18 @@ import (
 	"eslink/shared/run"
 )
 
-// fold adds the pending change to what the run has changed, once it is seen to
-// have come through. What was taken away and then put back is no change.
-func fold(f *run.PrivateWhitelist, have []string, exists bool) {
-	p := f.Pending
-	if p == nil || len(minus(p.Add, have)) > 0 || len(common(have, p.Remove)) > 0 || exists == p.Delete {
-		return
+// settle counts the pending change as made if the group looks like it: its reply
+// was lost, or the invocation died.
+func settle(f *run.PrivateWhitelist, have []string, exists bool) {
+	if p := f.Pending; p != nil && len(minus(p.Add, have)) == 0 && len(common(have, p.Remove)) == 0 && exists != p.Delete {
+		fold(f)
 	}
+}
+
+// fold adds the pending change to what the run has changed. What was taken away
+// and then put back is no change.
+func fold(f *run.PrivateWhitelist) {
+	p := f.Pending
 	added := slices.Concat(minus(f.Added, p.Remove), minus(p.Add, slices.Concat(f.Removed, f.Added)))
 	f.Removed = slices.Concat(minus(f.Removed, p.Add), minus(p.Remove, slices.Concat(f.Added, f.Removed)))
 	f.Added, f.Created, f.Deleted, f.Pending = added, f.Created || p.Create && !f.Deleted, p.Delete, nil

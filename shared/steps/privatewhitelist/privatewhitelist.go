@@ -62,7 +62,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		f = &run.PrivateWhitelist{Group: groupOf(r)}
 		r.Facts.PrivateWhitelist = f
 	}
-	fold(f, have, exists)
+	settle(f, have, exists)
 	want, problem := wanted(r.Spec.Whitelist, in.ID, have, exists)
 	if problem != nil {
 		return engine.Outcome{}, problem
@@ -79,12 +79,13 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Waitf(time.Second, "cluster %s is about to change its whitelist group %s: %s", in.ID, f.Group, difference(next.Add, next.Remove)), nil
 	}
 	// The pasts that this can meet: the change was never sent; it was sent and
-	// refused; somebody has undone it. Had it come through, fold would have seen
+	// refused; somebody has undone it. Had it come through, settle would have seen
 	// it. Sent twice it does no more than once.
 	c := change(r.Spec.Whitelist, have, next)
 	if err := s.Cluster.ChangeWhitelist(ctx, in.ID, c, token(r, in, c)); err != nil {
 		return engine.Outcome{}, err
 	}
+	fold(f)
 	return engine.Waitf(settles, "cluster %s takes up its whitelist group %s: %s", in.ID, f.Group, difference(next.Add, next.Remove)), nil
 }
 
@@ -110,7 +111,7 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	default:
 		return engine.Outcome{}, found("instanceId", fmt.Sprintf("%s is %s, and its whitelist group %s cannot be put back", in.ID, in.Status, f.Group), "make the cluster active, then retry")
 	}
-	fold(f, have, exists)
+	settle(f, have, exists)
 	f.Pending = nil
 	back, ours := minus(f.Removed, have), common(have, f.Added)
 	c := escluster.WhitelistChange{Group: r.Spec.Whitelist.Group}

@@ -320,6 +320,19 @@ func TestOthersChangeTheGroupToo(t *testing.T) {
 		w.Down(w.step, w.run)
 		require.Equal(t, with("office", "10.4.0.1 10.9.0.0/16 10.9.1.1"), w.groups(), "what was replaced is what there was then")
 	})
+	t.Run("between our write and our next look", func(t *testing.T) {
+		w := newWorld(t, 15, replace)
+		for range 2 {
+			_, err := w.Once(w.step, w.run)
+			require.NoError(t, err)
+		}
+		w.Advance(time.Hour)
+		w.ES.SetGroup(faketest.Src, "office", "10.3.0.2", "10.4.0.1")
+		w.Up(w.step, w.run)
+		require.Equal(t, with("office", "10.3.0.1 10.3.0.2"), w.groups())
+		w.Down(w.step, w.run)
+		require.Equal(t, with("office", "10.4.0.1 10.9.0.0/16 10.9.1.1"), w.groups())
+	})
 	t.Run("an entry was there before", func(t *testing.T) {
 		w := newWorld(t, 9, events.Whitelist{Mode: "Append", Group: "office", IPs: []string{"10.9.1.1/32", "10.3.0.1"}})
 		w.Up(w.step, w.run)
