@@ -450,32 +450,18 @@ func (c *Copy) finished(ctx context.Context, t *run.Task, got es.Task) error {
 	return nil
 }
 
-// Cancel stops what runs and reports whether anything still does.
+// Cancel stops what runs, whether its reply ever came or not, and reports whether
+// anything still does.
 func (c *Copy) Cancel(ctx context.Context) (running bool, err error) {
-	for i := range c.run.Facts.Reindex.Tasks {
-		t := &c.run.Facts.Reindex.Tasks[i]
-		if t.Result != nil || t.Intent.IsZero() {
+	tasks, err := c.client.Tasks(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, t := range tasks {
+		if !strings.HasPrefix(t.OpaqueID, fmt.Sprintf("eslink/%s/%d/", c.run.ID, c.run.Generation)) {
 			continue
 		}
-		id := t.ID
-		if id == "" { // its reply may be lost
-			found, ok, err := c.client.FindTask(ctx, t.OpaqueID)
-			if err != nil {
-				return false, err
-			}
-			if !ok {
-				continue
-			}
-			id = found.ID
-		}
-		got, err := c.client.Task(ctx, id)
-		if apierr.IsNotFound(err) || err == nil && (got.Completed || got.OpaqueID != t.OpaqueID) {
-			continue
-		}
-		if err != nil {
-			return false, err
-		}
-		if err := c.client.CancelTask(ctx, id, false); err != nil {
+		if err := c.client.CancelTask(ctx, t.ID, false); err != nil {
 			return false, err
 		}
 		running = true
