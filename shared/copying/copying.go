@@ -152,6 +152,9 @@ func (c *Copy) start(ctx context.Context, t *run.Task, running []es.Task) error 
 	for _, found := range running {
 		if found.OpaqueID == t.OpaqueID {
 			t.ID, t.StartedMS = found.ID, found.StartedMS
+			if t.Nodes == "" { // it has seen its own node's life, at least
+				return c.note(ctx, t)
+			}
 			return nil
 		}
 	}
@@ -161,6 +164,9 @@ func (c *Copy) start(ctx context.Context, t *run.Task, running []es.Task) error 
 			// write older versions after the last window's.
 			return c.client.CancelTask(ctx, found.ID, false)
 		}
+	}
+	if err := c.note(ctx, t); err != nil {
+		return err
 	}
 	id, err := c.kickOff(ctx, t)
 	t.ID, t.StartedMS = id, 0
@@ -270,7 +276,7 @@ func (c *Copy) observe(ctx context.Context, t *run.Task) (es.TaskStatus, error) 
 
 // reset forgets a task that is over, so that the copy can be started again.
 func reset(t *run.Task) {
-	t.ID, t.Intent, t.StartedMS, t.OpaqueID = "", time.Time{}, 0, ""
+	t.ID, t.Intent, t.StartedMS, t.OpaqueID, t.Nodes = "", time.Time{}, 0, "", ""
 }
 
 // again has a copy started once more, after a pause, with a note of why.
@@ -421,6 +427,11 @@ func (c *Copy) finished(ctx context.Context, t *run.Task, got es.Task) error {
 			events.Finding{Field: fmt.Sprintf("indices[%d]", i), Message: fmt.Sprintf("task %s was cancelled on %s after %d of %d documents", id, c.run.Spec.InstanceID, res.Processed(), res.Total),
 				Remedy: "ask who did and why, then send action retry, with action throttle if it was too much"})
 	}
+	if whole, err := c.onDisk(ctx, t); err != nil {
+		return err
+	} else if !whole {
+		return c.again(t, "a node of the destination restarted, with documents that were not on its disk yet")
+	}
 	if windowed(t) {
 		done := *t
 		done.Result = out
@@ -440,32 +451,18 @@ func (c *Copy) finished(ctx context.Context, t *run.Task, got es.Task) error {
 	return nil
 }
 
-// Cancel stops what runs and reports whether anything still does.
+// Cancel stops what runs, whether its reply ever came or not, and reports whether
+// anything still does.
 func (c *Copy) Cancel(ctx context.Context) (running bool, err error) {
-	for i := range c.run.Facts.Reindex.Tasks {
-		t := &c.run.Facts.Reindex.Tasks[i]
-		if t.Result != nil || t.Intent.IsZero() {
+	tasks, err := c.client.Tasks(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, t := range tasks {
+		if !strings.HasPrefix(t.OpaqueID, fmt.Sprintf("eslink/%s/%d/", c.run.ID, c.run.Generation)) {
 			continue
 		}
-		id := t.ID
-		if id == "" { // its reply may be lost
-			found, ok, err := c.client.FindTask(ctx, t.OpaqueID)
-			if err != nil {
-				return false, err
-			}
-			if !ok {
-				continue
-			}
-			id = found.ID
-		}
-		got, err := c.client.Task(ctx, id)
-		if apierr.IsNotFound(err) || err == nil && (got.Completed || got.OpaqueID != t.OpaqueID) {
-			continue
-		}
-		if err != nil {
-			return false, err
-		}
-		if err := c.client.CancelTask(ctx, id, false); err != nil {
+		if err := c.client.CancelTask(ctx, t.ID, false); err != nil {
 			return false, err
 		}
 		running = true

@@ -583,6 +583,43 @@ func TestSettingsForTheLoad(t *testing.T) {
 	}
 }
 
+// With settings for the load a node that dies takes with it what finished tasks
+// wrote: their windows are copied again, unless it was on disk.
+func TestNodeDiesUnderTheLoad(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.large(`{"number_of_replicas":0}`)
+		require.NoError(t, w.walk((&reindex.Step{Clusters: w, Rows: w.store, Now: time.Now}).Up))
+		wait := &progress.Step{Clusters: w, Rows: w.store, Now: time.Now}
+		step := func() {
+			_, err := wait.Up(t.Context(), w.run)
+			require.NoError(t, err)
+			time.Sleep(5 * time.Second)
+		}
+		attempts := func() (out []int) {
+			for _, task := range w.tasks() {
+				out = append(out, task.Attempt)
+			}
+			return out
+		}
+		for len(w.kicked) == 0 {
+			step()
+		}
+		// All are finished and stored, but not looked at.
+		require.NoError(t, w.dest.Restart(map[string]string{"reindex.remote.whitelist": "ep.example:9200"}))
+		for w.tasks()[0].Result == nil {
+			step()
+		}
+		require.Equal(t, []int{2, 2, 2, 2, 0}, attempts())
+		require.Contains(t, fmt.Sprint(w.run.Timeline), "not on its disk yet")
+		// These are on disk.
+		require.NoError(t, w.dest.Restart(map[string]string{"reindex.remote.whitelist": "ep.example:9200"}))
+		require.NoError(t, w.walk(wait.Up))
+		require.Equal(t, []int{2, 2, 2, 2, 1}, attempts())
+		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+}
+
 // Nothing is changed of an index that was there before, nor for a small copy,
 // nor by a user who may not.
 func TestSettingsThatStay(t *testing.T) {

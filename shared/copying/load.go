@@ -13,8 +13,8 @@ import (
 
 // forLoad are settings with which an index takes documents faster, about half as
 // fast again: nothing is made visible, copied to replicas or forced to disk on the
-// way. A node that dies loses what it wrote last, and the copy is started again
-// and proved.
+// way. A node that dies loses what it wrote last, so a task is done only once that
+// is on disk.
 var forLoad = map[string]string{"refresh_interval": "-1", "number_of_replicas": "0", "translog.durability": "async"}
 
 const (
@@ -97,6 +97,33 @@ func (c *Copy) Load(ctx context.Context) error {
 		d.Load = set
 	}
 	return nil
+}
+
+// loaded reports whether t writes to an index with settings for the load.
+func (c *Copy) loaded(t *run.Task) bool {
+	return slices.ContainsFunc(destinations(c.run), func(d *run.DestinationIndex) bool { return d.Name == t.Dest && d.Load != "" })
+}
+
+// note notes the nodes' lives, before a task writes what may die with one.
+func (c *Copy) note(ctx context.Context, t *run.Task) (err error) {
+	if c.loaded(t) {
+		t.Nodes, err = c.client.Lives(ctx)
+	}
+	return err
+}
+
+// onDisk has what a finished task wrote on disk, and reports whether that is all of
+// it: whether no node has restarted since it was started. A task's result may
+// outlive its documents.
+func (c *Copy) onDisk(ctx context.Context, t *run.Task) (bool, error) {
+	if t.Nodes == "" {
+		return true, nil
+	}
+	if err := c.client.Flush(ctx, t.Dest); err != nil {
+		return false, err
+	}
+	lives, err := c.client.Lives(ctx)
+	return lives == t.Nodes, err
 }
 
 // Restore writes to disk what was loaded, and puts the settings back as they

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -75,6 +76,25 @@ func (c *Client) IndexingPressure(ctx context.Context) (int64, error) {
 		}
 	}
 	return least, err
+}
+
+// Lives names the cluster's nodes and when each began: another text means that
+// one of them has restarted, left or come.
+func (c *Client) Lives(ctx context.Context) (string, error) {
+	var out struct {
+		Nodes map[string]struct {
+			JVM struct {
+				Start int64 `json:"start_time_in_millis"`
+			}
+		}
+	}
+	err := c.do(ctx, "read nodes", esapi.NodesInfoRequest{Metric: []string{"jvm"}}, &out)
+	var lives []string
+	for id, n := range out.Nodes {
+		lives = append(lives, fmt.Sprintf("%s@%d", id, n.JVM.Start))
+	}
+	slices.Sort(lives)
+	return strings.Join(lives, " "), err
 }
 
 // Settings are what a node was started with, by flat key.

@@ -186,12 +186,13 @@ const (
 	bytesPerPart = 512 << 10
 )
 
-// A Want says what is listed: the documents of some of so many partitions, or
-// all if there are none; with their fields, or not.
+// A Want says what is listed: the documents of some of so many partitions, those
+// of the first Detailed of them with their fields; or all documents, if there are
+// no partitions.
 type Want struct {
-	Partitions []int
-	Of         int
-	Fields     bool
+	Partitions []int `json:"partitions"`
+	Of         int   `json:"of"`
+	Detailed   int   `json:"detailed"`
 }
 
 // List lists documents in rows, as far as it comes until a time.
@@ -204,9 +205,9 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 	if st.Done {
 		return st.Standing, nil
 	}
-	wanted := make([]bool, want.Of)
-	for _, p := range want.Partitions {
-		wanted[p] = true
+	wanted, detailed := make([]bool, want.Of), make([]bool, want.Of)
+	for i, p := range want.Partitions {
+		wanted[p], detailed[p] = true, i < want.Detailed
 	}
 	out := lister{scan: s, st: st}
 	err = s.walk(ctx, st, until, s.Content && want.Of == 0, func(h *proof.Hasher, shard int, docs []es.Document) (func() error, error) {
@@ -225,7 +226,7 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 			}
 			docs = found
 		}
-		listed, err := describe(h, docs, want.Fields)
+		listed, err := describe(h, docs, func(id string) bool { return want.Of > 0 && detailed[proof.Partition(id, want.Of)] })
 		if err != nil {
 			return nil, err
 		}
@@ -243,12 +244,12 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 	return st.Standing, s.Rows.PutPart(ctx, s.Run.ID, row, st)
 }
 
-// describe lists documents.
-func describe(h *proof.Hasher, docs []es.Document, fields bool) ([]proof.Document, error) {
+// describe lists documents, some with their fields.
+func describe(h *proof.Hasher, docs []es.Document, fields func(id string) bool) ([]proof.Document, error) {
 	out := make([]proof.Document, len(docs))
 	for i, d := range docs {
 		var err error
-		if out[i], err = h.List(d.ID, d.Routing, d.Source, fields); err != nil {
+		if out[i], err = h.List(d.ID, d.Routing, d.Source, fields(d.ID)); err != nil {
 			return nil, err
 		}
 	}
@@ -326,7 +327,7 @@ func (s *Scan) Look(ctx context.Context, listed []proof.Document) ([]proof.Docum
 	if err != nil {
 		return nil, err
 	}
-	return describe(new(proof.Hasher), docs, len(listed) > 0 && listed[0].Fields != nil)
+	return describe(new(proof.Hasher), docs, func(string) bool { return listed[0].Fields != nil })
 }
 
 const (
@@ -501,7 +502,7 @@ func (s *Scan) Sample(ctx context.Context) (Standing, error) {
 			}
 			docs = len(page)
 			fresh := slices.DeleteFunc(page, func(d es.Document) bool { return seen[d.ID] })
-			listed, err := describe(new(proof.Hasher), fresh, true)
+			listed, err := describe(new(proof.Hasher), fresh, func(string) bool { return true })
 			if err != nil {
 				return Standing{}, fmt.Errorf("index %s: %w", s.Index, err)
 			}

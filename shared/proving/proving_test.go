@@ -231,7 +231,7 @@ func TestListings(t *testing.T) {
 				require.NoError(t, err)
 				for _, d := range docs {
 					require.NotContains(t, late, d.ID)
-					require.Equal(t, want.Fields, d.Fields != nil)
+					require.Equal(t, want.Detailed > 0 && proof.Partition(d.ID, want.Of) == want.Partitions[0], d.Fields != nil)
 					late[d.ID] = d.Late
 				}
 			}
@@ -250,7 +250,7 @@ func TestListings(t *testing.T) {
 	}
 	require.Greater(t, written, 50)
 	require.Less(t, written, 1000)
-	some := all(proving.Want{Partitions: []int{3, 60}, Of: 64, Fields: true})
+	some := all(proving.Want{Partitions: []int{3, 60}, Of: 64, Detailed: 1})
 	n := 0
 	for id := range late {
 		if p := proof.Partition(id, 64); p == 3 || p == 60 {

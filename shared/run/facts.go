@@ -308,8 +308,11 @@ type Task struct {
 	NotBefore time.Time `json:"notBefore,omitzero"`
 	// Size, if set, is the page size that was chosen, or that the copy came down
 	// to; PerSecond the rate in documents that it came down to.
-	Size      int         `json:"size,omitempty"`
-	PerSecond float64     `json:"perSecond,omitempty"`
+	Size      int     `json:"size,omitempty"`
+	PerSecond float64 `json:"perSecond,omitempty"`
+	// Nodes names the lives of the destination's nodes when it was started, if
+	// one that ends would take documents with it (settings for the load).
+	Nodes     string      `json:"nodes,omitempty"`
 	ID        string      `json:"id,omitempty"`
 	StartedMS int64       `json:"startedMs,omitempty"`
 	Result    *TaskResult `json:"result,omitempty"`

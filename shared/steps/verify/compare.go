@@ -18,9 +18,10 @@ import (
 const (
 	// maxLines bounds the differences that the record lists; rows have more.
 	maxLines = 50
-	// maxListed bounds the documents, of both sides, that an index's unequal
-	// partitions are gone through for.
-	maxListed = 20_000
+	// maxListed bounds the documents, of both sides, that are gone through one by
+	// one in an index's unequal partitions; those of maxDetailed field by field.
+	maxListed   = 20_000
+	maxDetailed = 2_000
 )
 
 // compare lists what differs, index by index. Where the sums of partitions
@@ -177,13 +178,16 @@ func (x *index) sums(ctx context.Context, until time.Time) (settled bool, err er
 		x.proof.Done = true
 		return true, nil
 	}
-	want := proving.Want{Of: len(source), Fields: x.proof.Level == proving.Content}
+	want := proving.Want{Of: len(source)}
 	var listed int64
-	for _, p := range unequal {
-		if listed += source[p].Documents + dest[p].Documents; listed > maxListed && len(want.Partitions) > 0 {
+	for i, p := range unequal {
+		if listed += source[p].Documents + dest[p].Documents; i > 0 && listed > maxListed {
 			break
 		}
 		want.Partitions = append(want.Partitions, p)
+		if x.proof.Level == proving.Content && (i == 0 || listed <= maxDetailed) {
+			want.Detailed = i + 1
+		}
 	}
 	x.proof.Unlisted = len(unequal) - len(want.Partitions)
 	if err := proving.PutWanted(ctx, x.step.Rows, x.run, x.i, want); err != nil {
@@ -251,16 +255,21 @@ func (x *index) looks(ctx context.Context, until time.Time) (done bool, err erro
 	return true, nil
 }
 
-// note keeps differences: all of them in a row, the first as lines.
+// note keeps differences: all of them in rows, the first as lines.
 func (x *index) note(ctx context.Context, found []proof.Difference) error {
 	if len(found) == 0 {
 		return nil
 	}
-	row := fmt.Sprintf("differences/%05d/%06d", x.i, x.proof.Parts)
-	if err := x.step.Rows.PutPart(ctx, x.run.ID, row, found[:min(len(found), maxRow)]); err != nil {
-		return err
+	for part := range slices.Chunk(found, perRow) {
+		row := slices.Clone(part)
+		for i := range row {
+			row[i].Fields = row[i].Fields[:min(len(row[i].Fields), maxFields)]
+		}
+		if err := x.step.Rows.PutPart(ctx, x.run.ID, fmt.Sprintf("differences/%05d/%06d", x.i, x.proof.Parts), row); err != nil {
+			return err
+		}
+		x.proof.Parts++
 	}
-	x.proof.Parts++
 	if x.proof.Differences == nil {
 		x.proof.Differences = map[string]int{}
 	}
@@ -277,8 +286,11 @@ func (x *index) note(ctx context.Context, found []proof.Difference) error {
 	return nil
 }
 
-// maxRow bounds the differences of one row: the table takes 2 MB.
-const maxRow = 5000
+// Bounds of a row of differences: the table takes 2 MB.
+const (
+	perRow    = 500
+	maxFields = 20
+)
 
 func (x *index) line(d proof.Difference) {
 	late := ""
