@@ -123,7 +123,15 @@ func collect(e *jsonschema.ValidationError, fs *Findings) {
 		fs.Add(field(e.InstanceLocation), "it does not match "+k.Want, remedyOf(e.SchemaURL, ""))
 		return
 	case *kind.FalseSchema:
-		fs.Add(field(e.InstanceLocation), "it does not belong to this action", "remove it")
+		fs.Add(field(e.InstanceLocation), "it does not belong here", "remove it, or mind the action, the scenario and the kind")
+		return
+	case *kind.Not:
+		fs.Add(field(e.InstanceLocation), "it cannot be had", remedyOf(e.SchemaURL, ""))
+		return
+	case *kind.DependentRequired:
+		for _, name := range k.Missing {
+			fs.Add(field(e.InstanceLocation, name), "it is missing, and "+k.Prop+" needs it", remedyOf(e.SchemaURL, name))
+		}
 		return
 	case *kind.AnyOf, *kind.OneOf:
 		fs.Add(field(e.InstanceLocation), "it is none of what it may be", remedyOf(e.SchemaURL, ""))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -17,6 +18,7 @@ type Request struct {
 	Plan              bool    `json:"plan,omitempty"`
 	Again             bool    `json:"again,omitempty"`
 	RunID             string  `json:"runId,omitempty"`
+	Profile           string  `json:"profile,omitempty"`
 	PlanID            string  `json:"planId,omitempty"`
 	KeepConfig        bool    `json:"keepConfig,omitempty"`
 	DeleteDestination bool    `json:"deleteDestination,omitempty"`
@@ -25,16 +27,19 @@ type Request struct {
 
 // CheckRequest is what the function check is asked; schema/check.schema.json.
 type CheckRequest struct {
-	RunID       string  `json:"runId,omitempty"`
-	InstanceID  string  `json:"instanceId,omitempty"`
-	EndpointID  string  `json:"endpointId,omitempty"`
-	Port        int     `json:"port,omitempty"`
-	Protocol    string  `json:"protocol,omitempty"`
-	UseCase     string  `json:"useCase,omitempty"`
-	Secrets     Secrets `json:"secrets,omitzero"`
-	RemoteIndex string  `json:"remoteIndex,omitempty"`
-	LocalIndex  string  `json:"localIndex,omitempty"`
-	Cleanup     bool    `json:"cleanup,omitempty"`
+	RunID      string `json:"runId,omitempty"`
+	InstanceID string `json:"instanceId,omitempty"`
+	EndpointID string `json:"endpointId,omitempty"`
+	Port       int    `json:"port,omitempty"`
+	Protocol   string `json:"protocol,omitempty"`
+	UseCase    string `json:"useCase,omitempty"`
+	// Secrets.Target is the login at a cluster to read from, or a directory's user.
+	Secrets     Secrets  `json:"secrets,omitzero"`
+	Watcher     *Webhook `json:"watcher,omitempty"`
+	Plugin      *Plugin  `json:"plugin,omitempty"`
+	RemoteIndex string   `json:"remoteIndex,omitempty"`
+	LocalIndex  string   `json:"localIndex,omitempty"`
+	Cleanup     bool     `json:"cleanup,omitempty"`
 }
 
 // Spec is what a run is to bring about; schema/spec.schema.json.
@@ -43,17 +48,26 @@ type Spec struct {
 	Scenario   string  `json:"scenario"`
 	Region     string  `json:"region"`
 	Zone       string  `json:"zone,omitempty"`
-	InstanceID string  `json:"instanceId"`
-	Target     Target  `json:"target"`
-	Secrets    Secrets `json:"secrets"`
+	InstanceID string  `json:"instanceId,omitempty"` // empty in a profile
+	Target     Target  `json:"target,omitzero"`
+	Secrets    Secrets `json:"secrets,omitzero"`
 	// UseCases are what the instance needs a service on ECS for (es-to-ecs).
-	UseCases    []UseCase `json:"useCases,omitempty"`
-	Indices     []Index   `json:"indices"`
-	Reindex     Reindex   `json:"reindex,omitzero"`
-	Approve     string    `json:"approve,omitempty"`
-	AcceptRisks []string  `json:"acceptRisks,omitempty"`
-	Proof       string    `json:"proof,omitempty"`
+	UseCases []UseCase `json:"useCases,omitempty"`
+	// Whitelist is the change that private-whitelist makes.
+	Whitelist   *Whitelist `json:"whitelist,omitempty"`
+	Indices     []Index    `json:"indices,omitempty"`
+	Reindex     Reindex    `json:"reindex,omitzero"`
+	Approve     string     `json:"approve,omitempty"`
+	AcceptRisks []string   `json:"acceptRisks,omitempty"`
+	Proof       string     `json:"proof,omitempty"`
 }
+
+// The scenarios, as specs name them.
+const (
+	ESToES           = "es-to-es"
+	ESToECS          = "es-to-ecs"
+	PrivateWhitelist = "private-whitelist"
+)
 
 // Target is what the instance is to reach: a cluster (es-to-es), or an ECS
 // instance by its ID or by its private IP (es-to-ecs).
@@ -71,53 +85,10 @@ type Target struct {
 // ID is what names the target: one of its three fields.
 func (t Target) ID() string { return cmp.Or(t.InstanceID, t.ECSInstanceID, t.PrivateIP) }
 
-// What an instance may need a service on ECS for.
-const (
-	Watcher         = "watcher"
-	LDAP            = "ldap"
-	ActiveDirectory = "active-directory"
-	Dictionary      = "dictionary"
-	ReindexUseCase  = "reindex"
-)
-
-// UseCase is one thing that the instance needs a service on ECS for. No two of
-// a spec have the same port.
-type UseCase struct {
-	Kind string `json:"kind"`
-	Port int    `json:"port,omitempty"`
-	// Protocol is http or https, ldap or ldaps, as the kind has it.
-	Protocol string `json:"protocol,omitempty"`
-}
-
-// UseCase returns the spec's use case of a kind.
-func (s Spec) UseCase(kind string) (UseCase, bool) {
-	for _, u := range s.UseCases {
-		if u.Kind == kind {
-			return u, true
-		}
-	}
-	return UseCase{}, false
-}
-
-// Ports are those that the balancer listens on, in the spec's order.
-func (s Spec) Ports() []int {
-	if len(s.UseCases) == 0 {
-		return []int{s.Target.Port}
-	}
-	var ports []int
-	for _, u := range s.UseCases {
-		ports = append(ports, u.Port)
-	}
-	return ports
-}
-
-// Copies reports whether the run moves documents.
-func (s Spec) Copies() bool { return len(s.Indices) > 0 }
-
 // Secrets names KMS secrets; each holds {"username", "password"}.
 type Secrets struct {
 	Instance string `json:"instance"`
-	Target   string `json:"target"`
+	Target   string `json:"target,omitempty"` // of a cluster to copy from
 }
 
 // Index is one index to copy.
@@ -164,8 +135,13 @@ func ParseRequest(raw []byte) (Request, error) {
 // ParseCheck reads a request to check likewise.
 func ParseCheck(raw []byte) (CheckRequest, error) {
 	var r CheckRequest
-	err := parse("check.schema.json", raw, &r)
-	return r, err
+	if err := parse("check.schema.json", raw, &r); err != nil || r.RunID != "" {
+		return r, err
+	}
+	u := UseCase{Kind: cmp.Or(r.UseCase, ReindexUseCase), Port: r.Port, Protocol: r.Protocol, Watcher: r.Watcher, Plugin: r.Plugin}
+	u.fill()
+	r.UseCase, r.Port, r.Protocol, r.Watcher = u.Kind, u.Port, u.Protocol, u.Watcher
+	return r, nil
 }
 
 func parse(schema string, raw []byte, into any) error {
@@ -178,18 +154,21 @@ func parse(schema string, raw []byte, into any) error {
 // fill writes out what a left-out field means, so that nobody else needs to
 // know.
 func (s *Spec) fill() {
-	if s.Target.Port == 0 {
-		s.Target.Port = 9200
+	if s.Scenario == ESToES {
+		s.Target.Port = cmp.Or(s.Target.Port, 9200)
+		s.Target.Protocol = cmp.Or(s.Target.Protocol, "http")
 	}
-	if s.Target.Protocol == "" {
-		s.Target.Protocol = "http"
+	for i := range s.UseCases {
+		s.UseCases[i].fill()
 	}
-	if s.Approve == "" {
-		s.Approve = "manual"
+	if s.Whitelist != nil {
+		s.Whitelist.fill()
 	}
-	if s.Proof == "" {
-		s.Proof = "counts"
+	s.Approve = cmp.Or(s.Approve, "manual")
+	if !s.Copies() {
+		return
 	}
+	s.Proof = cmp.Or(s.Proof, "auto")
 	for i := range s.Indices {
 		ix := &s.Indices[i]
 		if ix.Dest == "" {
@@ -204,14 +183,21 @@ func (s *Spec) fill() {
 // check holds what a schema cannot say.
 func (s *Spec) check() Findings {
 	var fs Findings
-	if s.InstanceID == s.Target.InstanceID {
+	if s.InstanceID != "" && s.InstanceID == s.Target.InstanceID {
 		fs.Add("spec.target.instanceId", "it is the instance itself", "name the cluster to copy from; within one cluster _reindex needs no link")
 	}
-	if s.Target.TLS != "" && s.Target.Protocol != "https" {
-		fs.Add("spec.target.tls", "the protocol is http", "leave tls out, or set protocol to https")
+	if s.Target.TLS != "" && !s.tls() {
+		fs.Add("spec.target.tls", "nothing that is connected speaks TLS", "leave tls out, or set a protocol to https or ldaps")
 	}
 	if s.Zone != "" && !zoneOf(s.Region, s.Zone) {
 		fs.Add("spec.zone", s.Zone+" is not a zone of "+s.Region, "name a zone of that region, or leave it out")
+	}
+	if ip := s.Target.PrivateIP; ip != "" && !hostAddress(ip) {
+		fs.Add("spec.target.privateIp", ip+" is no address of a host in a VPC", "give the private IPv4 address of an ECS instance, such as 10.0.0.8")
+	}
+	checkUseCases(s.UseCases, &fs)
+	if s.Whitelist != nil {
+		s.Whitelist.check(&fs)
 	}
 	seen := map[string]int{}
 	for i, ix := range s.Indices {
@@ -222,6 +208,30 @@ func (s *Spec) check() Findings {
 		seen[ix.Dest] = i
 	}
 	return fs
+}
+
+// tls reports whether anything that the spec connects speaks TLS.
+func (s *Spec) tls() bool {
+	return s.Target.Protocol == "https" || slices.ContainsFunc(s.UseCases, UseCase.TLS)
+}
+
+// For is a profile's spec for an instance, or says as a *Problem why that
+// cannot be.
+func (s Spec) For(instanceID string) (Spec, error) {
+	s.InstanceID = instanceID
+	if fs := s.check(); len(fs) > 0 {
+		return s, invalid(fs...)
+	}
+	return s, nil
+}
+
+// Connects names what the spec connects its instance to, or the group of the
+// whitelist that it changes; the plain list is the group default.
+func (s Spec) Connects() string {
+	if s.Whitelist != nil {
+		return "whitelist/" + cmp.Or(s.Whitelist.Group, "default")
+	}
+	return s.Target.ID()
 }
 
 // zoneOf reports whether zone is one of region's: cn-hangzhou-i of cn-hangzhou,

@@ -2,8 +2,10 @@ package events_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,16 +16,22 @@ import (
 )
 
 // start is the sample request with edits, each of a dotted path; nil deletes.
-func start(t testing.TB, edits map[string]any) []byte {
-	raw, err := os.ReadFile("samples/requests/start.json")
+func start(t testing.TB, edits map[string]any) []byte { return sample(t, "start", edits) }
+
+// sample is start of another sample.
+func sample(t testing.TB, name string, edits map[string]any) []byte {
+	raw, err := os.ReadFile("samples/requests/" + name + ".json")
 	require.NoError(t, err)
 	var doc map[string]any
 	require.NoError(t, json.Unmarshal(raw, &doc))
-	for path, v := range edits {
+	for _, path := range slices.Sorted(maps.Keys(edits)) {
+		v := edits[path]
 		node, parts := any(doc), strings.Split(path, ".")
 		for _, part := range parts[:len(parts)-1] {
 			if list, ok := node.([]any); ok {
 				node = list[0]
+			} else if list, ok := node.(map[string]any)[part].([]any); ok {
+				node = list
 			} else {
 				node = node.(map[string]any)[part]
 			}
@@ -62,7 +70,7 @@ func TestEachFaultIsNamedByItsField(t *testing.T) {
 		"plan":                                 {"yes", 1, null},
 		"again":                                {"yes", 0, null},
 		"spec.name":                            {nil, null, "", "Orders", "1st", "a b", "a_b", "a\n", strings.Repeat("a", 33), 5},
-		"spec.scenario":                        {nil, null, "", "es-to-ecs", "ES-TO-ES", 5},
+		"spec.scenario":                        {nil, null, "", "es-to-azure", "ES-TO-ES", 5},
 		"spec.region":                          {nil, null, "", "hangzhou", "cn-hangzhou/../x", "CN-HANGZHOU", "cn-" + long, 5},
 		"spec.zone":                            {null, "", "i", "cn-hangzhou", "cn-beijing-a", "cn-hangzhou-I", 5},
 		"spec.instanceId":                      {nil, null, "", "dst", "es-cn-", "es-cn-dst000000001\n", "es-cn-../../x", "es-cn-" + long, "i-bp1234567890", 5},
@@ -125,29 +133,68 @@ func TestEachActionTakesItsFieldsAndNoOthers(t *testing.T) {
 	t.Parallel()
 	run := `"runId":"fd5dc36da1e3cf09"`
 	for body, want := range map[string][]string{
-		`{}`:                                                                        {"action"},
-		`{"action":"cancel"}`:                                                       {"runId"},
-		`{"action":"retry"}`:                                                        {"runId"},
-		`{"action":"teardown"}`:                                                     {"runId"},
-		`{"action":"approve",` + run + `}`:                                          {"planId"},
-		`{"action":"throttle",` + run + `}`:                                         {"requestsPerSecond"},
-		`{"action":"approve"}`:                                                      {"planId", "runId"},
-		`{"action":"cancel","runId":"x"}`:                                           {"runId"},
-		`{"action":"cancel","runId":"FD5DC36DA1E3CF09"}`:                            {"runId"},
-		`{"action":"approve",` + run + `,"planId":"latest"}`:                        {"planId"},
-		`{"action":"throttle",` + run + `,"requestsPerSecond":0}`:                   {"requestsPerSecond"},
-		`{"action":"throttle",` + run + `,"requestsPerSecond":-1}`:                  {"requestsPerSecond"},
-		`{"action":"teardown",` + run + `,"keepConfig":"yes"}`:                      {"keepConfig"},
-		`{"action":"teardown",` + run + `,"deleteDestination":1}`:                   {"deleteDestination"},
-		`{"action":"retry",` + run + `,"plan":true,"again":true,"keepConfig":true}`: {"again", "keepConfig", "plan"},
-		`{"action":"cancel",` + run + `,"planId":"0c5f1d7a9b3e2846","spec":{"name":"a"}}`: {"planId", "spec", "spec.indices", "spec.instanceId",
-			"spec.region", "spec.scenario", "spec.secrets", "spec.target"},
+		`{}`:                                                                              {"action"},
+		`{"action":"cancel"}`:                                                             {"runId"},
+		`{"action":"retry"}`:                                                              {"runId"},
+		`{"action":"teardown"}`:                                                           {"runId"},
+		`{"action":"approve",` + run + `}`:                                                {"planId"},
+		`{"action":"throttle",` + run + `}`:                                               {"requestsPerSecond"},
+		`{"action":"approve"}`:                                                            {"planId", "runId"},
+		`{"action":"cancel","runId":"x"}`:                                                 {"runId"},
+		`{"action":"cancel","runId":"FD5DC36DA1E3CF09"}`:                                  {"runId"},
+		`{"action":"approve",` + run + `,"planId":"latest"}`:                              {"planId"},
+		`{"action":"throttle",` + run + `,"requestsPerSecond":0}`:                         {"requestsPerSecond"},
+		`{"action":"throttle",` + run + `,"requestsPerSecond":-1}`:                        {"requestsPerSecond"},
+		`{"action":"teardown",` + run + `,"keepConfig":"yes"}`:                            {"keepConfig"},
+		`{"action":"teardown",` + run + `,"deleteDestination":1}`:                         {"deleteDestination"},
+		`{"action":"retry",` + run + `,"plan":true,"again":true,"keepConfig":true}`:       {"again", "keepConfig", "plan"},
+		`{"action":"cancel",` + run + `,"planId":"0c5f1d7a9b3e2846","spec":{"name":"a"}}`: {"planId", "spec", "spec.region", "spec.scenario"},
+		`{"action":"profiles","spec":{}}`:                                                 {"spec", "spec.name", "spec.region", "spec.scenario"},
+		`{"action":"profiles","profile":"orders"}`:                                        {"profile"},
+		`{"action":"profiles",` + run + `}`:                                               {"runId"},
+		`{"action":"put-profile"}`:                                                        {"profile", "spec"},
+		`{"action":"delete-profile"}`:                                                     {"profile"},
+		`{"action":"delete-profile","profile":"Orders"}`:                                  {"profile"},
+		`{"action":"cancel",` + run + `,"profile":"orders"}`:                              {"profile"},
 	} {
 		_, err := events.ParseRequest([]byte(body))
 		if assert.Error(t, err, body) {
 			assert.Equal(t, want, fields(problem(t, err)), "%s: %v", body, err)
 		}
 	}
+}
+
+// A profile is a spec without its instance, of a scenario that asks before it
+// writes.
+func TestProfiles(t *testing.T) {
+	t.Parallel()
+	profile := map[string]any{"action": "put-profile", "profile": "orders", "spec.instanceId": nil}
+	with := func(edits map[string]any) []byte {
+		all := maps.Clone(profile)
+		maps.Copy(all, edits)
+		return start(t, all)
+	}
+	r, err := events.ParseRequest(with(nil))
+	require.NoError(t, err)
+	assert.Equal(t, "orders", r.Profile)
+	assert.Empty(t, r.Spec.InstanceID)
+	assert.Equal(t, "dest", r.Spec.Indices[0].Dest, "what is left out is filled in as in a spec")
+	for field, edits := range map[string]map[string]any{
+		"spec.instanceId": {"spec.instanceId": "es-cn-dst000000001"}, "profile": {"profile": "no/slash"}, "spec.zone": {"spec.zone": "cn-beijing-a"},
+		"spec.indices[0].source": {"spec.indices.0.source": ".kibana"}, "plan": {"plan": true}, "spec.target.tls": {"spec.target.tls": "certificate"},
+	} {
+		_, err := events.ParseRequest(with(edits))
+		assert.Equal(t, []string{field}, fields(problem(t, err)), "%v", err)
+	}
+	_, err = events.ParseRequest([]byte(`{"action":"put-profile","profile":"a","spec":{"name":"a","scenario":"private-whitelist","region":"cn-hangzhou","whitelist":{"ips":["10.0.0.1"]}}}`))
+	assert.Equal(t, []string{"spec.scenario"}, fields(problem(t, err)), "it would change a cluster unasked")
+
+	s, err := r.Spec.For("es-cn-new000000001")
+	require.NoError(t, err)
+	assert.Equal(t, "es-cn-new000000001", s.InstanceID)
+	assert.Empty(t, r.Spec.InstanceID)
+	_, err = r.Spec.For("es-cn-src000000002")
+	assert.Equal(t, []string{"spec.target.instanceId"}, fields(problem(t, err)), "a cluster is not copied to itself")
 }
 
 func TestAllFaultsAreReportedAtOnce(t *testing.T) {
@@ -200,7 +247,7 @@ func TestLeftOutFieldsAreFilledIn(t *testing.T) {
 	s := r.Spec
 	assert.Equal(t, events.Target{InstanceID: "es-cn-src000000002", Port: 9200, Protocol: "http"}, s.Target)
 	assert.Equal(t, "manual", s.Approve, "nothing is written unasked")
-	assert.Equal(t, "counts", s.Proof)
+	assert.Equal(t, "auto", s.Proof)
 	assert.Equal(t, "product_info", s.Indices[0].Dest)
 	assert.Equal(t, "source", s.Indices[0].Destination.MappingsFrom())
 	assert.Zero(t, s.Reindex, "the server's defaults hold")
@@ -246,7 +293,7 @@ func TestCheckRequests(t *testing.T) {
 	for body, want := range map[string]string{
 		`{}`: "", `{"runId":"fd5dc36da1e3cf09","cleanup":true}`: "", `{"instanceId":"es-cn-dst000000001"}`: "",
 		`{"runId":"x"}`: "runId", "{" + link + `,"domain":"10.0.0.1"}`: "domain", "{" + link + `,"port":0}`: "port",
-		"{" + link + `,"useCase":"ldap"}`: "useCase", "{" + link + `,"protocol":"tcp"}`: "protocol", "{" + link + `,"localIndex":".x"}`: "localIndex",
+		"{" + link + `,"useCase":"smtp"}`: "useCase", "{" + link + `,"protocol":"tcp"}`: "protocol", "{" + link + `,"localIndex":".x"}`: "localIndex",
 		strings.Replace("{"+link+"}", "ep-bp1", "10.0.0.1/", 1): "endpointId",
 	} {
 		_, err := events.ParseCheck([]byte(body))

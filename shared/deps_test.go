@@ -25,6 +25,7 @@ var table = map[string][]string{
 	"shared/flow":   {},
 	"shared/bus":    {},
 	"shared/run":    {"events"},
+	"shared/proof":  {},
 
 	// Clients: of products and of the clusters. They know no run.
 	"shared/aliyun":   {"shared/apierr"},
@@ -39,27 +40,30 @@ var table = map[string][]string{
 
 	// Between clients and steps, for what two steps have in common: esconfig is
 	// shared by plan and configure, access by all that open a cluster, copying
-	// by reindex and progress, check by verify and the function check, which
-	// therefore knows wire as every function does.
+	// by reindex and progress, proving by digest and verify, check by verify and
+	// the function check, which therefore knows wire as every function does.
 	"shared/steps":    {"shared/aliyun", "shared/run"},
-	"shared/esconfig": {"shared/run"},
+	"shared/esconfig": {"events", "shared/run"},
 	"shared/access":   {"events", "shared/aliyun", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/run"},
 	"shared/copying":  {"events", "shared/access", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/run"},
-	"shared/check": {"events", "shared/access", "shared/aliyun/escluster", "shared/aliyun/kms", "shared/aliyun/nlb", "shared/aliyun/privatelink",
+	"shared/proving":  {"events", "shared/apierr", "shared/es", "shared/proof", "shared/run"},
+	"shared/check": {"events", "shared/access", "shared/aliyun", "shared/aliyun/escluster", "shared/aliyun/kms", "shared/aliyun/nlb", "shared/aliyun/privatelink", "shared/aliyun/slb",
 		"shared/apierr", "shared/es", "shared/run", "shared/steps", "shared/wire"},
 
 	"shared/steps/*": {"events", "shared/access", "shared/aliyun", "shared/aliyun/*", "shared/apierr", "shared/check", "shared/copying", "shared/engine",
-		"shared/es", "shared/esconfig", "shared/run", "shared/steps"},
-	// Two steps read rows that another step has written, in that step's form.
+		"shared/es", "shared/esconfig", "shared/proof", "shared/proving", "shared/run", "shared/steps"},
+	// A step reads rows that another step has written, in that step's form.
 	"shared/steps/destination": {"shared/steps/survey"},
-	"shared/steps/verify":      {"shared/steps/digest"},
 
 	// wire builds functions and knows no step and no product; api is the two
 	// functions that are no step, and so stands above it.
 	"shared/wire": {"events", "shared/aliyun", "shared/bus/mns", "shared/engine", "shared/run", "shared/run/tablestore", "shared/steps"},
 	"shared/api":  {"events", "shared/aliyun", "shared/engine", "shared/flow", "shared/run", "shared/wire"},
 
-	"functions/*": {"shared/wire", "shared/steps/*", "shared/api", "shared/check"},
+	// created starts runs as the function runs does, of what the cloud says.
+	"shared/created": {"events", "shared/aliyun", "shared/aliyun/escluster", "shared/api", "shared/apierr", "shared/run", "shared/wire"},
+
+	"functions/*": {"shared/wire", "shared/steps/*", "shared/api", "shared/check", "shared/created"},
 
 	// Tools may see everything: what matters is that nobody sees them.
 	".deploy":     {},
@@ -71,10 +75,12 @@ var table = map[string][]string{
 // sdks are the modules that a product package may know: its own and, of smithy,
 // the interfaces of errors.
 var sdks = map[string][]string{
+	"ecs":         {"ecs"},
 	"escluster":   {"elasticsearch"},
 	"kms":         {"kms"},
 	"nlb":         {"nlb"},
 	"privatelink": {"privatelink"},
+	"slb":         {"slb"},
 	"vpc":         {"vpc"},
 }
 

@@ -6,6 +6,7 @@
 //	../events   the wire contract: spec, step events, problem documents, schemas
 //	flow        WHAT: the scenarios as ordered lists of steps, read down and up
 //	apierr      what may be done after an error: retry, not found, conflict, fatal
+//	proof       whether two sets of documents are the same, and where not
 //
 // What remembers and wakes:
 //
@@ -17,14 +18,15 @@
 // What is called:
 //
 //	aliyun      one call to Alibaba Cloud: credentials, endpoints, errors
-//	aliyun/nlb, privatelink, escluster, vpc, kms   one narrow client a product
+//	aliyun/nlb, slb, privatelink, escluster, ecs, vpc, kms   one narrow client a product
 //	es          the clusters themselves: inspect, create, reindex, tasks
 //
 // What steps have in common:
 //
-//	esconfig    one entry in reindex.remote.whitelist, and nothing else changed
+//	esconfig    what use cases need of esConfig, and nothing else changed
 //	access      a cluster opened with the login its secret holds
 //	copying     _reindex tasks: kicked off, adopted, looked for again
+//	proving     an index read on one side, page by page, for the proof
 //	check       the four checks of a link, for step verify and function check
 //	steps       what a step is given
 //
@@ -33,6 +35,7 @@
 //	engine      WHEN: decode, acquire, one step, save, publish; retry, wait, approval
 //	steps/...   HOW: a package for each step, Up and Down side by side
 //	api         what users call: runs and status
+//	created     what the cloud calls: an instance is new, its profile's run begins
 //	wire        the environment, read once; ../functions call it and nothing else
 //
 // To follow one event: functions/nlb/main.go, wire.Step, engine.Handle,

@@ -58,13 +58,6 @@ func (d *Deployment) start(ctx context.Context, binaries map[string]string, outp
 		}
 		d.Endpoints[product(host)] = url
 	}
-	for product, version := range unserved {
-		url, err := d.listen(d.Account.RPC(product, version, nil))
-		if err != nil {
-			return err
-		}
-		d.Endpoints[product] = url
-	}
 	d.Endpoints["mns"] += mns.PathPrefix // the SDK wants five parts between dots
 	for _, in := range d.Clusters.Instances() {
 		if err := d.serve(in); err != nil {
@@ -87,6 +80,15 @@ func (d *Deployment) start(ctx context.Context, binaries map[string]string, outp
 	}
 	d.Platform = platform
 	d.Events = &runtime.Events{Functions: d.Project.Functions, Account: d.Account, Queues: d.Queues, Clock: d.Clock, Invoke: platform.Invoke, Log: d.Log}
+	d.greet = func(in escluster.Instance, event []byte) {
+		d.mu.Lock() // somebody outside may be creating another one
+		err := d.serve(in)
+		d.mu.Unlock()
+		if err != nil {
+			d.Log.Error("a new instance cannot be reached", "instance", in.ID, "err", err)
+		}
+		d.Events.Emit(event)
+	}
 	for _, f := range d.Project.Functions {
 		if h := platform.HTTP(f, nil); h != nil {
 			if d.FunctionURLs[f.Name], err = d.listen(h); err != nil {
@@ -96,10 +98,6 @@ func (d *Deployment) start(ctx context.Context, binaries map[string]string, outp
 	}
 	return d.Events.Check()
 }
-
-// unserved are products whose calls are checked and then answered that the fake
-// does not do them.
-var unserved = map[string]string{"ecs": "2014-05-26", "slb": "2014-05-15"}
 
 // serve puts a cluster on a port of its own, with TLS if its protocol is HTTPS.
 func (d *Deployment) serve(in escluster.Instance) error {

@@ -3,19 +3,24 @@ package world
 import (
 	"eslink/shared/api"
 	"eslink/shared/check"
+	"eslink/shared/created"
 	"eslink/shared/engine"
 	"eslink/shared/steps"
 	"eslink/shared/steps/accept"
+	"eslink/shared/steps/clb"
+	"eslink/shared/steps/clbbackend"
 	"eslink/shared/steps/configure"
 	"eslink/shared/steps/destination"
 	"eslink/shared/steps/digest"
 	"eslink/shared/steps/endpointservice"
+	"eslink/shared/steps/firewall"
 	"eslink/shared/steps/ipwhitelist"
 	"eslink/shared/steps/nlb"
 	"eslink/shared/steps/nlbbackend"
 	"eslink/shared/steps/plan"
 	"eslink/shared/steps/preflight"
 	"eslink/shared/steps/privateconnection"
+	"eslink/shared/steps/privatewhitelist"
 	"eslink/shared/steps/progress"
 	"eslink/shared/steps/reindex"
 	"eslink/shared/steps/survey"
@@ -32,6 +37,9 @@ var stepFunctions = map[string]func(steps.Deps) engine.Step{
 	"nlb":                nlb.New,
 	"ip-whitelist":       ipwhitelist.New,
 	"nlb-backend":        nlbbackend.New,
+	"clb":                clb.New,
+	"firewall":           firewall.New,
+	"clb-backend":        clbbackend.New,
 	"endpoint-service":   endpointservice.New,
 	"private-connection": privateconnection.New,
 	"accept":             accept.New,
@@ -41,19 +49,26 @@ var stepFunctions = map[string]func(steps.Deps) engine.Step{
 	"progress":           progress.New,
 	"digest":             digest.New,
 	"verify":             verify.New,
+	"private-whitelist":  privatewhitelist.New,
 }
 
 var otherFunctions = map[string]func(*wire.Function) wire.Handler{
-	"runs":   api.RunsFunction,
-	"status": api.StatusFunction,
-	"check":  check.Function,
-	"sweep":  api.SweepFunction,
+	"runs":    api.RunsFunction,
+	"status":  api.StatusFunction,
+	"check":   check.Function,
+	"created": created.Function,
+	"sweep":   api.SweepFunction,
 }
 
-// build is a function's handler, as its main builds it.
-func build(name string, f *wire.Function) wire.Handler {
+// build is a function's handler, as its main builds it, with its step inside
+// around, if there is one.
+func build(name string, f *wire.Function, around func(engine.Step) engine.Step) wire.Handler {
 	if b, ok := otherFunctions[name]; ok {
 		return b(f)
 	}
-	return f.Step(name, stepFunctions[name])
+	step := stepFunctions[name]
+	if around == nil {
+		return f.Step(name, step)
+	}
+	return f.Step(name, func(d steps.Deps) engine.Step { return around(step(d)) })
 }

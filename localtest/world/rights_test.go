@@ -40,8 +40,9 @@ func TestLeastPrivilege(t *testing.T) {
 	t.Parallel()
 	inWorld(t, Config{}, func(t *testing.T, s *sim) {
 		var lost once
+		h := &hosted{sim: s}
 		s.Events.Fault = func(d runtime.Delivery) runtime.Fault {
-			return runtime.Fault{Drop: d.Queue != "" && lost.first()} // sweep sends it again
+			return runtime.Fault{Drop: d.Queue != "" && lost.first() || h.drops(d)} // sweep sends it again
 		}
 		s.start(t, events.Request{Spec: manual()})
 		s.ends(t, run.WaitingApproval)
@@ -69,6 +70,9 @@ func TestLeastPrivilege(t *testing.T) {
 		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
 		s.ends(t, run.Removed)
 		s.removed(t)
+		h.usesItsRights(t)
+		s.newcomer(t)
+		s.whitelists(t)
 
 		require.Empty(t, s.Account.Refusals())
 		for _, g := range s.Account.Grants() {

@@ -14,8 +14,10 @@ import (
 	"github.com/aliyun/fc-runtime-go-sdk/fccontext"
 
 	"eslink/events"
+	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/runtime"
 	"eslink/shared/api"
+	"eslink/shared/engine"
 	"eslink/shared/run"
 	"eslink/shared/wire"
 )
@@ -30,6 +32,8 @@ type Simulation struct {
 	IO func(Call) Crash
 	// Logs gets what the functions log; nil discards it.
 	Logs io.Writer
+	// Around wraps every step, may be nil.
+	Around func(engine.Step) engine.Step
 
 	calls       atomic.Int64
 	mu          sync.Mutex
@@ -65,6 +69,7 @@ const (
 func Simulate(w *World) *Simulation {
 	s := &Simulation{World: w, invocations: map[string]int{}, stopped: make(chan struct{})}
 	s.Events = &runtime.Events{Functions: w.Project.Functions, Account: w.Account, Queues: w.Queues, Clock: w.Clock, Invoke: s.Invoke, Log: w.Log}
+	w.greet = func(_ escluster.Instance, event []byte) { s.Events.Emit(event) }
 	return s
 }
 
@@ -130,7 +135,7 @@ func (s *Simulation) Invoke(ctx context.Context, name string, payload []byte) (r
 	if err != nil {
 		return runtime.Result{}, err
 	}
-	body, err := build(short, fn)(ctx, payload)
+	body, err := build(short, fn, s.Around)(ctx, payload)
 	switch {
 	case inv.dead.Load():
 		return runtime.Result{ErrorType: "UnhandledInvocationError", Body: []byte(`{"errorMessage":"Process exited unexpectedly before completing request"}`)}, nil

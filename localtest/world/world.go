@@ -1,5 +1,5 @@
 // Package world is a local Alibaba Cloud with two Elasticsearch clusters that
-// cannot see each other, and eslink deployed into it: queues, table and roles
+// cannot see each other, an ECS host that neither sees, and eslink deployed into it: queues, table and roles
 // from the files in .deploy, functions, environment and triggers from s.yaml,
 // and nothing from anywhere else. It has two speeds. A Simulation runs the
 // functions' handlers in the process of a test, without sockets, so that in a
@@ -14,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ import (
 
 	deploy "eslink/.deploy"
 	"eslink/localtest/fakes/cloud"
+	"eslink/localtest/fakes/ecs"
 	"eslink/localtest/fakes/elastic"
 	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/fakes/kms"
@@ -29,6 +31,7 @@ import (
 	"eslink/localtest/fakes/network"
 	"eslink/localtest/fakes/nlb"
 	"eslink/localtest/fakes/privatelink"
+	"eslink/localtest/fakes/slb"
 	"eslink/localtest/fakes/tablestore"
 	"eslink/localtest/fakes/vpc"
 	"eslink/localtest/runtime"
@@ -41,6 +44,10 @@ const (
 	AccountID = "1234567890123456"
 	Instance  = "es-cn-dst000000001" // ES_1: copies to itself
 	Target    = "es-cn-src000000002" // ES_2: is copied from
+	// Host is an ECS instance in the source's VPC. Its security group admits the
+	// functions there and nobody else; what listens on it is for SetService.
+	Host          = "i-bp1src0000000000001"
+	SecurityGroup = "sg-bp1src000000000001"
 
 	SourceVPC      = "vpc-src0000000000000001"
 	DestinationVPC = "vpc-dst0000000000000001"
@@ -86,6 +93,8 @@ type World struct {
 	Account  *cloud.Account
 	Networks *vpc.Networks
 	NLB      *nlb.Fake
+	CLB      *slb.Fake
+	Hosts    *ecs.Fake
 	Links    *privatelink.Fake
 	Clusters *escluster.Fake
 	Secrets  *kms.Secrets
@@ -100,8 +109,9 @@ type World struct {
 	places   map[string]*network.Place // by VPC
 	nodes    map[string]*network.Place // by instance ID
 	start    func(escluster.Instance) (Server, error)
-	analyzer string   // of the products' texts
-	risks    []string // that the demo's spec has to accept here
+	greet    func(in escluster.Instance, event []byte) // a new instance, whose server is there; may be nil
+	analyzer string                                    // of the products' texts
+	risks    []string                                  // that the demo's spec has to accept here
 
 	mu     sync.Mutex
 	writes []string
@@ -141,22 +151,26 @@ func (w *World) build() error {
 	w.Account = cloud.New(cloud.Config{Region: Region, AccountID: AccountID, Now: c.Clock.Now, Seed: c.Seed, Log: c.Log})
 	w.Networks = vpc.New(w.Account)
 	w.NLB = nlb.New(w.Account, w.Networks, Region+"-h", Region+"-i", Region+"-j", Region+"-k")
-	w.Links = privatelink.New(w.Account, map[string]privatelink.Balancers{"nlb": w.NLB})
+	w.Hosts = ecs.New(w.Account, w.Networks)
+	w.CLB = slb.New(w.Account, w.Networks, w.Hosts, Region+"-h", Region+"-i", Region+"-j", Region+"-k")
+	w.Links = privatelink.New(w.Account, map[string]privatelink.Balancers{"nlb": w.NLB, "slb": w.CLB})
 	w.Clusters = escluster.New(w.Account, w.Networks, w.Links)
 	w.Secrets = kms.New(w.Account)
 	w.Queues = mns.New(w.Account)
 	w.Tables = tablestore.New(w.Account, "eslink")
-	w.Network = network.New(w.Clusters, w.NLB, w.Links)
+	w.Network = network.New(network.Products{Clusters: w.Clusters, Hosts: w.Hosts, NLB: w.NLB, CLB: w.CLB, Links: w.Links})
 	w.hosts = map[string]http.Handler{
 		"elasticsearch." + Region + ".aliyuncs.com":    w.Clusters,
 		"nlb." + Region + ".aliyuncs.com":              w.NLB,
+		"slb.aliyuncs.com":                             w.CLB,
+		"ecs." + Region + ".aliyuncs.com":              w.Hosts,
 		"privatelink." + Region + ".aliyuncs.com":      w.Links,
 		"vpc." + Region + ".aliyuncs.com":              w.Networks,
 		"kms." + Region + ".aliyuncs.com":              w.Secrets,
 		AccountID + ".mns." + Region + ".aliyuncs.com": w.Queues,
 		"eslink." + Region + ".ots.aliyuncs.com":       w.Tables,
 	}
-	for _, build := range []func() error{w.addNetworks, w.addClusters, w.deploy} {
+	for _, build := range []func() error{w.addNetworks, w.addHost, w.addClusters, w.deploy} {
 		if err := build(); err != nil {
 			return fmt.Errorf("world: %w", err)
 		}
@@ -191,6 +205,13 @@ func (w *World) addNetworks() error {
 	return nil
 }
 
+func (w *World) addHost() error {
+	if err := w.Hosts.AddSecurityGroup(SecurityGroup, SourceVPC, ecs.Rule{From: 1, To: 65535, Source: netip.MustParsePrefix(SourceCIDR), Description: "functions"}); err != nil {
+		return err
+	}
+	return w.Hosts.AddInstance(ecs.Instance{ID: Host, Name: "services", VPCID: SourceVPC, VSwitchID: "vsw-src-i000000000001", SecurityGroups: []string{SecurityGroup}})
+}
+
 // Users of both clusters: the superuser, and at the target one who reads as
 // little as eslink needs.
 var (
@@ -216,29 +237,34 @@ func (w *World) addClusters() error {
 		if err := w.Clusters.AddInstance(in); err != nil {
 			return err
 		}
-		place := w.Network.FromCluster(in.ID)
-		place.AnyName = in.Config["reindex.ssl.verification_mode"] == "certificate"
-		w.nodes[in.ID] = place
-		s, err := w.start(in)
-		if err != nil {
+		if err := w.join(in); err != nil {
 			return err
 		}
-		w.Servers[in.ID] = s
-		w.Network.SetServer(in.ID, w.record(in.ID, s))
 	}
-	w.Clusters.OnConfig(func(id string, config map[string]string) error {
-		w.nodes[id].AnyName = config["reindex.ssl.verification_mode"] == "certificate"
-		return w.Servers[id].Restart(config)
-	})
+	w.Clusters.OnCreate(w.born)
+	w.Clusters.OnConfig(w.takeUp)
 	w.Secrets.Put(SecretInstance, login("elastic", InstancePassword))
 	w.Secrets.Put(SecretTarget, login("eslink_reader", TargetPassword))
 	return nil
 }
 
+// takeUp hands a configuration, and the secure settings, to an instance's nodes.
+func (w *World) takeUp(id string, config map[string]string) error {
+	w.node(id).AnyName = config["reindex.ssl.verification_mode"] == "certificate"
+	server := w.server(id)
+	if s, ok := server.(*elastic.Server); ok {
+		s.SetKeystore(w.Clusters.Secure(id))
+	}
+	return server.Restart(config)
+}
+
 // embed starts a cluster of three nodes in this process.
 func (w *World) embed(in escluster.Instance) (Server, error) {
-	c := elastic.Config{Name: in.ID, Version: w.Version, Nodes: 3, Now: w.Clock.Now, Remote: w.nodes[in.ID], Settings: in.Config,
+	c := elastic.Config{Name: in.ID, Version: w.Version, Nodes: 3, Now: w.Clock.Now, Remote: w.node(in.ID), Settings: in.Config,
 		Analyzers: []string{"ik_smart", "ik_max_word"}, Users: map[string]elastic.User{"elastic": superuser}}
+	if in.Password != "" {
+		c.Users["elastic"] = elastic.User{Password: in.Password, Cluster: superuser.Cluster, Indices: superuser.Indices}
+	}
 	if in.ID == Target {
 		c.Users["eslink_reader"] = reader
 	}
@@ -376,6 +402,22 @@ func (w *World) Left() []string {
 	for _, g := range w.NLB.ServerGroups() {
 		out = append(out, "server group "+g.ID)
 	}
+	for _, lb := range w.CLB.LoadBalancers() {
+		out = append(out, "clb "+lb.ID)
+	}
+	for _, l := range w.CLB.Listeners() {
+		out = append(out, fmt.Sprintf("listener %d of clb %s", l.Port, l.LoadBalancerID))
+	}
+	for _, g := range w.CLB.Groups() {
+		out = append(out, "server group "+g.ID)
+	}
+	for _, id := range w.Hosts.SecurityGroups() {
+		for _, r := range w.Hosts.Rules(id) {
+			if strings.HasPrefix(r.Description, "eslink") {
+				out = append(out, "rule "+r.ID+" of security group "+id)
+			}
+		}
+	}
 	for _, s := range w.Links.Services() {
 		out = append(out, "endpoint service "+s.ID)
 	}
@@ -413,7 +455,7 @@ func (w *World) Ask(instanceID, method, path, body string) (int, []byte) {
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := w.Servers[instanceID].RoundTrip(req)
+	resp, err := w.server(instanceID).RoundTrip(req)
 	if err != nil {
 		return 0, []byte(err.Error())
 	}

@@ -1,10 +1,11 @@
 // Package check answers "does the link work?" with four checks: link, network,
 // login, operation. The first reads what the cloud says of it. The other three
-// are read from one operation that the instance itself runs, a throttled
-// _reindex of one document into an index of its own: a probe from anywhere else
-// proves nothing, since the endpoint's name resolves only in the instance's
-// network. Step verify and function check share it. It creates and deletes
-// nothing but eslink-check-<id>.
+// are read from one operation that the instance itself runs, of the use case: a
+// throttled _reindex of one document into an index of its own, a webhook that
+// Watcher sends, a login at a directory, a word for an analyzer. A probe from
+// anywhere else proves nothing, since the endpoint's name resolves only in the
+// instance's network. Step verify and function check share it. It creates and
+// deletes nothing but eslink-check-<id>.
 package check
 
 import (
@@ -14,27 +15,37 @@ import (
 	"strings"
 	"time"
 
+	"eslink/events"
+	"eslink/shared/aliyun"
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/aliyun/kms"
 	"eslink/shared/aliyun/nlb"
 	"eslink/shared/aliyun/privatelink"
+	"eslink/shared/aliyun/slb"
 	"eslink/shared/apierr"
 	"eslink/shared/es"
 	"eslink/shared/run"
 )
 
-// Link is what is checked.
+// Link is what is checked: a port of an endpoint, for one use case.
 type Link struct {
-	ID          string // names the check's index; a run's ID, or a digest of the endpoint
-	InstanceID  string
-	EndpointID  string
-	ServiceID   string
+	ID         string // names the check's index; a run's ID, or a digest of the endpoint
+	InstanceID string
+	EndpointID string
+	ServiceID  string
+	Domain     string
+	// UseCase is what the port is for, with its protocol and its part; a realm of
+	// a link that eslink did not make has no name.
+	events.UseCase
+	// The balancer: an NLB by its listeners, or a CLB.
 	ListenerIDs []string
-	Domain      string
-	Port        int
-	Protocol    string
+	CLB         string
+	// RemoteIndex and Query are what a copy reads.
 	RemoteIndex string
 	Query       json.RawMessage
+	// Before is what an analyzer made of the dictionary's word before there was a
+	// link; nil if nobody saw it.
+	Before []string
 }
 
 // Index is the check's own index.
@@ -55,14 +66,20 @@ type Cloud struct {
 		Listener(ctx context.Context, id string) (nlb.Listener, error)
 		Abnormal(ctx context.Context, listenerID string) ([]nlb.Abnormal, error)
 	}
+	Classic interface {
+		Listener(ctx context.Context, loadBalancerID string, port int) (slb.Listener, error)
+		Health(ctx context.Context, loadBalancerID string, port int) ([]slb.Health, error)
+	}
+}
+
+// NewCloud returns what the check named link reads.
+func NewCloud(c aliyun.Config) Cloud {
+	return Cloud{Endpoints: escluster.New(c), Connections: privatelink.New(c), Listeners: nlb.New(c), Classic: slb.New(c)}
 }
 
 // Link reads what the cloud says: the endpoint is connected as both sides see
 // it, the listener runs, its backends are healthy.
 func (c Cloud) Link(ctx context.Context, l Link) (run.Check, error) {
-	bad := func(remedy, format string, args ...any) (run.Check, error) {
-		return run.Check{Name: "link", Detail: fmt.Sprintf(format, args...), Remedy: remedy}, nil
-	}
 	endpoints, err := c.Endpoints.ListEndpoints(ctx, l.InstanceID)
 	if err != nil {
 		return run.Check{}, err
@@ -91,6 +108,20 @@ func (c Cloud) Link(ctx context.Context, l Link) (run.Check, error) {
 	if !connected {
 		return bad("look at the endpoint service's connections", "service %s does not have endpoint %s connected", l.ServiceID, l.EndpointID)
 	}
+	if l.CLB != "" {
+		return c.classic(ctx, l)
+	}
+	return c.network(ctx, l)
+}
+
+func bad(remedy, format string, args ...any) (run.Check, error) {
+	return run.Check{Name: "link", Detail: fmt.Sprintf(format, args...), Remedy: remedy}, nil
+}
+
+const stands = "endpoint connected, listener running, backends healthy"
+
+// network looks at the listeners of an NLB.
+func (c Cloud) network(ctx context.Context, l Link) (run.Check, error) {
 	for _, id := range l.ListenerIDs {
 		listener, err := c.Listeners.Listener(ctx, id)
 		if apierr.IsNotFound(err) {
@@ -115,7 +146,35 @@ func (c Cloud) Link(ctx context.Context, l Link) (run.Check, error) {
 				"%d backends of listener %s are not healthy; %s:%d is %s (%s)", len(abnormal), id, a.IP, a.Port, a.Status, a.Reason.Code)
 		}
 	}
-	return run.Check{Name: "link", OK: true, Detail: "endpoint connected, listener running, backends healthy"}, nil
+	return run.Check{Name: "link", OK: true, Detail: stands}, nil
+}
+
+// classic looks at the listener of a CLB. A listener is stopped when it is made.
+func (c Cloud) classic(ctx context.Context, l Link) (run.Check, error) {
+	const anew = "make it anew: a run's action start with again does"
+	listener, err := c.Classic.Listener(ctx, l.CLB, l.Port)
+	switch {
+	case apierr.IsNotFound(err):
+		return bad(anew, "clb %s has no listener on port %d", l.CLB, l.Port)
+	case err != nil:
+		return run.Check{}, err
+	case listener.Status != slb.Running:
+		return bad("start the listener: a run's action start with again does", "the listener of clb %s on port %d is %s", l.CLB, l.Port, listener.Status)
+	}
+	servers, err := c.Classic.Health(ctx, l.CLB, l.Port)
+	switch {
+	case err != nil && !apierr.IsNotFound(err):
+		return run.Check{}, err
+	case len(servers) == 0:
+		return bad(anew, "the listener of clb %s on port %d has no server behind it", l.CLB, l.Port)
+	}
+	for _, x := range servers {
+		if x.Status != slb.Normal {
+			return bad(fmt.Sprintf("look on %s whether the service runs and listens on 0.0.0.0 rather than 127.0.0.1, and whether the security group and the host's own firewall (iptables) admit 100.64.0.0/10 to port %d", x.ID, x.Port),
+				"%s:%d behind clb %s is %s: the balancer's health check finds nobody there", x.ID, x.Port, l.CLB, x.Status)
+		}
+	}
+	return run.Check{Name: "link", OK: true, Detail: stands}, nil
 }
 
 // Prober runs the operation on the instance.
@@ -198,11 +257,7 @@ func (p Prober) Read(ctx context.Context, l Link, probe run.Probe) (checks []run
 		}
 	}
 	if checks == nil {
-		checks = []run.Check{
-			{Name: "network", OK: true, Detail: l.Domain + " resolves and port " + fmt.Sprint(l.Port) + " answers, seen from " + l.InstanceID},
-			{Name: "login", OK: true, Detail: "the target accepts the login"},
-			{Name: "operation", OK: true, Detail: fmt.Sprintf("%s reads %s through the link: %d documents", l.InstanceID, l.RemoteIndex, total)},
-		}
+		checks = passed(l, "the target accepts the login", fmt.Sprintf("%s reads %s through the link: %d documents", l.InstanceID, l.RemoteIndex, total))
 	}
 	for i := range checks {
 		checks[i].Seconds = elapsed
@@ -210,47 +265,91 @@ func (p Prober) Read(ctx context.Context, l Link, probe run.Probe) (checks []run
 	return checks, total, true, nil
 }
 
-// failed says which of the three checks an error means, and what to do.
-func failed(cause *es.Cause, l Link) []run.Check {
+// passed are the three checks of an operation that went well.
+func passed(l Link, login, operation string) []run.Check {
+	return []run.Check{
+		{Name: "network", OK: true, Detail: fmt.Sprintf("%s resolves and port %d answers, seen from %s", l.Domain, l.Port, l.InstanceID)},
+		{Name: "login", OK: true, Detail: login},
+		{Name: "operation", OK: true, Detail: operation},
+	}
+}
+
+// Of passed's checks, by place.
+const (
+	network = iota
+	login
+	operation
+)
+
+// stopped are the three checks of an operation that got no further than one of
+// them.
+func stopped(at int, detail, remedy string) []run.Check {
 	checks := []run.Check{
 		{Name: "network", OK: true, Detail: "the target answered"},
 		{Name: "login", OK: true, Detail: "the target accepts the login"},
-		{Name: "operation", OK: true, Detail: "not reached"},
+		{Name: "operation"},
 	}
-	fail := func(i int, remedy string) []run.Check {
-		checks[i].OK, checks[i].Detail, checks[i].Remedy = false, cause.String(), remedy
-		for j := i + 1; j < len(checks); j++ {
-			checks[j].OK, checks[j].Detail, checks[j].Remedy = false, "not reached", "mend "+checks[i].Name+" first"
-		}
-		return checks
+	checks[at] = run.Check{Name: checks[at].Name, Detail: detail, Remedy: remedy}
+	for i := at + 1; i < len(checks); i++ {
+		checks[i] = run.Check{Name: checks[i].Name, Detail: "not reached", Remedy: "mend " + checks[at].Name + " first"}
 	}
-	status := cause.RemoteStatus()
-	switch {
-	case cause.Type == "illegal_argument_exception" && status == 0:
-		// The instance refused before it called anybody.
-		for i := range checks[:2] {
-			checks[i].OK, checks[i].Detail, checks[i].Remedy = false, "not reached", "mend operation first"
-		}
-		return fail(2, "add "+fmt.Sprintf("%s:%d", l.Domain, l.Port)+" to reindex.remote.whitelist of "+l.InstanceID+" (step configure does), and wait for its restart")
-	case status == 401:
-		return fail(1, "put the right password into the target's secret")
-	case status == 403:
-		return fail(2, "grant the target's user cluster privilege monitor and read on the index")
-	case status == 404:
-		return fail(2, "the index does not exist at the target: mind its spelling")
-	case status != 0:
-		return fail(2, "look at the target's health")
-	case cause.Type == "unknown_host_exception":
-		return fail(0, "the endpoint does not exist in the instance's network: see check link; use the domain without its zone segment")
-	case strings.HasPrefix(cause.Type, "s_s_l"):
-		return fail(0, "use http if the target does not speak TLS, https if it does; a certificate that does not name the endpoint needs target.tls: certificate")
-	case networkTypes[cause.Type]:
-		return fail(0, "see check link; look whether the target's private whitelist admits the balancer's addresses")
-	}
-	return fail(2, "look at the instance's log")
+	return checks
 }
 
-var networkTypes = map[string]bool{"connect_exception": true, "connection_closed_exception": true, "socket_timeout_exception": true, "no_route_to_host_exception": true, "i_o_exception": true}
+// unasked are the three checks of an operation that the instance refused before
+// it called anybody.
+func unasked(detail, remedy string) []run.Check {
+	checks := stopped(operation, detail, remedy)
+	for i := range checks[:operation] {
+		checks[i] = run.Check{Name: checks[i].Name, Detail: "not reached", Remedy: "mend operation first"}
+	}
+	return checks
+}
+
+// failed says which of the three checks an error of _reindex means, and what to
+// do.
+func failed(cause *es.Cause, l Link) []run.Check {
+	stop := func(at int, remedy string) []run.Check { return stopped(at, cause.String(), remedy) }
+	switch status := cause.RemoteStatus(); {
+	case cause.Type == "illegal_argument_exception" && status == 0:
+		return unasked(cause.String(), fmt.Sprintf("add %s:%d to reindex.remote.whitelist of %s (step configure does), and wait for its restart", l.Domain, l.Port, l.InstanceID))
+	case status == 401:
+		return stop(login, "put the right password into the target's secret")
+	case status == 403:
+		return stop(operation, "grant the target's user cluster privilege monitor and read on the index")
+	case status == 404:
+		return stop(operation, "the index does not exist at the target: mind its spelling")
+	case status != 0:
+		return stop(operation, "look at the target's health")
+	}
+	if remedy := unreached(cause, l); remedy != "" {
+		return stop(network, remedy)
+	}
+	return stop(operation, "look at the instance's log")
+}
+
+// unreached says what to do about an error of the network between the instance
+// and the service, or "" if it is none.
+func unreached(cause *es.Cause, l Link) string {
+	t := cause.Type
+	switch {
+	case t == "unknown_host_exception":
+		return "the endpoint does not exist in the instance's network: see check link; use the domain without its zone segment"
+	case strings.Contains(cause.String(), "PKIX path"):
+		return "the nodes trust public CAs alone, and nobody can put another on them: give the service a certificate of a public CA, or use it without TLS, which stays inside PrivateLink"
+	case strings.HasPrefix(t, "s_s_l"):
+		return "use a protocol without TLS if the service does not speak it, https if it does; a certificate that does not name the endpoint needs target.tls: certificate"
+	case !networkTypes[t]:
+		return ""
+	case l.CLB != "":
+		return "see check link; the service must listen on 0.0.0.0 rather than 127.0.0.1, and the security group and the host's own firewall admit 100.64.0.0/10"
+	}
+	return "see check link; look whether the target's private whitelist admits the balancer's addresses"
+}
+
+var networkTypes = map[string]bool{"connect_exception": true, "connection_closed_exception": true, "socket_timeout_exception": true, "no_route_to_host_exception": true, "i_o_exception": true,
+	// Watcher's client, which is another one.
+	"http_host_connect_exception": true, "connect_timeout_exception": true, "no_http_response_exception": true, "socket_exception": true}
 
 // Cancel stops an operation that nobody will read, if it is still ours: task
 // numbers are given out again after a restart.
@@ -292,13 +391,44 @@ func (p Prober) ours(ctx context.Context, l Link) error {
 	return nil
 }
 
-// OfRun is the link that a run made.
-func OfRun(r *run.Run) Link {
+// OfRun are the links that a run made, one for each use case.
+func OfRun(r *run.Run) []Link {
 	f := r.Facts
-	ix := r.Spec.Indices[0]
-	return Link{ID: r.ID, InstanceID: r.Spec.InstanceID, EndpointID: f.PrivateConnection.EndpointID, ServiceID: f.EndpointService.ID,
-		ListenerIDs: []string{f.NLBBackend.ListenerID}, Domain: f.Accept.Domain, Port: r.Spec.Target.Port, Protocol: r.Spec.Target.Protocol,
-		RemoteIndex: ix.Source, Query: ix.Query}
+	base := Link{ID: r.ID, InstanceID: r.Spec.InstanceID, EndpointID: f.PrivateConnection.EndpointID, ServiceID: f.EndpointService.ID, Domain: f.Accept.Domain}
+	if f.CLB != nil {
+		base.CLB = f.CLB.ID
+	}
+	if f.NLBBackend != nil {
+		base.ListenerIDs = []string{f.NLBBackend.ListenerID}
+	}
+	useCases := r.Spec.UseCases
+	if len(useCases) == 0 {
+		protocol, port := r.Spec.Source()
+		useCases = []events.UseCase{{Kind: events.ReindexUseCase, Protocol: protocol, Port: port}}
+	}
+	var links []Link
+	for _, u := range useCases {
+		l := base
+		l.UseCase = u
+		if u.Kind == events.ReindexUseCase && r.Spec.Copies() {
+			l.RemoteIndex, l.Query = r.Spec.Indices[0].Source, r.Spec.Indices[0].Query
+		}
+		if d := f.Dictionary; d != nil && u.Plugin != nil && d.Analyzer == u.Plugin.Analyzer && d.Word == u.Plugin.Word {
+			l.Before = d.Before
+		}
+		links = append(links, l)
+	}
+	return links
+}
+
+// Named tells whose the checks are, where a run has several use cases.
+func Named(checks []run.Check, l Link, of int) []run.Check {
+	if of > 1 {
+		for i := range checks {
+			checks[i].Name += " (" + l.Kind + ")"
+		}
+	}
+	return checks
 }
 
 // OK reports whether all checks passed.

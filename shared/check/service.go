@@ -22,6 +22,17 @@ import (
 	"eslink/shared/steps"
 )
 
+// Users are the sides of a run's directories, by use case.
+func Users(r *run.Run) map[string]access.Side {
+	users := map[string]access.Side{}
+	for i, u := range r.Spec.UseCases {
+		if d := u.Directory(); d != nil {
+			users[u.Kind] = access.Side{Cluster: r.Facts.Preflight.Instance, Secret: d.UserSecret, Field: fmt.Sprintf("useCases[%d].%s.userSecret", i, u.Part())}
+		}
+	}
+	return users
+}
+
 // Service answers the function check.
 type Service struct {
 	Runs interface {
@@ -43,8 +54,7 @@ type Service struct {
 func NewService(d steps.Deps) *Service {
 	clusters, links, balancers := escluster.New(d.Cloud), privatelink.New(d.Cloud), nlb.New(d.Cloud)
 	return &Service{Runs: d.Runs, Clusters: access.Opener{Cloud: d.Cloud}, Now: d.Cloud.Now, Describe: clusters.Describe,
-		Resources: links.Resources, ListLB: balancers.Listeners,
-		Cloud: Cloud{Endpoints: clusters, Connections: links, Listeners: balancers}}
+		Resources: links.Resources, ListLB: balancers.Listeners, Cloud: NewCloud(d.Cloud)}
 }
 
 // Reply is what check answers; with status 200 if OK, else 409.
@@ -53,11 +63,12 @@ type Reply struct {
 	Checks []run.Check `json:"checks"`
 }
 
-// subject is a link with access to both of its ends.
+// subject are links of one instance, with access to both of their ends.
 type subject struct {
-	link             Link
+	links            []Link
 	instance, target access.Side
-	local            string // an index to compare the count with, or ""
+	users            map[string]access.Side // of directories, by use case
+	local            string                 // an index to compare the count with, or ""
 	cleanup          bool
 }
 
@@ -65,6 +76,7 @@ type subject struct {
 const (
 	patience = 60 * time.Second
 	glance   = time.Second
+	pause    = 10 * time.Second
 )
 
 // Do checks the link that raw (check.schema.json) names.
@@ -82,17 +94,20 @@ func (s *Service) Do(ctx context.Context, raw []byte) (Reply, error) {
 	if err != nil {
 		return Reply{}, err
 	}
-	began := s.Now()
-	first, err := s.Cloud.Link(ctx, sub.link)
-	if err != nil {
-		return Reply{}, err
+	var checks []run.Check
+	for _, l := range sub.links {
+		began := s.Now()
+		first, err := s.Cloud.Link(ctx, l)
+		if err != nil {
+			return Reply{}, err
+		}
+		first.Seconds = s.Now().Sub(began).Seconds()
+		rest, err := s.operate(ctx, sub, l, first)
+		if err != nil {
+			return Reply{}, access.Explain(err, sub.instance)
+		}
+		checks = append(checks, Named(append([]run.Check{first}, rest...), l, len(sub.links))...)
 	}
-	first.Seconds = s.Now().Sub(began).Seconds()
-	rest, err := s.operate(ctx, sub)
-	if err != nil {
-		return Reply{}, access.Explain(err, sub.instance)
-	}
-	checks := append([]run.Check{first}, rest...)
 	return Reply{OK: OK(checks), Checks: checks}, nil
 }
 
@@ -106,11 +121,11 @@ func (s *Service) ofRun(ctx context.Context, id string) (subject, error) {
 		return subject{}, err
 	}
 	f := r.Facts
-	if f.Preflight == nil || f.NLBBackend == nil || f.EndpointService == nil || f.PrivateConnection == nil || f.Accept == nil {
+	if f.Preflight == nil || f.NLBBackend == nil && f.CLBBackend == nil || f.EndpointService == nil || f.PrivateConnection == nil || f.Accept == nil {
 		return subject{}, events.NewProblem(409, "no-link", "the run has no link yet",
 			events.Finding{Field: "runId", Message: fmt.Sprintf("it is %s at step %s", r.Status, r.Cursor.Step), Remedy: "wait until it is past step accept"})
 	}
-	sub := subject{link: OfRun(r), instance: access.Instance(r), target: access.Target(r), cleanup: true}
+	sub := subject{links: OfRun(r), instance: access.Instance(r), target: access.Target(r), users: Users(r), cleanup: true}
 	if d := f.Destination; d != nil && len(d.Indices) > 0 && d.Indices[0].Before == 0 && r.Status == run.Done {
 		sub.local = r.Spec.Indices[0].Dest
 	}
@@ -129,7 +144,8 @@ func (s *Service) foreign(ctx context.Context, req events.CheckRequest) (subject
 	if err != nil {
 		return subject{}, err
 	}
-	l := Link{InstanceID: req.InstanceID, EndpointID: req.EndpointID, Port: req.Port, Protocol: req.Protocol, RemoteIndex: req.RemoteIndex}
+	l := Link{InstanceID: req.InstanceID, EndpointID: req.EndpointID, RemoteIndex: req.RemoteIndex,
+		UseCase: events.UseCase{Kind: req.UseCase, Port: req.Port, Protocol: req.Protocol, Watcher: req.Watcher, Plugin: req.Plugin}}
 	for _, e := range endpoints {
 		if e.ID == req.EndpointID {
 			l.ServiceID, l.Domain = e.ServiceID, e.Domain
@@ -139,21 +155,15 @@ func (s *Service) foreign(ctx context.Context, req events.CheckRequest) (subject
 		return subject{}, events.NewProblem(404, "no-endpoint", "there is no such endpoint",
 			events.Finding{Field: "endpointId", Message: req.InstanceID + " has no endpoint " + req.EndpointID, Remedy: "look at the instance's private connections"})
 	}
-	if l.Port == 0 {
-		l.Port = 9200
-	}
-	if l.Protocol == "" {
-		l.Protocol = "http"
-	}
-	if l.ListenerIDs, err = s.listeners(ctx, l.ServiceID, l.Port); err != nil {
+	if err = s.balancer(ctx, &l); err != nil {
 		return subject{}, err
 	}
 	sum := sha256.Sum256([]byte(l.InstanceID + "\x00" + l.EndpointID))
 	l.ID = hex.EncodeToString(sum[:8])
 	cluster := run.Cluster{InstanceID: instance.ID, Domain: instance.Domain, Port: instance.Port, Protocol: lower(instance.Protocol)}
-	return subject{link: l, local: req.LocalIndex, cleanup: req.Cleanup,
-		instance: access.Side{Cluster: cluster, Secret: req.Secrets.Instance, Field: "secrets.instance"},
-		target:   access.Side{Secret: req.Secrets.Target, Field: "secrets.target"}}, nil
+	target := access.Side{Secret: req.Secrets.Target, Field: "secrets.target"}
+	return subject{links: []Link{l}, local: req.LocalIndex, cleanup: req.Cleanup, target: target, users: map[string]access.Side{l.Kind: target},
+		instance: access.Side{Cluster: cluster, Secret: req.Secrets.Instance, Field: "secrets.instance"}}, nil
 }
 
 func lower(protocol string) string {
@@ -171,48 +181,69 @@ func notFound(err error, field, id string) error {
 		events.Finding{Field: field, Message: id + " is not in this region and account", Remedy: "mind its spelling"})
 }
 
-// listeners are those that a service's packets may arrive at. A service of
-// another account shows none; then the operation alone must tell.
-func (s *Service) listeners(ctx context.Context, serviceID string, port int) ([]string, error) {
-	resources, err := s.Resources(ctx, serviceID)
+// balancer finds what a service's packets arrive at. A service of another
+// account shows nothing; then the operation alone must tell.
+func (s *Service) balancer(ctx context.Context, l *Link) error {
+	resources, err := s.Resources(ctx, l.ServiceID)
 	if apierr.IsNotFound(err) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var ids []string
 	seen := map[string]bool{}
 	for _, res := range resources {
 		if seen[res.ID] {
 			continue
 		}
 		seen[res.ID] = true
+		if res.Type == "slb" {
+			l.CLB = res.ID
+			continue
+		}
 		ls, err := s.ListLB(ctx, res.ID)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for _, l := range ls {
-			if l.Port == port {
-				ids = append(ids, l.ID)
+		for _, x := range ls {
+			if x.Port == l.Port {
+				l.ListenerIDs = append(l.ListenerIDs, x.ID)
 			}
 		}
 	}
-	return ids, nil
+	return nil
 }
 
-// operate runs the operation and reads it, within one request.
-func (s *Service) operate(ctx context.Context, sub subject) ([]run.Check, error) {
+// operate runs a link's operation and reads it, within one request.
+func (s *Service) operate(ctx context.Context, sub subject, l Link, linked run.Check) ([]run.Check, error) {
 	client, err := s.Clusters.Open(ctx, sub.instance)
 	if err != nil {
 		return nil, err
 	}
+	if l.Kind == events.ReindexUseCase {
+		return s.read(ctx, sub, l, client)
+	}
+	login := func(ctx context.Context, l Link) (kms.Login, error) { return s.Clusters.Login(ctx, sub.users[l.Kind]) }
+	o := Operator{Client: client, Login: login, Now: s.Now}
+	for waited := time.Duration(0); ; waited += pause {
+		checks, later, err := o.Operate(ctx, l, linked)
+		if err != nil || !later || waited >= patience {
+			return checks, err
+		}
+		if err := smithytime.SleepWithContext(ctx, pause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// read runs the operation of a copy, which is a task.
+func (s *Service) read(ctx context.Context, sub subject, l Link, client *es.Client) ([]run.Check, error) {
 	login, err := s.Clusters.Login(ctx, sub.target)
 	if err != nil {
 		return nil, err
 	}
 	p := Prober{Client: client, Remote: login, Now: s.Now}
-	probe, err := p.Start(ctx, sub.link)
+	probe, err := p.Start(ctx, l)
 	if err != nil {
 		return nil, err
 	}
@@ -220,13 +251,13 @@ func (s *Service) operate(ctx context.Context, sub subject) ([]run.Check, error)
 	remote, ready := int64(-1), false
 	for waited := time.Duration(0); !ready; waited += glance {
 		if waited > patience {
-			checks = failed(&es.Cause{Type: "socket_timeout_exception", Reason: "no answer within " + patience.String()}, sub.link)
+			checks = failed(&es.Cause{Type: "socket_timeout_exception", Reason: "no answer within " + patience.String()}, l)
 			break
 		}
 		if err := smithytime.SleepWithContext(ctx, glance); err != nil {
 			return nil, err
 		}
-		if checks, remote, ready, err = p.Read(ctx, sub.link, probe); err != nil {
+		if checks, remote, ready, err = p.Read(ctx, l, probe); err != nil {
 			return nil, err
 		}
 	}
@@ -236,10 +267,10 @@ func (s *Service) operate(ctx context.Context, sub subject) ([]run.Check, error)
 		}
 	}
 	if !sub.cleanup {
-		checks[2].Detail += "; index " + sub.link.Index() + " is kept, as asked"
+		checks[2].Detail += "; index " + l.Index() + " is kept, as asked"
 		return checks, nil
 	}
-	return checks, p.Finish(ctx, sub.link)
+	return checks, p.Finish(ctx, l)
 }
 
 // compare adds the count of a local index to the check operation.

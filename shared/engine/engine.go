@@ -36,6 +36,7 @@ type Outcome struct {
 	wait   time.Duration
 	reason string
 	plan   *run.Plan
+	to     string // the step to go back to
 }
 
 type outcomeKind int
@@ -45,6 +46,7 @@ const (
 	doneDifferences
 	waiting
 	asking
+	returning
 )
 
 // Done says that the step's goal holds.
@@ -64,6 +66,10 @@ func Waitf(d time.Duration, format string, args ...any) Outcome {
 	return Wait(d, fmt.Sprintf(format, args...))
 }
 
+// Back sends the walk down back to an earlier step, which has more to do: from
+// there it comes down again. The reason is a sentence for a person.
+func Back(to, reason string) Outcome { return Outcome{kind: returning, to: to, reason: reason} }
+
 // Ask waits until a person approves p.
 func Ask(p *run.Plan) Outcome { return Outcome{kind: asking, plan: p} }
 
@@ -73,6 +79,7 @@ func (o Outcome) Differs() bool        { return o.kind == doneDifferences }
 func (o Outcome) Reason() string       { return o.reason }
 func (o Outcome) Delay() time.Duration { return o.wait }
 func (o Outcome) Asked() *run.Plan     { return o.plan }
+func (o Outcome) BackTo() string       { return o.to }
 
 // ApprovalWithin is how long a run waits to be approved.
 const ApprovalWithin = 7 * 24 * time.Hour
@@ -217,6 +224,10 @@ func (e *Engine) advance(ctx context.Context, log *slog.Logger, r *run.Run, step
 		c.Sent, c.WakeAt = c.Seq, now.Add(ApprovalWithin)
 		c.Reason = "waits for approval of plan " + out.plan.ID
 		r.Note(now, c.Step, "asked", c.Reason)
+	case err == nil && out.kind == returning:
+		r.Note(now, c.Step, "back to "+out.to, out.reason)
+		Goto(r, out.to, run.Running, now)
+		c.Reason = out.reason
 	case err == nil:
 		r.Note(now, c.Step, "done", "")
 		e.next(ctx, r, f, out)

@@ -288,6 +288,31 @@ func TestDuplicatesOfAWaitingStep(t *testing.T) {
 	})
 }
 
+// A step may send the walk back to an earlier one, which has more to do.
+func TestBack(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		looked := 0
+		w.script["verify"] = func(*run.Run) (engine.Outcome, error) {
+			if looked++; looked == 1 {
+				return engine.Back("digest", "the copy differs"), nil
+			}
+			return engine.DoneWithDifferences(), nil
+		}
+		w.begin("digest")
+		w.pump(2, false)
+		assert.Equal(t, run.DoneDifferences, w.run().Status)
+		assert.Equal(t, []string{"up digest", "up verify", "up digest", "up verify"}, w.calls)
+		var back []run.Entry
+		for _, e := range w.run().Timeline {
+			if e.Reason == "the copy differs" {
+				back = append(back, e)
+			}
+		}
+		require.Len(t, back, 1)
+		assert.Equal(t, "back to digest", back[0].What)
+	})
+}
+
 // burst delivers every event of the walk in several copies at
 // once, and every event that was put off once.
 func (w *world) burst(copies int) {

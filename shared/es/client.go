@@ -8,6 +8,7 @@
 package es
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
@@ -40,9 +42,12 @@ func New(transport http.RoundTripper, base, username, password string) (*Client,
 	return &Client{base: u, username: username, password: password, transport: transport}, nil
 }
 
-// maxReply bounds what is read of one reply: Elasticsearch itself answers with
-// at most 100 MB, and what eslink asks for is far smaller.
-const maxReply = 64 << 20
+// maxReply bounds what is read of one reply: a document may have 100 MB, and what
+// else eslink asks for is far smaller.
+const maxReply = 112 << 20
+
+// ErrTooLarge says that a reply has more bytes than are read.
+var ErrTooLarge = fmt.Errorf("the reply has more than %d bytes", maxReply)
 
 // Perform implements esapi.Transport. It speaks plain JSON, which every version
 // understands, where esapi would name a media type that 7.10 refuses.
@@ -67,12 +72,12 @@ func (c *Client) do(ctx context.Context, what string, req request, out any) erro
 		return fmt.Errorf("%s on %s: %w", what, c.base.Host, unreachable(ctx, err))
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxReply+1))
+	body, err := read(res)
 	switch {
+	case errors.Is(err, ErrTooLarge):
+		return fmt.Errorf("%s on %s: %w", what, c.base.Host, err)
 	case err != nil:
 		return fmt.Errorf("%s on %s: %w", what, c.base.Host, unreachable(ctx, err))
-	case len(body) > maxReply:
-		return fmt.Errorf("%s on %s: the reply has more than %d bytes", what, c.base.Host, maxReply)
 	case res.StatusCode >= 300:
 		return fmt.Errorf("%s on %s: %w", what, c.base.Host, replyError(res.StatusCode, body))
 	case out == nil:
@@ -82,6 +87,21 @@ func (c *Client) do(ctx context.Context, what string, req request, out any) erro
 		return fmt.Errorf("%s on %s: decode reply: %w", what, c.base.Host, err)
 	}
 	return nil
+}
+
+// read reads a reply's body, into one piece of memory where its length is known.
+func read(res *esapi.Response) ([]byte, error) {
+	var body bytes.Buffer
+	if n, err := strconv.ParseInt(res.Header.Get("Content-Length"), 10, 64); err == nil {
+		if n > maxReply {
+			return nil, ErrTooLarge
+		}
+		body.Grow(int(n) + bytes.MinRead)
+	}
+	if n, err := body.ReadFrom(io.LimitReader(res.Body, maxReply+1)); err != nil || n <= maxReply {
+		return body.Bytes(), err
+	}
+	return nil, ErrTooLarge
 }
 
 // Unreachable is an exchange without a reply.
@@ -167,6 +187,12 @@ func classOf(status int) apierr.Class {
 func IsUnauthorized(err error) bool {
 	var e *apierr.Error
 	return errors.As(err, &e) && e.Status == http.StatusUnauthorized
+}
+
+// IsForbidden reports whether err says that the user may not do that.
+func IsForbidden(err error) bool {
+	var e *apierr.Error
+	return errors.As(err, &e) && e.Status == http.StatusForbidden
 }
 
 // body encodes v for a request.

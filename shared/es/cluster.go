@@ -1,8 +1,10 @@
 package es
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -53,44 +55,87 @@ func (c *Client) FreeBytes(ctx context.Context) (int64, error) {
 	return free, err
 }
 
-// RemoteWhitelist returns reindex.remote.whitelist as each node has it, by the
-// node's name.
-func (c *Client) RemoteWhitelist(ctx context.Context) (map[string][]string, error) {
+// IndexingPressure returns how many bytes of writes the least of the data nodes
+// has under way at once before it refuses more: a tenth of its heap. A server
+// that does not tell returns 0.
+func (c *Client) IndexingPressure(ctx context.Context) (int64, error) {
 	var out struct {
 		Nodes map[string]struct {
-			Name     string
-			Settings struct {
-				Reindex struct {
-					Remote struct{ Whitelist json.RawMessage }
+			Pressure struct {
+				Memory struct {
+					Limit int64 `json:"limit_in_bytes"`
 				}
+			} `json:"indexing_pressure"`
+		}
+	}
+	err := c.do(ctx, "read indexing pressure", esapi.NodesStatsRequest{Metric: []string{"indexing_pressure"}}, &out)
+	var least int64
+	for _, n := range out.Nodes {
+		if limit := n.Pressure.Memory.Limit; limit > 0 && (least == 0 || limit < least) {
+			least = limit
+		}
+	}
+	return least, err
+}
+
+// Lives names the cluster's nodes and when each began: another text means that
+// one of them has restarted, left or come.
+func (c *Client) Lives(ctx context.Context) (string, error) {
+	var out struct {
+		Nodes map[string]struct {
+			JVM struct {
+				Start int64 `json:"start_time_in_millis"`
 			}
 		}
 	}
-	// 7.x and 8.x nest the settings; a list may be printed as one string.
-	if err := c.do(ctx, "read node settings", esapi.NodesInfoRequest{Metric: []string{"settings"}}, &out); err != nil {
-		return nil, err
-	}
-	lists := map[string][]string{}
+	err := c.do(ctx, "read nodes", esapi.NodesInfoRequest{Metric: []string{"jvm"}}, &out)
+	var lives []string
 	for id, n := range out.Nodes {
-		name := n.Name
-		if name == "" {
-			name = id
-		}
-		lists[name] = stringList(n.Settings.Reindex.Remote.Whitelist)
+		lives = append(lives, fmt.Sprintf("%s@%d", id, n.JVM.Start))
 	}
-	return lists, nil
+	slices.Sort(lives)
+	return strings.Join(lives, " "), err
 }
 
-func stringList(raw json.RawMessage) []string {
+// Settings are what a node was started with, by flat key.
+type Settings map[string]json.RawMessage
+
+// NodeSettings returns the settings of each node, by the node's name.
+func (c *Client) NodeSettings(ctx context.Context) (map[string]Settings, error) {
+	var out struct {
+		Nodes map[string]struct {
+			Name     string
+			Settings Settings
+		}
+	}
+	flat := true
+	req := esapi.NodesInfoRequest{Metric: []string{"settings"}, FlatSettings: &flat}
+	if err := c.do(ctx, "read node settings", req, &out); err != nil {
+		return nil, err
+	}
+	nodes := map[string]Settings{}
+	for id, n := range out.Nodes {
+		nodes[cmp.Or(n.Name, id)] = n.Settings
+	}
+	return nodes, nil
+}
+
+// Text returns a setting of one value, or "".
+func (s Settings) Text(key string) string {
+	var text string
+	if json.Unmarshal(s[key], &text) != nil {
+		return string(s[key])
+	}
+	return text
+}
+
+// List returns a setting that is a list, which may be printed as one string.
+func (s Settings) List(key string) []string {
 	var list []string
-	if json.Unmarshal(raw, &list) == nil {
+	if json.Unmarshal(s[key], &list) == nil {
 		return list
 	}
-	var one string
-	if json.Unmarshal(raw, &one) != nil {
-		return nil
-	}
-	for part := range strings.SplitSeq(one, ",") {
+	for part := range strings.SplitSeq(s.Text(key), ",") {
 		if part = strings.TrimSpace(part); part != "" {
 			list = append(list, part)
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
@@ -83,6 +82,20 @@ func (c *Client) Refresh(ctx context.Context, index string) error {
 	return c.do(ctx, "refresh index "+index, esapi.IndicesRefreshRequest{Index: []string{index}}, nil)
 }
 
+// PutSettings changes settings of an index; nil takes one back to its default.
+func (c *Client) PutSettings(ctx context.Context, index string, settings map[string]*string) error {
+	reader, err := body(map[string]any{"index": settings})
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, "change settings of index "+index, esapi.IndicesPutSettingsRequest{Index: []string{index}, Body: reader}, nil)
+}
+
+// Flush has all writes so far on disk.
+func (c *Client) Flush(ctx context.Context, index string) error {
+	return c.do(ctx, "flush index "+index, esapi.IndicesFlushRequest{Index: []string{index}}, nil)
+}
+
 // Count counts the documents of an index under a query, or all with none.
 func (c *Client) Count(ctx context.Context, index string, query json.RawMessage) (int64, error) {
 	req := esapi.CountRequest{Index: []string{index}}
@@ -114,6 +127,8 @@ type Stats struct {
 	// Operations is how many writes and deletes all shards have seen: while it
 	// stays, the index has not changed. One shard's maximum would hide the others'.
 	Operations int64
+	// ShardSeqNos has each shard's highest sequence number, by the shard's own.
+	ShardSeqNos []int64
 }
 
 // Stats reads the primaries' size and highest sequence number.
@@ -138,87 +153,23 @@ func (c *Client) Stats(ctx context.Context, index string) (Stats, error) {
 	}
 	ix := out.Indices[index]
 	s := Stats{Bytes: ix.Primaries.Store.Size, MaxSeqNo: -1}
-	for _, copies := range ix.Shards {
+	s.ShardSeqNos = make([]int64, len(ix.Shards))
+	for number, copies := range ix.Shards {
 		for _, shard := range copies {
-			if shard.Routing.Primary {
-				s.Shards++
-				s.MaxSeqNo = max(s.MaxSeqNo, shard.SeqNo.Max)
-				s.Operations += shard.SeqNo.Max + 1
+			if !shard.Routing.Primary {
+				continue
 			}
+			n, err := strconv.Atoi(number)
+			if err != nil || n >= len(s.ShardSeqNos) {
+				return Stats{}, &apierr.Error{Class: apierr.Retry, Code: Incomplete, Message: "index " + index + " has no shard before " + number}
+			}
+			s.Shards++
+			s.ShardSeqNos[n] = shard.SeqNo.Max
+			s.MaxSeqNo = max(s.MaxSeqNo, shard.SeqNo.Max)
+			s.Operations += shard.SeqNo.Max + 1
 		}
 	}
 	return s, nil
-}
-
-// pageSize is the largest page that an index gives by default
-// (index.max_result_window).
-const pageSize = 10000
-
-// IDs returns the IDs of an index's documents under a query whose sequence
-// numbers begin at from, and where the next call continues; next is -1 after
-// the last. A window of sequence numbers is chosen so that it fits one page
-// whatever the shards hold, so every call can be repeated, and no point in time
-// or scroll (which 7.10 without X-Pack lacks, or which cannot be resumed) is
-// needed.
-func (c *Client) IDs(ctx context.Context, index string, query json.RawMessage, s Stats, from int64) (ids []string, next int64, err error) {
-	width := int64(max(1, pageSize/max(1, s.Shards)))
-	filter := []any{map[string]any{"range": map[string]any{"_seq_no": map[string]int64{"gte": from, "lt": from + width}}}}
-	if len(query) > 0 {
-		filter = append(filter, query)
-	}
-	reader, err := body(map[string]any{"query": map[string]any{"bool": map[string]any{"filter": filter}}})
-	if err != nil {
-		return nil, 0, err
-	}
-	var out hits
-	if err := c.do(ctx, "list IDs of index "+index, search(index, reader), &out); err != nil {
-		return nil, 0, err
-	}
-	for _, h := range out.Hits.Hits {
-		ids = append(ids, h.ID)
-	}
-	if next = from + width; next > s.MaxSeqNo {
-		next = -1
-	}
-	return ids, next, nil
-}
-
-// search asks for all of a page's IDs, of all shards or not at all.
-func search(index string, body io.Reader) esapi.SearchRequest {
-	size, partial := pageSize, false
-	return esapi.SearchRequest{Index: []string{index}, Body: body, Size: &size, Source: []string{"false"}, AllowPartialSearchResults: &partial}
-}
-
-type hits struct {
-	Hits struct {
-		Hits []struct {
-			ID string `json:"_id"`
-		}
-	}
-}
-
-// Absent returns those of at most 10,000 ids that an index has no document for.
-// It searches rather than gets, because a get needs each document's routing.
-func (c *Client) Absent(ctx context.Context, index string, ids []string) ([]string, error) {
-	reader, err := body(map[string]any{"query": map[string]any{"ids": map[string]any{"values": ids}}})
-	if err != nil {
-		return nil, err
-	}
-	var out hits
-	if err := c.do(ctx, "look for IDs in index "+index, search(index, reader), &out); err != nil {
-		return nil, err
-	}
-	found := make(map[string]bool, len(out.Hits.Hits))
-	for _, h := range out.Hits.Hits {
-		found[h.ID] = true
-	}
-	var absent []string
-	for _, id := range ids {
-		if !found[id] {
-			absent = append(absent, id)
-		}
-	}
-	return absent, nil
 }
 
 // ReindexBody is the body of _reindex from a remote cluster.

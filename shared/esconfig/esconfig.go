@@ -1,11 +1,12 @@
 // Package esconfig patches a cluster's esConfig: the map from setting to value
-// that the cloud replaces as a whole. It adds and removes one entry of
-// reindex.remote.whitelist and leaves every other key, and every other entry,
-// byte for byte as it is.
+// that the cloud replaces as a whole. It says what a spec needs of it (Needs),
+// merges that in, takes out what a run has put there and needs no more (Merge),
+// and leaves every other key, and every other entry of a list, byte for byte as
+// it is.
 //
-// Elasticsearch takes the whitelist as a comma list and as a YAML list, and
-// both are found in esConfig: a value keeps its form. A value that is neither
-// is refused, since a wrong one keeps the cluster from starting.
+// Elasticsearch takes the whitelist of _reindex as a comma list and as a YAML
+// list, and both are found in esConfig: a value keeps its form. A value that is
+// neither is refused, since a wrong one keeps the cluster from starting.
 package esconfig
 
 import (
@@ -22,8 +23,6 @@ import (
 const (
 	// Whitelist is the setting that admits hosts to _reindex from remote.
 	Whitelist = "reindex.remote.whitelist"
-	// Verification is the setting that says how their certificates are checked.
-	Verification = "reindex.ssl.verification_mode"
 	// Certificate checks the chain of a certificate and not its name: no
 	// certificate names an endpoint's domain.
 	Certificate = "certificate"
@@ -35,49 +34,117 @@ const (
 // admit more, and nothing that could end the value or begin another.
 var entryForm = regexp.MustCompile(`^(\{endpoint\}|[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?):[0-9]{1,5}$`)
 
-// WithEntry returns config with entry (host:port) in the whitelist and, if tls
-// is Certificate, with that way of checking certificates; and what that changes,
-// which is nothing if it is so already. It is an error if entry or the present
-// whitelist has a form that it does not know.
-func WithEntry(config map[string]string, entry, tls string) (map[string]string, []run.Change, error) {
-	l, err := parse(config[Whitelist], entry)
-	if err != nil {
-		return nil, nil, err
-	}
-	next := clone(config)
-	if !slices.Contains(l.names(), entry) {
-		next[Whitelist] = l.with(entry).String()
-	}
-	if tls == Certificate {
-		next[Verification] = Certificate
-	}
-	return next, Difference(config, next), nil
+// Want is what esConfig is to hold for a run's sake.
+type Want struct {
+	Entry    string            // host:port in Whitelist, or ""
+	Settings map[string]string // other keys and their values
 }
 
-// WithoutEntry returns config without entry in the whitelist and, if tls is
-// Certificate, with the way of checking certificates that before has; and what
-// that changes. Where before is nil, that setting stays.
-func WithoutEntry(config map[string]string, entry, tls string, before map[string]string) (map[string]string, []run.Change, error) {
-	l, err := parse(config[Whitelist], entry)
-	if err != nil {
-		return nil, nil, err
-	}
-	next := clone(config)
-	if slices.Contains(l.names(), entry) {
+// Ours is what a run has put into esConfig, and will take out again.
+type Ours struct {
+	Entries  []string           `json:"entries,omitempty"` // of Whitelist
+	Settings map[string]Setting `json:"settings,omitempty"`
+}
+
+// Setting is a value that a run gave a key: Before is what it had, nil if it had
+// none.
+type Setting struct {
+	Before *string `json:"before"`
+	After  string  `json:"after"`
+}
+
+// Merge returns config with what is wanted, and without what is ours and wanted
+// no more: then a key gets back the value that it had, unless somebody has
+// changed it since. It also returns what is ours in that configuration, which is
+// never what was there already.
+func Merge(config map[string]string, ours Ours, want Want) (map[string]string, Ours, error) {
+	next, then := clone(config), Ours{Settings: map[string]Setting{}}
+	for _, entry := range ours.Entries {
+		if entry == want.Entry {
+			continue
+		}
+		l, err := parse(next[Whitelist], entry)
+		if err != nil {
+			return nil, Ours{}, err
+		}
+		if !slices.Contains(l.names(), entry) {
+			continue
+		}
 		if left := l.without(entry); len(left.items) == 0 && !left.yaml {
 			delete(next, Whitelist)
 		} else {
 			next[Whitelist] = left.String()
 		}
 	}
-	if tls == Certificate && before != nil && next[Verification] == Certificate {
-		if was, ok := before[Verification]; ok {
-			next[Verification] = was
-		} else {
-			delete(next, Verification)
+	if want.Entry != "" {
+		l, err := parse(next[Whitelist], want.Entry)
+		if err != nil {
+			return nil, Ours{}, err
+		}
+		there := slices.Contains(l.names(), want.Entry)
+		if !there {
+			next[Whitelist] = l.with(want.Entry).String()
+		}
+		if !there || slices.Contains(ours.Entries, want.Entry) {
+			then.Entries = []string{want.Entry}
 		}
 	}
-	return next, Difference(config, next), nil
+	for key, set := range ours.Settings {
+		if _, wanted := want.Settings[key]; wanted {
+			continue
+		}
+		if prefix, ok := directoryOf(key); ok && set.Before == nil {
+			// With what somebody has changed or added in it: the rest of a realm
+			// keeps the nodes from starting.
+			maps.DeleteFunc(next, func(k, _ string) bool { return strings.HasPrefix(k, prefix) })
+			continue
+		}
+		if next[key] != set.After {
+			continue
+		}
+		if set.Before == nil {
+			delete(next, key)
+		} else {
+			next[key] = *set.Before
+		}
+	}
+	for key, value := range want.Settings {
+		set, mine := ours.Settings[key]
+		now, has := config[key]
+		if !mine || !has || now != set.After { // else it is as we left it
+			set = Setting{}
+			if has {
+				set.Before = &now
+			}
+			mine = now != value || !has
+		}
+		if mine {
+			set.After = value
+			then.Settings[key] = set
+		}
+		next[key] = value
+	}
+	return next, then, nil
+}
+
+// With returns what is in either, as other has it: what a run may own while it
+// is unknown whether a write has come to pass.
+func (o Ours) With(other Ours) Ours {
+	all := Ours{Entries: slices.Concat(o.Entries, other.Entries), Settings: map[string]Setting{}}
+	slices.Sort(all.Entries)
+	all.Entries = slices.Compact(all.Entries)
+	maps.Copy(all.Settings, o.Settings)
+	maps.Copy(all.Settings, other.Settings)
+	return all
+}
+
+// Hide writes a domain as Placeholder in what changes become, so that the plan
+// of a standing link reads as it did before there was one.
+func Hide(changes []run.Change, domain string) []run.Change {
+	for i := range changes {
+		changes[i].After = strings.ReplaceAll(changes[i].After, domain, Placeholder)
+	}
+	return changes
 }
 
 // Difference lists the keys in which two configurations differ, in order. A key
@@ -94,12 +161,6 @@ func Difference(before, after map[string]string) []run.Change {
 		}
 	}
 	return out
-}
-
-// Has reports whether config's whitelist has entry.
-func Has(config map[string]string, entry string) bool {
-	l, err := parse(config[Whitelist], entry)
-	return err == nil && slices.Contains(l.names(), entry)
 }
 
 func clone(m map[string]string) map[string]string {

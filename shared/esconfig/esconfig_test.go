@@ -1,6 +1,7 @@
 package esconfig_test
 
 import (
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -14,6 +15,33 @@ import (
 )
 
 const entry = "ep-a1.epsrv-b2.cn-hangzhou.privatelink.aliyuncs.com:9200"
+
+// with adds an entry, by itself or with the way in which certificates are
+// checked.
+func with(config map[string]string, entry, tls string) (map[string]string, []run.Change, esconfig.Ours, error) {
+	want := esconfig.Want{Entry: entry}
+	if tls != "" {
+		want.Settings = map[string]string{esconfig.Verification: tls}
+	}
+	next, ours, err := esconfig.Merge(config, esconfig.Ours{}, want)
+	return next, esconfig.Difference(config, next), ours, err
+}
+
+// without takes out what is ours.
+func without(config map[string]string, ours esconfig.Ours) (map[string]string, []run.Change, error) {
+	next, left, err := esconfig.Merge(config, ours, esconfig.Want{})
+	if err == nil && len(left.Entries)+len(left.Settings) > 0 {
+		err = fmt.Errorf("%v is left", left)
+	}
+	return next, esconfig.Difference(config, next), err
+}
+
+var entryOnly = esconfig.Ours{Entries: []string{entry}}
+
+func has(config map[string]string, entry string) bool {
+	_, diff, _, err := with(config, entry, "")
+	return err == nil && len(diff) == 0
+}
 
 func TestWithEntryKeepsTheFormOfTheValue(t *testing.T) {
 	t.Parallel()
@@ -37,18 +65,20 @@ func TestWithEntryKeepsTheFormOfTheValue(t *testing.T) {
 			t.Parallel()
 			before, after := strings.ReplaceAll(c.before, "E", entry), strings.ReplaceAll(c.after, "E", entry)
 			config := map[string]string{esconfig.Whitelist: before, "xpack.watcher.enabled": "false"}
-			next, diff, err := esconfig.WithEntry(config, entry, "")
+			next, diff, ours, err := with(config, entry, "")
 			require.NoError(t, err)
 			assert.Equal(t, after, next[esconfig.Whitelist])
 			assert.Equal(t, "false", next["xpack.watcher.enabled"])
 			assert.Equal(t, before, config[esconfig.Whitelist], "the input is not touched")
-			assert.True(t, esconfig.Has(next, entry))
+			assert.True(t, has(next, entry))
 			if before == after {
 				assert.Empty(t, diff)
+				assert.Empty(t, ours.Entries, "what was there is not ours")
 				return
 			}
+			assert.Equal(t, entryOnly.Entries, ours.Entries)
 			assert.Equal(t, []run.Change{{Key: esconfig.Whitelist, Before: before, After: after}}, diff)
-			back, _, err := esconfig.WithoutEntry(next, entry, "", nil)
+			back, _, err := without(next, entryOnly)
 			require.NoError(t, err)
 			assert.Equal(t, before, back[esconfig.Whitelist])
 		})
@@ -77,9 +107,9 @@ func TestWithEntryRefusesWhatItDoesNotUnderstand(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, _, err := esconfig.WithEntry(map[string]string{esconfig.Whitelist: c.value}, c.entry, "")
+			_, _, _, err := with(map[string]string{esconfig.Whitelist: c.value}, c.entry, "")
 			assert.Error(t, err)
-			_, _, err = esconfig.WithoutEntry(map[string]string{esconfig.Whitelist: c.value}, c.entry, "", nil)
+			_, _, err = without(map[string]string{esconfig.Whitelist: c.value}, esconfig.Ours{Entries: []string{c.entry}})
 			assert.Error(t, err)
 		})
 	}
@@ -97,11 +127,11 @@ func TestWithoutEntryLeavesOtherEntries(t *testing.T) {
 		"aE":               "aE", // another name that ends like ours
 	} {
 		config := map[string]string{esconfig.Whitelist: strings.ReplaceAll(before, "E", entry)}
-		next, _, err := esconfig.WithoutEntry(config, entry, "", nil)
+		next, _, err := without(config, entryOnly)
 		require.NoError(t, err)
 		assert.Equal(t, strings.ReplaceAll(after, "E", entry), next[esconfig.Whitelist], before)
 	}
-	next, diff, err := esconfig.WithoutEntry(map[string]string{esconfig.Whitelist: entry}, entry, "", nil)
+	next, diff, err := without(map[string]string{esconfig.Whitelist: entry}, entryOnly)
 	require.NoError(t, err)
 	assert.Empty(t, next, "a list without entries is no setting")
 	assert.Len(t, diff, 1)
@@ -116,16 +146,18 @@ func TestCertificateVerificationGoesAsItCame(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			next, diff, err := esconfig.WithEntry(before, entry, esconfig.Certificate)
+			next, diff, ours, err := with(before, entry, esconfig.Certificate)
 			require.NoError(t, err)
 			assert.Equal(t, esconfig.Certificate, next[esconfig.Verification])
 			assert.Equal(t, name == "same", len(diff) == 1)
-			back, _, err := esconfig.WithoutEntry(next, entry, esconfig.Certificate, before)
+			back, _, err := without(next, ours)
 			require.NoError(t, err)
 			assert.Equal(t, before, back)
 		})
 	}
-	next, _, err := esconfig.WithoutEntry(map[string]string{esconfig.Verification: "none", esconfig.Whitelist: entry}, entry, esconfig.Certificate, map[string]string{})
+	_, _, ours, err := with(map[string]string{}, entry, esconfig.Certificate)
+	require.NoError(t, err)
+	next, _, err := without(map[string]string{esconfig.Verification: "none", esconfig.Whitelist: entry}, ours)
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{esconfig.Verification: "none"}, next, "somebody else's value stays")
 }
@@ -145,7 +177,7 @@ func TestOnlyOneKeyEverChanges(t *testing.T) {
 			value = rapid.String().Draw(t, "any value")
 		}
 		config[esconfig.Whitelist] = value
-		next, diff, err := esconfig.WithEntry(config, entry, "")
+		next, diff, _, err := with(config, entry, "")
 		if err != nil {
 			return
 		}
@@ -158,12 +190,12 @@ func TestOnlyOneKeyEverChanges(t *testing.T) {
 		assert.Equal(t, 1, strings.Count(next[esconfig.Whitelist], entry))
 		assert.NotContains(t, next[esconfig.Whitelist], "\n")
 
-		again, diff, err := esconfig.WithEntry(next, entry, "")
+		again, diff, _, err := with(next, entry, "")
 		require.NoError(t, err)
 		assert.Empty(t, diff)
 		assert.Equal(t, next, again)
 
-		back, _, err := esconfig.WithoutEntry(next, entry, "", nil)
+		back, _, err := without(next, entryOnly)
 		require.NoError(t, err)
 		if strings.Trim(value, " ") == "" {
 			delete(config, esconfig.Whitelist) // "" and no value mean the same

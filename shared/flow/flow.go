@@ -23,6 +23,15 @@ type Flow []Step
 // private NLB and PrivateLink, and copies indices with _reindex.
 const ESToES = "es-to-es"
 
+// ESToECS connects an Alibaba Cloud Elasticsearch cluster to services on an ECS
+// instance through a private CLB and PrivateLink: for Watcher, LDAP, Active
+// Directory, a plugin's dictionary, or _reindex from a cluster that runs there.
+const ESToECS = "es-to-ecs"
+
+// PrivateWhitelist changes one group of an instance's private IP whitelist. It
+// restarts nothing and costs nothing, so there is nothing to plan or approve.
+const PrivateWhitelist = "private-whitelist"
+
 // Of returns the flow of a scenario.
 func Of(scenario string) (Flow, bool) {
 	f, ok := flows[scenario]
@@ -30,7 +39,7 @@ func Of(scenario string) (Flow, bool) {
 }
 
 // Scenarios lists the names of all flows.
-func Scenarios() []string { return []string{ESToES} }
+func Scenarios() []string { return []string{ESToES, ESToECS, PrivateWhitelist} }
 
 var flows = map[string]Flow{
 	ESToES: {
@@ -53,6 +62,28 @@ var flows = map[string]Flow{
 		{Name: "progress", Within: 7 * 24 * time.Hour},
 		{Name: "digest", Within: 24 * time.Hour},
 		{Name: "verify", Within: 24 * time.Hour, Undo: true},
+	},
+	ESToECS: {
+		{Name: "preflight", Within: 2 * time.Hour},
+		{Name: "survey", Within: 30 * time.Minute},
+		{Name: "plan", Within: 30 * time.Minute},
+		{Name: "clb", Within: 20 * time.Minute, Undo: true},
+		{Name: "firewall", Within: 20 * time.Minute, Undo: true},
+		{Name: "clb-backend", Within: 30 * time.Minute, Undo: true},
+		{Name: "endpoint-service", Within: 20 * time.Minute, Undo: true},
+		{Name: "private-connection", Within: 6 * time.Hour, Undo: true},
+		{Name: "accept", Within: 30 * time.Minute, Undo: true},
+		{Name: "configure", Within: 6 * time.Hour, Undo: true},
+		{Name: "destination", Within: 30 * time.Minute, Undo: true},
+		{Name: "reindex", Within: 30 * time.Minute, Undo: true},
+		{Name: "progress", Within: 7 * 24 * time.Hour},
+		{Name: "digest", Within: 24 * time.Hour},
+		{Name: "verify", Within: 24 * time.Hour, Undo: true},
+	},
+	PrivateWhitelist: {
+		// A change that is under way at the instance is waited for, and may be a
+		// restart.
+		{Name: "private-whitelist", Within: 6 * time.Hour, Undo: true},
 	},
 }
 

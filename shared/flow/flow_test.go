@@ -38,11 +38,33 @@ func TestTheFlowOfESToES(t *testing.T) {
 		assert.GreaterOrEqual(t, s.Within, 20*time.Minute, s.Name)
 		assert.LessOrEqual(t, s.Within, 7*24*time.Hour, s.Name)
 	}
+	ecs, ok := flow.Of(flow.ESToECS)
+	require.True(t, ok)
+	instead := map[string]string{"nlb": "clb", "ip-whitelist": "firewall", "nlb-backend": "clb-backend"}
+	require.Len(t, ecs, len(f))
+	for i, s := range f {
+		if name, ok := instead[s.Name]; ok {
+			assert.Equal(t, name, ecs[i].Name)
+			assert.True(t, ecs[i].Undo)
+			continue
+		}
+		assert.Equal(t, s, ecs[i], "a step that both scenarios have is the same")
+	}
 	_, ok = f.Step("no-such-step")
 	assert.False(t, ok)
 	assert.Empty(t, f.After("no-such-step"))
 	_, ok = flow.Of("no-such-scenario")
 	assert.False(t, ok)
+}
+
+func TestTheFlowOfPrivateWhitelist(t *testing.T) {
+	t.Parallel()
+	f, ok := flow.Of(flow.PrivateWhitelist)
+	require.True(t, ok)
+	assert.Equal(t, []string{"private-whitelist"}, names(f))
+	assert.Equal(t, f.First(), f.Last())
+	assert.Empty(t, f.After(f.First()))
+	assert.Empty(t, f.Before(f.Last()))
 }
 
 func names(f flow.Flow) (out []string) {
@@ -103,7 +125,7 @@ func load(t *testing.T) (p project) {
 func TestNamesAgree(t *testing.T) {
 	t.Parallel()
 	want := steps(t)
-	others := []string{"check", "runs", "status", "sweep"}
+	others := []string{"check", "created", "runs", "status", "sweep"}
 	all := slices.Sorted(slices.Values(slices.Concat(want, others)))
 
 	dirs, err := filepath.Glob(root + "functions/*/main.go")

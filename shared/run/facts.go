@@ -14,21 +14,31 @@ type Facts struct {
 	NLB               *NLB               `json:"nlb,omitempty"`
 	IPWhitelist       *IPWhitelist       `json:"ipWhitelist,omitempty"`
 	NLBBackend        *NLBBackend        `json:"nlbBackend,omitempty"`
+	CLB               *CLB               `json:"clb,omitempty"`
+	Firewall          *Firewall          `json:"firewall,omitempty"`
+	CLBBackend        *CLBBackend        `json:"clbBackend,omitempty"`
 	EndpointService   *EndpointService   `json:"endpointService,omitempty"`
 	PrivateConnection *PrivateConnection `json:"privateConnection,omitempty"`
 	Accept            *Accept            `json:"accept,omitempty"`
 	Configure         *Configure         `json:"configure,omitempty"`
+	Dictionary        *Dictionary        `json:"dictionary,omitempty"`
 	Destination       *DestinationFacts  `json:"destination,omitempty"`
 	Reindex           *Reindex           `json:"reindex,omitempty"`
 	Progress          *Progress          `json:"progress,omitempty"`
 	Digest            *Digest            `json:"digest,omitempty"`
 	Verify            *Verify            `json:"verify,omitempty"`
+	PrivateWhitelist  *PrivateWhitelist  `json:"privateWhitelist,omitempty"`
 }
 
 // Preflight is what the cloud says of the two clusters.
 type Preflight struct {
 	Instance Cluster `json:"instance"`
-	Target   Cluster `json:"target"`
+	// Target is what is copied from. In es-to-ecs it is the service on the ECS
+	// instance, as if it were a cluster: its ID is the instance's, its domain the
+	// private address.
+	Target Cluster `json:"target"`
+	// ECS is the host of the services (es-to-ecs).
+	ECS *ECSHost `json:"ecs,omitempty"`
 	// Zone is where the endpoint goes: a zone that both clusters and the load
 	// balancer share.
 	Zone string `json:"zone"`
@@ -47,6 +57,16 @@ type Cluster struct {
 	VpcID      string   `json:"vpcId"`
 	VSwitchID  string   `json:"vSwitchId"`
 	ZoneIDs    []string `json:"zoneIds"`
+}
+
+// ECSHost is an ECS instance.
+type ECSHost struct {
+	InstanceID     string   `json:"instanceId"`
+	PrivateIP      string   `json:"privateIp"`
+	VpcID          string   `json:"vpcId"`
+	VSwitchID      string   `json:"vSwitchId"`
+	ZoneID         string   `json:"zoneId"`
+	SecurityGroups []string `json:"securityGroups"`
 }
 
 // URL is the cluster's private address for clients in its VPC.
@@ -77,6 +97,11 @@ type SurveyedIndex struct {
 	Bytes     int64  `json:"bytes"`
 	// MaxSeqNo is the highest sequence number of any primary shard.
 	MaxSeqNo int64 `json:"maxSeqNo"`
+	// ShardSeqNos has each primary shard's own highest, by the shard's number:
+	// what is above them was written later.
+	ShardSeqNos []int64 `json:"shardSeqNos,omitempty"`
+	// Refresh is its refresh_interval, if it has one of its own.
+	Refresh string `json:"refresh,omitempty"`
 	// State changes whenever the index does: its UUID, and how many operations
 	// its primary shards have seen.
 	State     string   `json:"state,omitempty"`
@@ -100,6 +125,29 @@ type IPWhitelist struct {
 	Addresses []string `json:"addresses"`
 }
 
+// PrivateWhitelist is what the run has changed in one group of the instance's
+// private whitelist, over all its generations: what teardown takes back.
+type PrivateWhitelist struct {
+	Group   string   `json:"group"`
+	Added   []string `json:"added,omitempty"`
+	Removed []string `json:"removed,omitempty"`
+	// Created says that the run made the group, Deleted that it deleted it.
+	Created bool `json:"created,omitempty"`
+	Deleted bool `json:"deleted,omitempty"`
+	// IPs is the group as it was read back when the change was in force.
+	IPs []string `json:"ips,omitempty"`
+	// Pending is the next change, saved before it is sent.
+	Pending *PendingWhitelist `json:"pending,omitempty"`
+}
+
+// PendingWhitelist is a change that may or may not have been made yet.
+type PendingWhitelist struct {
+	Add    []string `json:"add,omitempty"`
+	Remove []string `json:"remove,omitempty"`
+	Create bool     `json:"create,omitempty"`
+	Delete bool     `json:"delete,omitempty"`
+}
+
 // NLBBackend is what stands behind the balancer.
 type NLBBackend struct {
 	ServerGroupID string   `json:"serverGroupId"`
@@ -109,6 +157,44 @@ type NLBBackend struct {
 	Job *Job `json:"job,omitempty"`
 	// Asked is as in NLB, of the group or the listener.
 	Asked time.Time `json:"asked,omitzero"`
+}
+
+// CLB is the run's load balancer in front of an ECS instance.
+type CLB struct {
+	ID string `json:"id"`
+	// Address is where it listens.
+	Address string `json:"address,omitempty"`
+	// Spec is what was asked for where the account is not offered pay-by-LCU.
+	Spec string `json:"spec,omitempty"`
+	// Asked is as in NLB.
+	Asked time.Time `json:"asked,omitzero"`
+}
+
+// Firewall is what the host's security group admits.
+type Firewall struct {
+	SecurityGroupID string `json:"securityGroupId"`
+	// Rules are the run's own; none if others admit all of it already.
+	Rules []FirewallRule `json:"rules,omitempty"`
+}
+
+// FirewallRule admits a network to a port.
+type FirewallRule struct {
+	ID   string `json:"id"`
+	Port int    `json:"port"`
+	CIDR string `json:"cidr"`
+}
+
+// CLBBackend is what stands behind the balancer, a port each.
+type CLBBackend struct {
+	Ports []CLBPort `json:"ports"`
+}
+
+// CLBPort is a listener and the group of servers that it leads to.
+type CLBPort struct {
+	Port int `json:"port"`
+	// GroupID is empty until the group is known. Groups have no tokens, so when
+	// one was asked for is a row of its own, "asked/<port>", written before that.
+	GroupID string `json:"groupId,omitempty"`
 }
 
 // Job is an asynchronous change to a balancer. Token names the token that asked
@@ -143,19 +229,30 @@ type Accept struct {
 }
 
 // Configure is the patch of esConfig. The configuration as it was before our
-// first write is a row of its own, "esconfig-before".
+// first write is a row of its own, "esconfig-before", and what is ours another,
+// "esconfig-ours".
 type Configure struct {
-	Entry string `json:"entry"` // domain:port in reindex.remote.whitelist
+	Entry string `json:"entry"` // domain:port in reindex.remote.whitelist, or ""
 	// Added says that this run put the entry there.
-	Added   bool      `json:"added"`
+	Added bool `json:"added"`
+	// Keys are the settings that the last write changed.
+	Keys    []string  `json:"keys,omitempty"`
 	WroteAt time.Time `json:"wroteAt,omitzero"`
 	// ChangeID is the cloud's ID of the change, to follow its progress.
 	ChangeID string `json:"changeId,omitempty"`
 	// Writes counts the writes of this walk: each one restarts the cluster.
 	Writes int `json:"writes,omitempty"`
 	// Unlike is since when the nodes have differed from what the cloud says they
-	// were given.
-	Unlike time.Time `json:"unlike,omitzero"`
+	// were given, Failing since when they have not come up with it.
+	Unlike  time.Time `json:"unlike,omitzero"`
+	Failing time.Time `json:"failing,omitzero"`
+}
+
+// Dictionary is what an analyzer made of a word before the run.
+type Dictionary struct {
+	Analyzer string   `json:"analyzer"`
+	Word     string   `json:"word"`
+	Before   []string `json:"before"` // tokens
 }
 
 // DestinationFacts are the destination indices, in the spec's order.
@@ -175,19 +272,30 @@ type DestinationIndex struct {
 	Creating bool `json:"creating,omitempty"`
 	// Before is how many documents it held before the copy.
 	Before int64 `json:"before"`
+	// Load says that its settings are those for a load, "set", or are about to
+	// be, "intended". What they were is a row of its own.
+	Load string `json:"load,omitempty"`
 }
 
-// Reindex are the tasks that copy, in the spec's order.
+// Reindex are the tasks that copy, in the spec's order: one of an index, or one
+// of each of its windows, the open-ended one last.
 type Reindex struct {
 	Tasks []Task `json:"tasks"`
+	// Parallel is how many run at once.
+	Parallel int `json:"parallel,omitempty"`
 }
 
 // Task is one _reindex. Node IDs survive a restart and task numbers start
 // again, so the ID alone does not identify it.
 type Task struct {
-	Source   string `json:"source"`
-	Dest     string `json:"dest"`
-	OpaqueID string `json:"opaqueId"` // run, index and attempt, as X-Opaque-Id
+	Source string `json:"source"`
+	Dest   string `json:"dest"`
+	// Window is the how-many-th of its index: it copies sequence numbers that are
+	// at least From and, unless it is 0, below Below.
+	Window   int    `json:"window,omitempty"`
+	From     int64  `json:"from,omitempty"`
+	Below    int64  `json:"below,omitempty"`
+	OpaqueID string `json:"opaqueId"` // run, index, window and attempt, as X-Opaque-Id
 	Attempt  int    `json:"attempt"`
 	// Intent is when the kick-off was about to be sent, ID what came back.
 	Intent time.Time `json:"intent,omitzero"`
@@ -198,8 +306,13 @@ type Task struct {
 	// started again, the next one not before NotBefore.
 	Lost      int       `json:"lost,omitempty"`
 	NotBefore time.Time `json:"notBefore,omitzero"`
-	// Size, if set, is the page size that the copy came down to.
-	Size      int         `json:"size,omitempty"`
+	// Size, if set, is the page size that was chosen, or that the copy came down
+	// to; PerSecond the rate in documents that it came down to.
+	Size      int     `json:"size,omitempty"`
+	PerSecond float64 `json:"perSecond,omitempty"`
+	// Nodes names the lives of the destination's nodes when it was started, if
+	// one that ends would take documents with it (settings for the load).
+	Nodes     string      `json:"nodes,omitempty"`
 	ID        string      `json:"id,omitempty"`
 	StartedMS int64       `json:"startedMs,omitempty"`
 	Result    *TaskResult `json:"result,omitempty"`
@@ -213,7 +326,7 @@ type TaskResult struct {
 	Deleted          int64    `json:"deleted"`
 	Noops            int64    `json:"noops"`
 	VersionConflicts int64    `json:"versionConflicts"`
-	Failures         []string `json:"failures,omitempty"` // at most 20, as type: reason of id
+	Failures         []string `json:"failures,omitempty"` // at most 20, as type: reason of id; all are in a row
 	FailureCount     int      `json:"failureCount,omitempty"`
 	Cancelled        bool     `json:"cancelled,omitempty"`
 }
@@ -229,32 +342,67 @@ type Progress struct {
 
 // Digest is the source's side of the proof, in the spec's order.
 type Digest struct {
-	Level   string        `json:"level"` // counts or ids
+	Level   string        `json:"level"` // as the spec asks
 	Indices []IndexDigest `json:"indices"`
+	// Walk names this proof: another one's rows are not gone on with.
+	Walk string `json:"walk,omitempty"`
 }
 
-// IndexDigest is what the source holds under the query at digest time. IDs, if
-// the level asks for them, are rows "ids/<position>/<part>".
+// IndexDigest is what the source holds under the query at digest time. Sums of
+// partitions, and listed documents, are rows of their own (package proving).
 type IndexDigest struct {
 	Documents int64  `json:"documents"`
-	IDParts   int    `json:"idParts,omitempty"`
-	IDsDone   bool   `json:"idsDone,omitempty"`
-	After     int64  `json:"after,omitempty"` // the sequence number that the next part begins with
-	Level     string `json:"level"`
+	IDParts   int    `json:"idParts,omitempty"` // rows of listed documents
+	IDsDone   bool   `json:"idsDone,omitempty"` // all that the level asks for is there
+	Level     string `json:"level"`             // what is proved of this index
+	// Partitions is how many the documents are summed up in; of these, Wanted are
+	// listed, because the sides differ.
+	Partitions int `json:"partitions,omitempty"`
+	Wanted     int `json:"wanted,omitempty"`
+	// Changed says that the source was written to after the copy was planned.
+	Changed bool `json:"changed,omitempty"`
+	// Windows are how many documents are in each window of the copy.
+	Windows []int64 `json:"windows,omitempty"`
 }
 
 // Verify is the proof.
 type Verify struct {
 	Checks []Check `json:"checks"`
+	// Operated are the checks made while that of a copy runs.
+	Operated []Check `json:"operated,omitempty"`
 	// Probe is the operation that the instance runs for the checks.
 	Probe *Probe `json:"probe,omitempty"`
-	// Differences lists what differs, at most 50 lines; empty means none.
+	// Differences lists what differs, at most 50 lines; empty means none. All that
+	// were found by their documents are rows "differences/<index>/<part>".
 	Differences []string `json:"differences,omitempty"`
-	// Level is what was compared: counts or ids. Next is the index whose IDs
-	// are compared next, and NextPart the page of them.
-	Level    string `json:"level,omitempty"`
-	Next     int    `json:"next,omitempty"`
-	NextPart int    `json:"nextPart,omitempty"`
+	// Level is what was proved of every index: the weakest of Indices. Next is
+	// the index that is compared next, and NextPart the listed row.
+	Level    string       `json:"level,omitempty"`
+	Next     int          `json:"next,omitempty"`
+	NextPart int          `json:"nextPart,omitempty"`
+	Indices  []IndexProof `json:"indices,omitempty"`
+}
+
+// IndexProof is what was proved of one index.
+type IndexProof struct {
+	Dest  string `json:"dest"`
+	Level string `json:"level"`
+	// Documents is how many were compared.
+	Documents int64 `json:"documents,omitempty"`
+	// Unequal is how many of Partitions differ, Unlisted how many of these were
+	// not gone through document by document.
+	Partitions int `json:"partitions,omitempty"`
+	Unequal    int `json:"unequal,omitempty"`
+	Unlisted   int `json:"unlisted,omitempty"`
+	// Differences counts the documents that differ by class: missing, extra,
+	// content, precision. Late of them were written to the source after the copy
+	// was planned. Parts are their rows.
+	Differences map[string]int `json:"differences,omitempty"`
+	Late        int            `json:"late,omitempty"`
+	Parts       int            `json:"parts,omitempty"`
+	// Counted and Done say how far the comparison is.
+	Counted bool `json:"counted,omitempty"`
+	Done    bool `json:"done,omitempty"`
 }
 
 // Probe is a throttled _reindex of one document into an index of its own.

@@ -56,6 +56,8 @@ type Run struct {
 	// KeepConfig and DeleteDestination are what teardown was asked.
 	KeepConfig        bool
 	DeleteDestination bool
+	// Restore has step configure take back what it wrote, and stop.
+	Restore bool
 	// Plan is what waits for approval or was approved last; Approved is the ID
 	// of the plan that was.
 	Plan     *Plan
@@ -180,12 +182,12 @@ func (p *Plan) Seal() {
 
 // IDOf is the run that spec belongs to. It does not depend on what is copied.
 func IDOf(accountID string, s events.Spec) string {
-	return digest(accountID, s.Region, s.Scenario, s.InstanceID, s.Target.ID(), s.Name)
+	return digest(accountID, s.Region, s.Scenario, s.InstanceID, s.Connects(), s.Name)
 }
 
 // TargetOf identifies what a spec connects, whatever its name: one run owns it.
 func TargetOf(accountID string, s events.Spec) string {
-	return digest(accountID, s.Region, s.Scenario, s.InstanceID, s.Target.ID())
+	return digest(accountID, s.Region, s.Scenario, s.InstanceID, s.Connects())
 }
 
 // Token returns the idempotency token for creating or changing a resource: the

@@ -66,9 +66,10 @@ type Driver interface {
 }
 
 const (
-	kindRun  = "run"
-	kindLock = "lock"
-	kindPart = "part/" // + run ID: rows of their own under a run
+	kindRun     = "run"
+	kindLock    = "lock"
+	kindPart    = "part/" // + run ID: rows of their own under a run
+	kindProfile = "profile"
 )
 
 type lease struct {
@@ -97,6 +98,7 @@ type stored struct {
 	RequestsPerSecond *float64        `json:"requestsPerSecond,omitempty"`
 	Tokens            map[string]int  `json:"tokens,omitempty"`
 	CreatedAt         time.Time       `json:"createdAt"`
+	Restore           bool            `json:"restore,omitempty"`
 	Lease             lease           `json:"lease,omitzero"`
 }
 
@@ -192,7 +194,7 @@ func (s *Store) List(ctx context.Context) ([]*Run, error) {
 
 func (s *Store) put(ctx context.Context, r *Run) error {
 	doc, err := json.Marshal(stored{r.ID, r.Generation, r.AccountID, r.Spec, r.Direction, r.Status, r.Cursor, r.PlanOnly, r.KeepConfig,
-		r.DeleteDestination, r.Plan, r.Approved, r.Facts, r.Timeline, r.Problem, r.RequestsPerSecond, r.Tokens, r.CreatedAt, r.lease})
+		r.DeleteDestination, r.Plan, r.Approved, r.Facts, r.Timeline, r.Problem, r.RequestsPerSecond, r.Tokens, r.CreatedAt, r.Restore, r.lease})
 	if err != nil {
 		return fmt.Errorf("encode run %s: %w", r.ID, err)
 	}
@@ -210,7 +212,7 @@ func decode(row Row) (*Run, error) {
 	}
 	return &Run{ID: d.ID, Generation: d.Generation, AccountID: d.AccountID, Spec: d.Spec, Direction: d.Direction, Status: d.Status,
 		Cursor: d.Cursor, PlanOnly: d.PlanOnly, KeepConfig: d.KeepConfig, DeleteDestination: d.DeleteDestination, Plan: d.Plan,
-		Approved: d.Approved, Facts: d.Facts, Timeline: d.Timeline, Problem: d.Problem, RequestsPerSecond: d.RequestsPerSecond, Tokens: d.Tokens, CreatedAt: d.CreatedAt,
+		Approved: d.Approved, Facts: d.Facts, Timeline: d.Timeline, Problem: d.Problem, RequestsPerSecond: d.RequestsPerSecond, Tokens: d.Tokens, CreatedAt: d.CreatedAt, Restore: d.Restore,
 		rev: row.Rev, lease: d.Lease, writer: row.Writer}, nil
 }
 
@@ -236,22 +238,27 @@ func (s *Store) newWriter() string {
 // PutPart writes a row of its own under a run: an index definition, a chunk of
 // IDs. The last writer wins; only the holder of the run's lease writes them.
 func (s *Store) PutPart(ctx context.Context, runID, name string, v any) error {
+	if err := s.overwrite(ctx, Key{kindPart + runID, name}, v); err != nil {
+		return fmt.Errorf("put part %s of run %s: %w", name, runID, err)
+	}
+	return nil
+}
+
+// overwrite writes a row whatever it is now.
+func (s *Store) overwrite(ctx context.Context, key Key, v any) error {
 	doc, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("encode part %s of run %s: %w", name, runID, err)
+		return err
 	}
-	key, writer := Key{kindPart + runID, name}, s.newWriter()
+	writer := s.newWriter()
 	for try := 0; ; try++ {
 		row, err := s.Driver.Get(ctx, key)
 		if err != nil && !errors.Is(err, ErrNotFound) {
-			return fmt.Errorf("put part %s of run %s: %w", name, runID, err)
+			return err
 		}
 		err = s.Driver.Put(ctx, key, Row{Rev: row.Rev + 1, Writer: writer, Doc: doc}, row.Rev)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, ErrConflict) || try == acquireTries {
-			return fmt.Errorf("put part %s of run %s: %w", name, runID, err)
+		if err == nil || !errors.Is(err, ErrConflict) || try == acquireTries {
+			return err
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -182,12 +183,21 @@ func (e *reader) err() error {
 // products are what eslink calls in all; each has a public endpoint of the same
 // form, but for queues and tables, which s.yaml names: their hosts contain the
 // account and the instance.
-var products = []string{"elasticsearch", "nlb", "privatelink", "vpc", "kms"}
+var products = []string{"elasticsearch", "nlb", "privatelink", "slb", "ecs", "vpc", "kms"}
+
+// central are the regions whose load balancers (slb) are called at one address,
+// by the endpoint map of Alibaba Cloud's SDK; the others have their own.
+var central = []string{"cn-hangzhou", "cn-shanghai", "cn-beijing", "cn-shenzhen", "cn-qingdao", "cn-hongkong",
+	"cn-shanghai-finance-1", "cn-shenzhen-finance-1", "cn-north-2-gov-1", "ap-southeast-1", "us-west-1", "us-east-1"}
 
 func (e *reader) endpoints(region string) func(product string) (scheme, host string) {
 	known := map[string]*url.URL{}
 	for _, p := range products {
-		known[p] = e.url(p, "https://"+p+"."+region+".aliyuncs.com")
+		host := p + "." + region
+		if p == "slb" && slices.Contains(central, region) {
+			host = p
+		}
+		known[p] = e.url(p, "https://"+host+".aliyuncs.com")
 	}
 	for _, p := range []string{"mns", "tablestore"} {
 		known[p] = e.url(p, e.need("ESLINK_"+strings.ToUpper(p)))

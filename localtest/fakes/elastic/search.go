@@ -29,6 +29,7 @@ type target struct {
 	ix   *index
 	docs []*doc // in _doc order
 	hide []matcher
+	only []int // the shards asked, if preference names them
 }
 
 type request struct {
@@ -63,15 +64,21 @@ func (c *call) targets(expr, action string) ([]target, error) {
 	if err != nil {
 		return nil, err
 	}
+	only, err := c.preferred()
+	if err != nil {
+		return nil, err
+	}
 	var out []target
 	for _, ix := range list {
 		if e := ix.blocked("read"); e != nil {
 			return nil, e
 		}
 		ix.catchUp()
-		t := target{ix: ix}
-		for _, sh := range ix.shards {
-			t.docs = append(t.docs, sh.visible...)
+		t := target{ix: ix, only: only}
+		for n, sh := range ix.shards {
+			if only == nil || slices.Contains(only, n) {
+				t.docs = append(t.docs, sh.visible...)
+			}
 		}
 		slices.SortStableFunc(t.docs, func(a, b *doc) int { return int(a.seq - b.seq) })
 		hide, err := c.hidden(ix)
@@ -91,6 +98,32 @@ func (c *call) targets(expr, action string) ([]target, error) {
 		out = append(out, t)
 	}
 	return out, nil
+}
+
+// preferred are the shards that the parameter preference names, nil for all.
+// Which copy of a shard answers makes no difference here.
+func (c *call) preferred() ([]int, error) {
+	p := c.q.Get("preference")
+	list, sharded := strings.CutPrefix(p, "_shards:")
+	switch {
+	case p == "_local" || p == "_only_local" || !strings.HasPrefix(p, "_"):
+		return nil, nil
+	case !sharded:
+		return nil, illegal("no Preference for [%s]", p)
+	}
+	list, rest, barred := strings.Cut(list, "|")
+	if barred && rest != "_local" {
+		return nil, illegal("no Preference for [%s]", rest)
+	}
+	only := []int{}
+	for item := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(item)
+		if err != nil {
+			return nil, fail(400, "number_format_exception", "For input string: %q", item)
+		}
+		only = append(only, n)
+	}
+	return only, nil
 }
 
 // matches runs a query over snapshots.
@@ -143,7 +176,11 @@ func (c *call) count() (int, any, error) {
 func shardsReply(targets []target) object {
 	n := 0
 	for _, t := range targets {
-		n += len(t.ix.shards)
+		for shard := range t.ix.shards {
+			if t.only == nil || slices.Contains(t.only, shard) {
+				n++
+			}
+		}
 	}
 	return obj("total", n, "successful", n, "skipped", 0, "failed", 0)
 }

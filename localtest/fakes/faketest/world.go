@@ -19,22 +19,28 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"eslink/localtest/fakes/cloud"
+	"eslink/localtest/fakes/ecs"
 	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/fakes/network"
 	"eslink/localtest/fakes/nlb"
 	"eslink/localtest/fakes/privatelink"
+	"eslink/localtest/fakes/slb"
 	"eslink/localtest/fakes/vpc"
 )
 
 // The two clusters, both in zone i of cn-hangzhou, whose VPCs have vSwitches in zones i and j, and with one address each:
 // Dst in VPC vpc-dst (10.1.0.0/16), Src in vpc-src (10.2.0.0/16). Src's private whitelist admits 10.2.0.0/24 alone, a
 // network without balancers: the vSwitches of zones i and j are vsw-src-i (10.2.1.0/24) and vsw-src-j (10.2.2.0/24).
+// Host is an ECS instance in vsw-src-i whose security group SecurityGroup admits nobody, and on which nothing listens.
 const (
 	Region = "cn-hangzhou"
 	ZoneI  = "cn-hangzhou-i"
 	ZoneJ  = "cn-hangzhou-j"
 	Dst    = "es-cn-dst000000001"
 	Src    = "es-cn-src000000002"
+
+	Host          = "i-bp1src0000000000001"
+	SecurityGroup = "sg-bp1src000000000001"
 )
 
 // World is the account and its products.
@@ -43,6 +49,8 @@ type World struct {
 	Account   *cloud.Account
 	VPC       *vpc.Networks
 	NLB       *nlb.Fake
+	CLB       *slb.Fake
+	ECS       *ecs.Fake
 	Link      *privatelink.Fake
 	ES        *escluster.Fake
 	Network   *network.Network
@@ -65,13 +73,17 @@ func New(t testing.TB, seed uint64) *World {
 		require.NoError(t, w.VPC.AddVSwitch(vpc.VSwitch{ID: "vsw-" + name + "-j", VpcID: "vpc-" + name, ZoneID: ZoneJ, CIDR: net + "2.0/24"}))
 	}
 	w.NLB = nlb.New(w.Account, w.VPC, ZoneI, ZoneJ)
-	w.Link = privatelink.New(w.Account, map[string]privatelink.Balancers{"nlb": w.NLB})
+	w.ECS = ecs.New(w.Account, w.VPC)
+	w.CLB = slb.New(w.Account, w.VPC, w.ECS, ZoneI, ZoneJ)
+	w.Link = privatelink.New(w.Account, map[string]privatelink.Balancers{"nlb": w.NLB, "slb": w.CLB})
 	w.ES = escluster.New(w.Account, w.VPC, w.Link)
 	require.NoError(t, w.ES.AddInstance(escluster.Instance{ID: Dst, VPCID: "vpc-dst", VSwitchID: "vsw-dst", Config: map[string]string{
 		"action.auto_create_index": "+.*,-*", "action.destructive_requires_name": "true",
 	}}))
 	require.NoError(t, w.ES.AddInstance(escluster.Instance{ID: Src, VPCID: "vpc-src", VSwitchID: "vsw-src", Whitelist: []string{"10.2.0.0/24"}}))
-	w.Network = network.New(w.ES, w.NLB, w.Link)
+	require.NoError(t, w.ECS.AddSecurityGroup(SecurityGroup, "vpc-src"))
+	require.NoError(t, w.ECS.AddInstance(ecs.Instance{ID: Host, VPCID: "vpc-src", VSwitchID: "vsw-src-i", IP: netip.MustParseAddr("10.2.1.200"), SecurityGroups: []string{SecurityGroup}}))
+	w.Network = network.New(network.Products{Clusters: w.ES, Hosts: w.ECS, NLB: w.NLB, CLB: w.CLB, Links: w.Link})
 	for _, id := range []string{Dst, Src} {
 		w.Network.SetServer(id, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
@@ -80,7 +92,7 @@ func New(t testing.TB, seed uint64) *World {
 	}
 	w.Transport = cloud.Transport(func(host string) http.Handler {
 		product, _, _ := strings.Cut(host, ".")
-		return map[string]http.Handler{"nlb": w.NLB, "privatelink": w.Link, "elasticsearch": w.ES, "vpc": w.VPC}[product]
+		return map[string]http.Handler{"nlb": w.NLB, "privatelink": w.Link, "elasticsearch": w.ES, "vpc": w.VPC, "slb": w.CLB, "ecs": w.ECS}[product]
 	})
 	return w
 }

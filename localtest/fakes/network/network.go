@@ -4,11 +4,14 @@
 //
 // A function sits at a [Place] in a VPC ([Network.FromVPC]) and sees the clusters whose private domain is in that VPC.
 // A cluster sits in the service VPC of its own ([Network.FromCluster]) and sees its PrivateLink endpoints, behind which
-// are endpoint service, balancer, listener, server group, backend and the other cluster's whitelist.
+// are endpoint service, balancer, listener, server group, backend and either the other cluster's whitelist (NLB) or an
+// ECS host's security groups and the service that listens there (CLB).
 //
 // What fails how is INFERRED from TCP and from how the products are described: an unknown name does not resolve; packets
 // that a link drops (not connected, not admitted, wrong address, a TCPSSL listener) make a connect timeout; a closed
-// port is refused; Elasticsearch closes connections whose first bytes it does not understand.
+// port is refused; Elasticsearch closes connections whose first bytes it does not understand. A CLB listener passes its
+// client's address on; which one that is behind PrivateLink no source says, so a host has to admit both what it may be:
+// the block of the balancers' own packets, 100.64.0.0/10, and the balancer's vSwitch. Health checks come from the former.
 package network
 
 import (
@@ -23,9 +26,11 @@ import (
 	"sync"
 	"syscall"
 
+	"eslink/localtest/fakes/ecs"
 	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/fakes/nlb"
 	"eslink/localtest/fakes/privatelink"
+	"eslink/localtest/fakes/slb"
 )
 
 // A Kind is how a connection fails, to the eyes of who connects.
@@ -42,7 +47,7 @@ const (
 // Fault is a connection that fails. It is a net.Error whose text tells no more than a real one would; tests read Link.
 type Fault struct {
 	Kind Kind
-	Link string // what is missing: "connection", "listener", "whitelist" …
+	Link string // what is missing: "connection", "listener", "whitelist", "security group", "service" …
 	Addr string // host:port
 }
 
@@ -78,31 +83,49 @@ func (f *Fault) Unwrap() error {
 
 // Route is a connection that succeeds.
 type Route struct {
-	InstanceID string     // the cluster that answers
-	Source     netip.Addr // who connects, as that cluster sees it
+	InstanceID string     // the cluster or host that answers
+	Port       int        // its own
+	Source     netip.Addr // who connects, as it sees it
 	TLS        bool       // the cluster speaks HTTPS
+}
+
+// Products are what the network connects.
+type Products struct {
+	Clusters *escluster.Fake
+	Hosts    *ecs.Fake
+	NLB      *nlb.Fake
+	CLB      *slb.Fake
+	Links    *privatelink.Fake
 }
 
 // Network connects the fakes. Make it after them; it becomes the balancers' health check.
 type Network struct {
 	clusters  *escluster.Fake
+	hosts     *ecs.Fake
 	balancers *nlb.Fake
+	classic   *slb.Fake
 	links     *privatelink.Fake
 
 	mu      sync.Mutex
-	servers map[string]server // by instance id
+	servers map[seat]Service
 }
 
-type server struct {
-	handler http.Handler
-	addr    string
-	roots   *x509.CertPool // that its certificate is verified against; nil: the machine's
+// seat is a port of a cluster or host.
+type seat struct {
+	instanceID string
+	port       int
 }
 
 // New makes the network of these products' resources.
-func New(clusters *escluster.Fake, balancers *nlb.Fake, links *privatelink.Fake) *Network {
-	n := &Network{clusters: clusters, balancers: balancers, links: links, servers: map[string]server{}}
+func New(p Products) *Network {
+	n := &Network{clusters: p.Clusters, hosts: p.Hosts, balancers: p.NLB, classic: p.CLB, links: p.Links, servers: map[seat]Service{}}
+	balancers, links := p.NLB, p.Links
 	balancers.SetAttached(links.Attached)
+	p.CLB.SetAttached(links.Attached)
+	p.CLB.SetProbe(func(b slb.LoadBalancer, _ slb.Listener, s slb.Server) bool {
+		_, f := n.host(s, own)
+		return f == nil
+	})
 	balancers.SetProbe(func(b nlb.LoadBalancer, _ nlb.Listener, _ nlb.ServerGroup, s nlb.Server) string {
 		var local []netip.Addr
 		for _, z := range b.Zones {
@@ -120,28 +143,31 @@ func New(clusters *escluster.Fake, balancers *nlb.Fake, links *privatelink.Fake)
 
 // SetServer puts Elasticsearch behind an instance, to be called without sockets.
 func (n *Network) SetServer(instanceID string, h http.Handler) {
-	n.serve(instanceID, server{handler: h})
+	n.SetService(instanceID, escluster.Port, Service{Handler: h})
 }
 
 // SetServerAddr puts Elasticsearch behind an instance, listening on addr ("127.0.0.1:port").
-func (n *Network) SetServerAddr(instanceID, addr string) { n.serve(instanceID, server{addr: addr}) }
+func (n *Network) SetServerAddr(instanceID, addr string) {
+	n.SetService(instanceID, escluster.Port, Service{Addr: addr})
+}
 
 // SetTLSServerAddr puts Elasticsearch behind an instance whose protocol is HTTPS. The other clusters verify its
 // certificate against roots.
 func (n *Network) SetTLSServerAddr(instanceID, addr string, roots *x509.CertPool) {
-	n.serve(instanceID, server{addr: addr, roots: roots})
+	n.SetService(instanceID, escluster.Port, Service{Addr: addr, Roots: roots})
 }
 
-func (n *Network) serve(instanceID string, s server) {
+// SetService puts a service on a port of a cluster or ECS host, in place of what was there. The zero Service is none.
+func (n *Network) SetService(instanceID string, port int, s Service) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.servers[instanceID] = s
+	n.servers[seat{instanceID, port}] = s
 }
 
-func (n *Network) server(instanceID string) server {
+func (n *Network) server(r Route) Service {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.servers[instanceID]
+	return n.servers[seat{r.InstanceID, r.Port}]
 }
 
 // FromVPC is the place of a function in a VPC whose connections come from an address of its vSwitch.
@@ -175,6 +201,13 @@ func (n *Network) direct(vpcID string, to netip.Addr, port int, from ...netip.Ad
 	at := slices.IndexFunc(all, func(i escluster.Instance) bool {
 		return i.VPCID == vpcID && i.Status != "invalid" && slices.ContainsFunc(i.Addresses, func(a escluster.Address) bool { return a.IP == to })
 	})
+	if at < 0 {
+		for _, h := range n.hosts.Instances() {
+			if h.VPCID == vpcID && h.IP == to {
+				return n.host(slb.Server{ID: h.ID, Port: port}, from...)
+			}
+		}
+	}
 	switch {
 	case at < 0:
 		return Route{}, &Fault{Kind: Timeout, Link: "address"}
@@ -185,7 +218,28 @@ func (n *Network) direct(vpcID string, to netip.Addr, port int, from ...netip.Ad
 	case !n.clusters.Serving(all[at].ID):
 		return Route{}, &Fault{Kind: Refused, Link: "cluster"}
 	}
-	return Route{InstanceID: all[at].ID, Source: from[0], TLS: all[at].Protocol == "HTTPS"}, nil
+	return Route{InstanceID: all[at].ID, Port: port, Source: from[0], TLS: all[at].Protocol == "HTTPS"}, nil
+}
+
+// own is where a CLB's own packets come from: one address of the block stands for all.
+var own = netip.MustParseAddr("100.100.64.7")
+
+// host connects to a port of an ECS host within its VPC. Any of the addresses may be used, so all must be admitted.
+func (n *Network) host(to slb.Server, from ...netip.Addr) (Route, *Fault) {
+	_, _, running, ok := n.hosts.Server(to.ID)
+	if !ok || !running {
+		return Route{}, &Fault{Kind: Timeout, Link: "host"}
+	}
+	if slices.ContainsFunc(from, func(a netip.Addr) bool { return !n.hosts.Admits(to.ID, a, to.Port) }) {
+		return Route{}, &Fault{Kind: Timeout, Link: "security group"}
+	}
+	route := Route{InstanceID: to.ID, Port: to.Port, Source: from[0]}
+	s := n.server(route)
+	if !s.listens() || s.Loopback {
+		return Route{}, &Fault{Kind: Refused, Link: "service"}
+	}
+	route.TLS = s.TLS
+	return route, nil
 }
 
 // backend connects a balancer to one of its servers. Any of the local addresses may be used, so all must be admitted.
@@ -221,9 +275,12 @@ func (n *Network) through(e privatelink.Endpoint, port int) (Route, *Fault) {
 	if i < 0 {
 		return Route{}, &Fault{Kind: Timeout, Link: "service"}
 	}
-	r := slices.IndexFunc(services[i].Resources, func(r privatelink.Resource) bool { return r.ZoneID == e.ZoneID && r.Type == "nlb" })
+	r := slices.IndexFunc(services[i].Resources, func(r privatelink.Resource) bool { return r.ZoneID == e.ZoneID })
 	if r < 0 {
 		return Route{}, &Fault{Kind: Timeout, Link: "resource"}
+	}
+	if services[i].Resources[r].Type == "slb" {
+		return n.classicListener(services[i].Resources[r].ID, e.ZoneID, port)
 	}
 	balancers := n.balancers.LoadBalancers()
 	i = slices.IndexFunc(balancers, func(b nlb.LoadBalancer) bool {
@@ -273,6 +330,40 @@ func (n *Network) listener(b nlb.LoadBalancer, local []netip.Addr, port int) (Ro
 		}
 		if !groups[g].HealthCheck {
 			break // nothing keeps traffic from a bad backend
+		}
+	}
+	return Route{}, first
+}
+
+// classicListener connects to a port of a CLB in one of its zones.
+func (n *Network) classicListener(id, zoneID string, port int) (Route, *Fault) {
+	_, _, address, ok := n.classic.Locate(id, zoneID)
+	if !ok {
+		return Route{}, &Fault{Kind: Timeout, Link: "balancer"}
+	}
+	listeners, groups := n.classic.Listeners(), n.classic.Groups()
+	l := slices.IndexFunc(listeners, func(l slb.Listener) bool {
+		return l.LoadBalancerID == id && l.Port == port && l.Status == "running"
+	})
+	if l < 0 {
+		return Route{}, &Fault{Kind: Refused, Link: "listener"}
+	}
+	g := slices.IndexFunc(groups, func(g slb.Group) bool { return g.ID == listeners[l].GroupID })
+	if g < 0 {
+		return Route{}, &Fault{Kind: Timeout, Link: "server group"}
+	}
+	first := &Fault{Kind: Refused, Link: "backend"}
+	for n0, s := range slices.DeleteFunc(groups[g].Servers, func(s slb.Server) bool { return s.Weight == 0 }) {
+		_, fault := n.host(s, own)
+		if fault == nil || !listeners[l].HealthCheck { // healthy, or nothing asks whether it is
+			route, fault := n.host(s, address, own)
+			if fault == nil && listeners[l].ProxyProtocol {
+				return Route{}, &Fault{Kind: Closed, Link: "proxy protocol"}
+			}
+			return route, fault
+		}
+		if n0 == 0 {
+			first = fault
 		}
 	}
 	return Route{}, first

@@ -70,7 +70,8 @@ func (p *Place) connect(ctx context.Context, host, port string) (Route, error) {
 	return route, err
 }
 
-// DialContext connects to the listener that SetServerAddr named, if the network lets the connection through.
+// DialContext connects to the service that listens there, if the network lets the connection through: over a socket if it
+// has an address, else through a pipe, which works in a synctest bubble too.
 func (p *Place) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -83,12 +84,7 @@ func (p *Place) DialContext(ctx context.Context, network, addr string) (net.Conn
 	if err != nil {
 		return nil, err
 	}
-	s := p.net.server(route.InstanceID)
-	if s.addr == "" {
-		return nil, fmt.Errorf("fake: nothing listens for instance %s", route.InstanceID)
-	}
-	var d net.Dialer
-	return d.DialContext(ctx, "tcp", s.addr)
+	return p.net.server(route).dial(ctx, route)
 }
 
 // trust verifies the chain of a server's certificate, and the name unless AnyName.
@@ -108,8 +104,8 @@ func (p *Place) trust(roots *x509.CertPool) *tls.Config {
 	return c
 }
 
-// RoundTrip sends a request to the handler that SetServer named, or over a socket to that of SetServerAddr. With a
-// handler, TLS is only judged: the protocol must be the cluster's, and its certificate names its own domains.
+// RoundTrip sends a request to the service that listens there: to its handler if it has one, else over a connection. With
+// a handler, TLS is only judged: the protocol must be the service's, and its certificate names the clusters' domains.
 func (p *Place) RoundTrip(r *http.Request) (*http.Response, error) {
 	port := r.URL.Port()
 	if port == "" {
@@ -119,14 +115,12 @@ func (p *Place) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, addr := p.net.server(route.InstanceID), net.JoinHostPort(r.URL.Hostname(), port)
+	s, addr := p.net.server(route), net.JoinHostPort(r.URL.Hostname(), port)
 	switch {
 	case r.URL.Scheme == "http" && route.TLS:
 		return nil, &Fault{Kind: Closed, Link: "protocol", Addr: addr}
-	case s.addr != "":
-		return (&http.Transport{DialContext: p.DialContext, TLSClientConfig: p.trust(s.roots), DisableKeepAlives: true}).RoundTrip(r)
-	case s.handler == nil:
-		return nil, fmt.Errorf("fake: nothing serves instance %s", route.InstanceID)
+	case s.Handler == nil || s.Addr != "":
+		return (&http.Transport{DialContext: p.DialContext, TLSClientConfig: p.trust(s.Roots), DisableKeepAlives: true}).RoundTrip(r)
 	case r.URL.Scheme == "https" && !route.TLS:
 		return nil, tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}
 	case r.URL.Scheme == "https" && !p.AnyName:
@@ -136,7 +130,7 @@ func (p *Place) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	in := r.Clone(r.Context())
-	resp, err := cloud.Transport(func(string) http.Handler { return s.handler }).RoundTrip(in)
+	resp, err := cloud.Transport(func(string) http.Handler { return s.Handler }).RoundTrip(in)
 	if resp != nil {
 		resp.Request = r
 	}

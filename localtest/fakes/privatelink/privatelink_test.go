@@ -149,7 +149,8 @@ func TestServiceRefusals(t *testing.T) {
 	}{
 		{"LoadBalancerNotFound", resource("nlb-none", faketest.ZoneI)},
 		{"EndpointServiceNotSupportedZone", resource(w.balancer, "cn-hangzhou-k")},
-		{"EndpointServiceResourceTypeNotSupport", func(r *privatelink.CreateVpcEndpointServiceRequest) { r.ServiceResourceType = "slb" }},
+		{"EndpointServiceResourceTypeNotSupport", func(r *privatelink.CreateVpcEndpointServiceRequest) { r.ServiceResourceType = "gwlb" }},
+		{"EndpointServiceResourceTypeNotEqual", func(r *privatelink.CreateVpcEndpointServiceRequest) { r.ServiceResourceType = "slb" }},
 		{"IllegalParam.Payer", func(r *privatelink.CreateVpcEndpointServiceRequest) { r.Payer = "me" }},
 		{"DryRunOperation", func(r *privatelink.CreateVpcEndpointServiceRequest) { r.DryRun = "true" }},
 	} {

@@ -28,6 +28,8 @@ func New(c aliyun.Config) *Client { return &Client{c} }
 type Login struct {
 	Username string `json:"username"`
 	Password string `json:"password"`
+	// Version changes whenever the secret's value does.
+	Version string `json:"-"`
 }
 
 // String hides the password from logs.
@@ -41,7 +43,7 @@ func (l Login) GoString() string { return l.String() }
 func (c *Client) Login(ctx context.Context, name string) (Login, error) {
 	req := sdk.CreateGetSecretValueRequest()
 	req.SecretName = name
-	out, err := aliyun.Call[struct{ SecretData string }](ctx, c.c, "kms", req, codes)
+	out, err := aliyun.Call[struct{ SecretData, VersionID string }](ctx, c.c, "kms", req, codes)
 	if err != nil {
 		return Login{}, fmt.Errorf("read secret %s: %w", name, err)
 	}
@@ -49,5 +51,6 @@ func (c *Client) Login(ctx context.Context, name string) (Login, error) {
 	if json.Unmarshal([]byte(out.SecretData), &l) != nil || l.Username == "" || l.Password == "" {
 		return Login{}, fmt.Errorf(`secret %s does not hold {"username", "password"}`, name)
 	}
+	l.Version = out.VersionID
 	return l, nil
 }

@@ -25,7 +25,11 @@ func TestLogin(t *testing.T) {
 	secrets.Put("eslink/good", `{"username":"reader","password":"`+canary+`","note":"x"}`)
 	l, err := c.Login(w.Context(), "eslink/good")
 	require.NoError(t, err)
-	require.Equal(t, kms.Login{Username: "reader", Password: canary}, l)
+	require.Equal(t, kms.Login{Username: "reader", Password: canary, Version: l.Version}, l)
+	secrets.Put("eslink/good", `{"username":"reader","password":"`+canary+`-2"}`)
+	renewed, err := c.Login(w.Context(), "eslink/good")
+	require.NoError(t, err)
+	require.NotEqual(t, l.Version, renewed.Version)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 		require.NotContains(t, fmt.Sprintf(verb, l), canary)
 	}

@@ -1,7 +1,7 @@
-// Package configure is the step that lets the instance's _reindex reach the
-// endpoint: one entry in reindex.remote.whitelist of esConfig. The cloud
-// replaces esConfig as a whole and restarts the nodes, one by one; so it is
-// read, merged and written back once, under a lock, only as far as a person
+// Package configure is the step that gives the instance what a run's use cases
+// need: entries and settings of esConfig, secure settings, role mappings. The
+// cloud replaces esConfig as a whole and restarts the nodes, one by one; so it
+// is read, merged and written back once, under a lock, only as far as a person
 // approved it, and what the nodes really took up is read from the nodes.
 package configure
 
@@ -9,16 +9,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
+	"eslink/events"
 	"eslink/shared/access"
 	"eslink/shared/aliyun/escluster"
+	"eslink/shared/aliyun/kms"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/es"
 	"eslink/shared/esconfig"
 	"eslink/shared/run"
 	"eslink/shared/steps"
@@ -30,27 +30,33 @@ type Cluster interface {
 	UpdateConfig(ctx context.Context, id string, config map[string]string, token string) (changeID string, err error)
 	EstimateRestart(ctx context.Context, id string) (time.Duration, error)
 	ActionRecords(ctx context.Context, id string) ([]escluster.Action, error)
+	Interrupt(ctx context.Context, id, token string) error
+	Keystore(ctx context.Context, id string) ([]string, error)
+	SetKeystore(ctx context.Context, id string, update map[string]string, remove []string) error
 }
 
 // Nodes are the instance's nodes themselves.
 type Nodes interface {
-	// RemoteWhitelist is the whitelist that each node runs with, by its name.
-	RemoteWhitelist(ctx context.Context) (map[string][]string, error)
+	// NodeSettings are those that each node runs with, by its name.
+	NodeSettings(ctx context.Context) (map[string]es.Settings, error)
+	RoleMappings(ctx context.Context) (map[string]es.RoleMapping, error)
+	PutRoleMapping(ctx context.Context, name string, m es.RoleMapping) error
+	DeleteRoleMapping(ctx context.Context, name string) error
 }
 
 // Records are locks wider than a run, and rows of a run's own.
 type Records interface {
+	esconfig.Rows
 	Lock(ctx context.Context, name, holder string, d time.Duration) error
 	Unlock(ctx context.Context, name, holder string) error
-	PutPart(ctx context.Context, runID, name string, v any) error
-	GetPart(ctx context.Context, runID, name string, v any) error
 }
 
-// Step adds and removes the entry.
+// Step adds what a run needs, and removes it.
 type Step struct {
 	Cluster Cluster
-	// Nodes connects to the nodes of a run's instance.
+	// Nodes connects to the nodes of a run's instance, Login reads a secret.
 	Nodes   func(ctx context.Context, r *run.Run) (Nodes, error)
+	Login   func(ctx context.Context, s access.Side) (kms.Login, error)
 	Records Records
 	Now     func() time.Time
 }
@@ -59,12 +65,10 @@ type Step struct {
 func New(d steps.Deps) engine.Step {
 	clusters := access.Opener{Cloud: d.Cloud}
 	nodes := func(ctx context.Context, r *run.Run) (Nodes, error) { return clusters.Open(ctx, access.Instance(r)) }
-	return &Step{Cluster: escluster.New(d.Cloud), Nodes: nodes, Records: d.Runs, Now: d.Cloud.Now}
+	return &Step{Cluster: escluster.New(d.Cloud), Nodes: nodes, Login: clusters.Login, Records: d.Runs, Now: d.Cloud.Now}
 }
 
 const (
-	// Before is the row that keeps esConfig as it was before the first write.
-	Before = "esconfig-before"
 	// lockFor outlives every wait of this step, which renews it each time.
 	lockFor = 30 * time.Minute
 	// minWait and maxWait bound the pause between two looks at a restart.
@@ -72,70 +76,66 @@ const (
 	// maxWrites bounds the restarts of one walk: somebody who keeps overwriting
 	// esConfig has to be asked, not fought.
 	maxWrites = 3
-	// unlikeFor is how long nodes may differ from what the cloud says.
-	unlikeFor = 10 * time.Minute
+	// unlikeFor is how long nodes may differ from what the cloud says, failingFor
+	// how long they may not come up.
+	unlikeFor, failingFor = 10 * time.Minute, 15 * time.Minute
 )
 
-// Up merges the entry into the whitelist and waits until all nodes have it.
-func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
-	if r.Facts.Accept == nil || r.Facts.Accept.Domain == "" {
-		return engine.Outcome{}, fmt.Errorf("run %s has no endpoint domain on record: step accept writes it", r.ID)
-	}
-	entry := r.Facts.Accept.Domain + ":" + strconv.Itoa(r.Spec.Target.Port)
-	return s.walk(ctx, r, change{entry: entry, want: true, merge: func(config map[string]string, name string) (map[string]string, []run.Change, error) {
-		next := config
-		if f := r.Facts.Configure; f != nil && f.Added && f.Entry != "" && f.Entry != entry { // of an endpoint that is no more
-			var err error
-			if next, _, err = esconfig.WithoutEntry(config, f.Entry, "", nil); err != nil {
-				return nil, nil, err
-			}
-		}
-		next, _, err := esconfig.WithEntry(next, name, r.Spec.Target.TLS)
-		return next, esconfig.Difference(config, next), err
-	}})
+// goal is what a walk brings the instance to: what a spec needs, or nothing.
+type goal struct {
+	spec   events.Spec
+	domain string
+	// up is the way down the flow. On the way up it, and in a restoration, the
+	// run's own is taken out; only a restoration has been asked for already.
+	up, restore bool
 }
 
-// Down takes the run's own entry out again, unless it is to be kept.
+// Up merges what the run needs and waits until all nodes have it.
+func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	if r.Restore {
+		return s.restore(ctx, r)
+	}
+	domain := esconfig.Domain(r)
+	if domain == esconfig.Placeholder {
+		return engine.Outcome{}, fmt.Errorf("run %s has no endpoint domain on record: step accept writes it", r.ID)
+	}
+	return s.walk(ctx, r, goal{spec: r.Spec, domain: domain, up: true})
+}
+
+// Down takes the run's own out again, unless it is to be kept.
 func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
-	before, err := s.before(ctx, r)
+	if r.KeepConfig {
+		return engine.Done(), s.Records.Unlock(ctx, lockOf(r), r.ID)
+	}
+	return s.walk(ctx, r, goal{domain: esconfig.Domain(r)})
+}
+
+// restore takes the run's own out of a configuration with which the nodes may
+// not come up, and stops the run: what is to happen next is for a person.
+func (s *Step) restore(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	out, err := s.walk(ctx, r, goal{domain: esconfig.Domain(r), restore: true})
+	if err != nil || !out.IsDone() {
+		return out, err
+	}
+	r.Restore = false
+	return engine.Outcome{}, events.NewProblem(409, "restored", "esConfig is as it was before the run wrote it",
+		events.Finding{Field: "instanceId", Message: r.Spec.InstanceID + " runs without what this run had added", Remedy: "start with a mended spec, or tear the run down"})
+}
+
+// walk brings esConfig from where it is to where the goal wants it. All
+// directions meet the same states.
+func (s *Step) walk(ctx context.Context, r *run.Run, g goal) (engine.Outcome, error) {
+	book, err := esconfig.Read(ctx, s.Records, r)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	entry, ours := "", before != nil // a write was about to be sent
-	if f := r.Facts.Accept; f != nil && f.Domain != "" {
-		entry = f.Domain + ":" + strconv.Itoa(r.Spec.Target.Port)
+	if !g.up && book.Empty() && !wrote(r) {
+		return s.gone(ctx, r)
 	}
-	if f := r.Facts.Configure; f != nil && f.Entry != "" {
-		entry, ours = f.Entry, f.Added
-	}
-	if r.KeepConfig || entry == "" || !ours {
-		if !r.KeepConfig {
-			r.Facts.Configure = nil
-		}
-		return engine.Done(), s.Records.Unlock(ctx, lockOf(r), r.ID)
-	}
-	return s.walk(ctx, r, change{entry: entry, merge: func(config map[string]string, _ string) (map[string]string, []run.Change, error) {
-		return esconfig.WithoutEntry(config, entry, r.Spec.Target.TLS, before)
-	}})
-}
-
-// change is what a direction makes of esConfig.
-type change struct {
-	entry string // host:port
-	want  bool   // to have it, or to have it no more
-	// merge applies the change to a configuration, with an entry of that name.
-	merge func(config map[string]string, name string) (map[string]string, []run.Change, error)
-}
-
-// walk brings esConfig from where it is to where the change wants it. Both
-// directions meet the same states.
-func (s *Step) walk(ctx context.Context, r *run.Run, c change) (engine.Outcome, error) {
 	in, err := s.Cluster.Describe(ctx, r.Spec.InstanceID)
-	gone := apierr.IsNotFound(err) || err == nil && in.Status == escluster.Invalid
 	switch {
-	case gone && !c.want: // and its configuration with it
-		r.Facts.Configure = nil
-		return engine.Done(), s.Records.Unlock(ctx, lockOf(r), r.ID)
+	case isGone(in, err) && !g.up: // and its configuration with it
+		return s.gone(ctx, r)
 	case err != nil:
 		return engine.Outcome{}, err
 	case in.Status == escluster.Activating:
@@ -143,14 +143,28 @@ func (s *Step) walk(ctx context.Context, r *run.Run, c change) (engine.Outcome, 
 	case in.Status != escluster.Active:
 		return engine.Outcome{}, fmt.Errorf("cluster %s is %s, and its configuration cannot be changed: see in its console why, make it active, then retry", in.ID, in.Status)
 	}
-	_, diff, err := c.merge(in.Config, c.entry)
-	switch {
-	case err != nil:
+	c, err := book.Of(in.Config, g.spec, g.domain)
+	if err != nil {
 		return engine.Outcome{}, fmt.Errorf("cluster %s: %w", in.ID, err)
-	case len(diff) == 0:
-		return s.readBack(ctx, r, c)
 	}
-	return s.write(ctx, r, c)
+	keystore, err := s.keystore(ctx, book, g.spec)
+	if err != nil {
+		return engine.Outcome{}, err
+	}
+	if len(c.Difference) > 0 || !keystore.empty() {
+		return s.write(ctx, r, g, book, keystore)
+	}
+	return s.finish(ctx, r, g, book, c)
+}
+
+func isGone(in escluster.Instance, err error) bool {
+	return apierr.IsNotFound(err) || err == nil && in.Status == escluster.Invalid
+}
+
+// gone ends a walk after which nothing of the run is left.
+func (s *Step) gone(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	r.Facts.Configure = nil
+	return engine.Done(), s.Records.Unlock(ctx, lockOf(r), r.ID)
 }
 
 // write replaces esConfig once the difference is approved. The pasts it can
@@ -158,7 +172,7 @@ func (s *Step) walk(ctx context.Context, r *run.Run, c change) (engine.Outcome, 
 // it took effect (nothing at the instance has changed since, so the token is the
 // same); it took effect and somebody has overwritten it since (then the token is
 // another one, and the write is counted).
-func (s *Step) write(ctx context.Context, r *run.Run, c change) (engine.Outcome, error) {
+func (s *Step) write(ctx context.Context, r *run.Run, g goal, book *esconfig.Book, k keystore) (engine.Outcome, error) {
 	err := s.Records.Lock(ctx, lockOf(r), r.ID, lockFor)
 	var held *run.HeldError
 	if errors.As(err, &held) {
@@ -172,49 +186,44 @@ func (s *Step) write(ctx context.Context, r *run.Run, c change) (engine.Outcome,
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	next, diff, err := c.merge(in.Config, c.entry)
+	c, err := book.Of(in.Config, g.spec, g.domain)
 	if err != nil {
 		return engine.Outcome{}, fmt.Errorf("cluster %s: %w", in.ID, err)
 	}
-	if len(diff) == 0 || in.Status != escluster.Active {
+	if len(c.Difference) == 0 && k.empty() || in.Status != escluster.Active {
 		return engine.Waitf(minWait, "cluster %s has just been changed by another hand", in.ID), nil
 	}
-	if f := r.Facts.Configure; f != nil && f.Writes > 0 {
-		if c.want && esconfig.Has(in.Config, c.entry) {
-			return engine.Outcome{}, fmt.Errorf("cluster %s did not keep %s: set target.protocol to http, or have Alibaba Cloud allow that setting; teardown takes the rest back", in.ID, diff[0].Key)
-		}
-		if f.Writes >= maxWrites {
-			return engine.Outcome{}, fmt.Errorf("esConfig of cluster %s was written %d times and is different each time: somebody else is writing it too; stop that, then retry", in.ID, f.Writes)
-		}
-	}
-	ask, err := s.plan(ctx, r, c, in, diff)
-	if err != nil {
+	if err := s.again(r, g, c, in.ID); err != nil {
 		return engine.Outcome{}, err
 	}
-	if ask != nil { // which may take days
+	if ask, err := s.plan(ctx, r, g, c, in.ID); err != nil {
+		return engine.Outcome{}, err
+	} else if ask != nil { // which may take days
 		return engine.Ask(ask), s.Records.Unlock(ctx, lockOf(r), r.ID)
 	}
-	if before, err := s.before(ctx, r); err != nil {
+	if r.Facts.Configure == nil {
+		r.Facts.Configure = &run.Configure{}
+	}
+	f := r.Facts.Configure
+	// The keystore comes first, in both directions: a realm without its password
+	// may be, and a password without its realm keeps nodes from starting.
+	switch {
+	case len(k.drop) > 0:
+		return s.dropPasswords(ctx, r, book, k.drop)
+	case len(k.set) > 0:
+		return s.setPasswords(ctx, r, book, k.set)
+	}
+	book.Ours = book.Ours.With(c.Then)
+	if err := book.Save(ctx, in.Config); err != nil {
 		return engine.Outcome{}, err
-	} else if before == nil {
-		if err := s.Records.PutPart(ctx, r.ID, Before, in.Config); err != nil {
-			return engine.Outcome{}, err
-		}
 	}
-	f := &run.Configure{Entry: c.entry, Added: true, WroteAt: s.Now(), Writes: 1}
-	if old := r.Facts.Configure; old != nil {
-		f.Writes += old.Writes
-	}
-	r.Facts.Configure = f
-	f.ChangeID, err = s.Cluster.UpdateConfig(ctx, in.ID, next, r.Token(fmt.Sprintf("configure/%d/%t", in.UpdatedAt.UnixMilli(), c.want)))
-	if apierr.CodeOf(err) != "" { // refused, without effect
-		f.Writes--
-	}
-	if err != nil && apierr.ClassOf(err) == apierr.Fatal && c.want && slices.ContainsFunc(diff, func(d run.Change) bool { return d.Key == esconfig.Verification }) {
-		err = fmt.Errorf("nothing was changed; if the cloud does not allow %s, set target.protocol to http: %w", esconfig.Verification, err)
-	}
+	f.Entry, f.Added = c.Want.Entry, slices.Contains(c.Then.Entries, c.Want.Entry)
+	f.Keys = keys(c.Difference)
+	f.WroteAt = s.Now()
+	f.Writes++
+	f.ChangeID, err = s.Cluster.UpdateConfig(ctx, in.ID, c.Next, r.Token(fmt.Sprintf("configure/%d/%t", in.UpdatedAt.UnixMilli(), g.up)))
 	if err != nil {
-		return engine.Outcome{}, err
+		return engine.Outcome{}, refused(f, err)
 	}
 	estimate, err := s.Cluster.EstimateRestart(ctx, in.ID)
 	if err != nil {
@@ -223,19 +232,43 @@ func (s *Step) write(ctx context.Context, r *run.Run, c change) (engine.Outcome,
 	return engine.Waitf(between(estimate/2), "cluster %s takes up its new configuration and restarts its nodes one by one, in about %s by the cloud's estimate", in.ID, estimate), nil
 }
 
-// plan returns what has to be approved before diff may be written, or nil if it
-// has been.
-func (s *Step) plan(ctx context.Context, r *run.Run, c change, in escluster.Instance, diff []run.Change) (*run.Plan, error) {
+// again judges a write after an earlier one of the same walk. retry begins to
+// count anew.
+func (s *Step) again(r *run.Run, g goal, c esconfig.Change, id string) error {
+	f := r.Facts.Configure
+	if f == nil || f.Writes == 0 {
+		return nil
+	}
+	var lost []string
+	for _, k := range keys(c.Difference) {
+		if slices.Contains(f.Keys, k) {
+			lost = append(lost, k)
+		}
+	}
+	switch {
+	case g.up && len(lost) > 0 && len(lost) < len(f.Keys):
+		f.Writes = 0
+		return fmt.Errorf("cluster %s did not keep %s, but the rest: have Alibaba Cloud allow that setting, or do without it (of certificates: with a protocol without TLS); teardown takes the rest back", id, list(lost))
+	case f.Writes >= maxWrites:
+		f.Writes = 0
+		return fmt.Errorf("esConfig of cluster %s was written %d times and is different each time: somebody else is writing it too; stop that, then retry", id, maxWrites)
+	}
+	return nil
+}
+
+// plan returns what has to be approved before the change may be written, or nil
+// if it has been.
+func (s *Step) plan(ctx context.Context, r *run.Run, g goal, c esconfig.Change, id string) (*run.Plan, error) {
+	if g.restore {
+		return nil, nil
+	}
 	var p run.Plan
 	if r.Plan != nil {
 		p = *r.Plan
 	}
-	p.Difference = diff
-	if c.want {
-		var err error
-		if _, p.Difference, err = c.merge(in.Config, esconfig.Placeholder+":"+strconv.Itoa(r.Spec.Target.Port)); err != nil {
-			return nil, err
-		}
+	p.Difference = c.Difference
+	if g.up {
+		p.Difference = esconfig.Hide(slices.Clone(c.Difference), g.domain)
 	} else {
 		p.Creates, p.Cost = nil, run.Cost{Currency: p.Cost.Currency}
 	}
@@ -243,114 +276,10 @@ func (s *Step) plan(ctx context.Context, r *run.Run, c change, in escluster.Inst
 	if r.Granted(&p) {
 		return nil, nil
 	}
-	estimate, err := s.Cluster.EstimateRestart(ctx, in.ID)
+	estimate, err := s.Cluster.EstimateRestart(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	p.Restart = run.Restart{Needed: true, Seconds: int(estimate.Seconds())}
 	return &p, nil
 }
-
-// follow waits for the change that the instance is carrying out, ours or
-// another's, and says how far it has come.
-func (s *Step) follow(ctx context.Context, r *run.Run, id string) (engine.Outcome, error) {
-	what := "is carrying out a change"
-	if f := r.Facts.Configure; f != nil && f.Writes > 0 {
-		what = "takes up its new configuration"
-		if err := s.Records.Lock(ctx, lockOf(r), r.ID, lockFor); err != nil {
-			return engine.Outcome{}, err
-		}
-	}
-	actions, err := s.Cluster.ActionRecords(ctx, id)
-	if err != nil {
-		return engine.Outcome{}, err
-	}
-	i := slices.IndexFunc(actions, func(a escluster.Action) bool { return a.State == escluster.ChangeUnderWay })
-	if i < 0 {
-		return engine.Waitf(minWait, "cluster %s %s", id, what), nil
-	}
-	a := actions[i]
-	elapsed := s.Now().Sub(a.Start)
-	wait := between(elapsed / 20) // adds a twentieth to the restart at most
-	reason := fmt.Sprintf("cluster %s %s (%s)", id, what, a.Name)
-	if a.Nodes > 0 {
-		reason += fmt.Sprintf(": %d of %d nodes done", a.Completed, a.Nodes)
-		// The next node is not done yet, so the rest takes at least so long.
-		wait = between(max(elapsed*time.Duration(a.Nodes)/time.Duration(a.Completed+1)-elapsed, elapsed/20))
-	}
-	if a.Percent != "" {
-		reason += ", " + a.Percent
-	}
-	if a.Exception != "" {
-		reason += "; the cloud reports " + a.Exception
-	}
-	return engine.Wait(wait, reason), nil
-}
-
-// readBack ends the step when the nodes run with what the API says.
-func (s *Step) readBack(ctx context.Context, r *run.Run, c change) (engine.Outcome, error) {
-	f := r.Facts.Configure
-	if !c.want && (f == nil || f.Writes == 0) { // another hand has removed it
-		r.Facts.Configure = nil
-		return engine.Done(), s.Records.Unlock(ctx, lockOf(r), r.ID)
-	}
-	if f == nil || f.Entry != c.entry {
-		// There already; ours only if a write of ours was about to be sent.
-		before, err := s.before(ctx, r)
-		if err != nil {
-			return engine.Outcome{}, err
-		}
-		f = &run.Configure{Entry: c.entry, Added: before != nil && !esconfig.Has(before, c.entry)}
-		r.Facts.Configure = f
-	}
-	nodes, err := s.Nodes(ctx, r)
-	if err != nil {
-		return engine.Outcome{}, err
-	}
-	lists, err := nodes.RemoteWhitelist(ctx)
-	if err != nil {
-		return engine.Outcome{}, access.Explain(err, access.Instance(r))
-	}
-	var unlike []string
-	for _, name := range slices.Sorted(maps.Keys(lists)) {
-		if slices.Contains(lists[name], c.entry) != c.want {
-			unlike = append(unlike, name)
-		}
-	}
-	if len(unlike) > 0 || len(lists) == 0 {
-		if f.Unlike.IsZero() {
-			f.Unlike = s.Now()
-		}
-		text := fmt.Sprintf("cluster %s is active, but nodes %s do not run with the %s that it was given", r.Spec.InstanceID, strings.Join(unlike, ", "), esconfig.Whitelist)
-		if s.Now().Sub(f.Unlike) > unlikeFor {
-			return engine.Outcome{}, errors.New(text + ": restart the cluster in its console, then retry")
-		}
-		return engine.Wait(minWait, text+" yet"), nil
-	}
-	if err := s.Records.Unlock(ctx, lockOf(r), r.ID); err != nil {
-		return engine.Outcome{}, err
-	}
-	if !c.want {
-		r.Facts.Configure = nil
-		return engine.Done(), nil
-	}
-	f.Writes, f.Unlike = 0, time.Time{}
-	return engine.Done(), nil
-}
-
-// before returns esConfig as it was before the first write, or nil.
-func (s *Step) before(ctx context.Context, r *run.Run) (map[string]string, error) {
-	var config map[string]string
-	err := s.Records.GetPart(ctx, r.ID, Before, &config)
-	if errors.Is(err, run.ErrNotFound) {
-		return nil, nil
-	}
-	if config == nil {
-		config = map[string]string{}
-	}
-	return config, err
-}
-
-func lockOf(r *run.Run) string { return "config/" + r.Spec.InstanceID }
-
-func between(d time.Duration) time.Duration { return min(max(d, minWait), maxWait) }

@@ -45,6 +45,9 @@ func New(d steps.Deps) engine.Step {
 // by hand since: it is absent and is made anew. One that exists while the record
 // says nothing was there before us.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	if !r.Spec.Copies() {
+		return engine.Done(), nil
+	}
 	side := access.Instance(r)
 	c, err := s.Clusters.Open(ctx, side)
 	if err != nil {

@@ -1,16 +1,21 @@
 // Package digest takes the source's side of the proof: how many documents each
-// index holds under its query and, where counts alone would prove nothing,
-// which.
+// index holds under its query, and what the level asks for beyond that: counts
+// per window, a sample, or sums of every document's digest by partition. Once
+// step verify has found partitions that differ, it lists what is in them.
 package digest
 
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"eslink/shared/access"
+	"eslink/shared/copying"
 	"eslink/shared/engine"
 	"eslink/shared/es"
+	"eslink/shared/proof"
+	"eslink/shared/proving"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -19,95 +24,145 @@ type opener interface {
 	Open(ctx context.Context, s access.Side) (*es.Client, error)
 }
 
-type parts interface {
-	PutPart(ctx context.Context, runID, name string, v any) error
-}
-
 // Step is the step digest. It runs in the target's VPC and reads only.
 type Step struct {
 	Clusters opener
-	Parts    parts
+	Rows     proving.Rows
 	Now      func() time.Time
 }
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Parts: d.Runs, Now: d.Cloud.Now}
+	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now}
 }
 
-// Part names the row with the n-th page of IDs of the spec's i-th index.
-func Part(i, n int) string { return fmt.Sprintf("ids/%05d/%08d", i, n) }
-
-// Levels of proof.
-const (
-	Counts = "counts"
-	IDs    = "ids"
-)
-
-// pagesAtOnce bounds an invocation: a page has at most 10,000 IDs.
-const pagesAtOnce = 50
-
-// Up counts, then lists IDs page by page; the record remembers where it is.
+// Up counts, then reads index by index; rows remember where it is.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	if !r.Spec.Copies() {
+		return engine.Done(), nil
+	}
 	side := access.Target(r)
 	c, err := s.Clusters.Open(ctx, side)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
+	until := s.Now().Add(proving.WorkFor)
 	if r.Facts.Digest == nil {
-		if r.Facts.Digest, err = s.counts(ctx, c, r); err != nil {
+		if r.Facts.Digest, err = s.begin(ctx, c, r); err != nil {
 			r.Facts.Digest = nil
 			return engine.Outcome{}, access.Explain(err, side)
 		}
 	}
-	pages := 0
 	for i := range r.Facts.Digest.Indices {
-		for d := &r.Facts.Digest.Indices[i]; d.Level == IDs && !d.IDsDone; pages++ {
-			if pages == pagesAtOnce {
-				return engine.Waitf(0, "listing the source's document IDs: %s, page %d", r.Spec.Indices[i].Source, d.IDParts), nil
-			}
-			if err := s.page(ctx, c, r, i, d); err != nil {
-				return engine.Outcome{}, access.Explain(err, side)
-			}
+		d := &r.Facts.Digest.Indices[i]
+		if d.IDsDone {
+			continue
+		}
+		read, err := s.read(ctx, c, r, i, d, until)
+		if err != nil {
+			return engine.Outcome{}, access.Explain(err, side)
+		}
+		if !d.IDsDone {
+			return engine.Waitf(0, "reading %s for the proof: %d of %d documents", r.Spec.Indices[i].Source, read, d.Documents), nil
 		}
 	}
 	return engine.Done(), nil
 }
 
-func (s *Step) counts(ctx context.Context, c *es.Client, r *run.Run) (*run.Digest, error) {
-	out := &run.Digest{Level: r.Spec.Proof}
+// begin counts, and decides what is proved of each index.
+func (s *Step) begin(ctx context.Context, c *es.Client, r *run.Run) (*run.Digest, error) {
+	out := &run.Digest{Level: r.Spec.Proof, Walk: fmt.Sprintf("%s/%d/%d", r.ID, r.Generation, s.Now().UnixNano())}
+	budget := proving.Budget
 	for i, ix := range r.Spec.Indices {
 		n, err := c.Count(ctx, ix.Source, ix.Query)
 		if err != nil {
 			return nil, err
 		}
-		d := run.IndexDigest{Documents: n, Level: r.Spec.Proof}
-		if r.Facts.Destination.Indices[i].Before > 0 {
-			d.Level = IDs // a count cannot tell what was there from what was copied
+		stats, err := c.Stats(ctx, ix.Source)
+		if err != nil {
+			return nil, err
+		}
+		surveyed := r.Facts.Survey.Indices[i]
+		d := run.IndexDigest{Documents: n, Level: level(r, i, n, &budget),
+			Changed: !strings.HasSuffix(surveyed.State, fmt.Sprintf("/%d", stats.Operations))}
+		if sums(r, i, d.Level) {
+			d.Partitions = proof.Partitions(n)
 		}
 		out.Indices = append(out.Indices, d)
 	}
 	return out, nil
 }
 
-func (s *Step) page(ctx context.Context, c *es.Client, r *run.Run, i int, d *run.IndexDigest) error {
-	ix := r.Spec.Indices[i]
-	stats, err := c.Stats(ctx, ix.Source)
-	if err != nil {
-		return err
+// level is what is proved of an index: as the spec says, but for one whose
+// destination held documents before, where a count cannot tell those from what
+// was copied.
+func level(r *run.Run, i int, documents int64, budget *time.Duration) string {
+	held := r.Facts.Destination.Indices[i].Before > 0
+	switch asked := r.Spec.Proof; {
+	case held && (asked == proving.Counts || asked == proving.Auto || asked == ""):
+		return proving.IDs
+	case asked != proving.Auto && asked != "":
+		return asked
 	}
-	ids, next, err := c.IDs(ctx, ix.Source, ix.Query, stats, d.After)
-	if err != nil {
-		return err
+	if *budget -= proving.Estimate(documents, r.Facts.Survey.Indices[i]); *budget < 0 {
+		return proving.Sample
 	}
-	if len(ids) > 0 {
-		if err := s.Parts.PutPart(ctx, r.ID, Part(i, d.IDParts), ids); err != nil {
-			return err
+	return proving.Content
+}
+
+// sums reports whether a level is proved by the sums of partitions. They cannot
+// be equal where the destination held other documents before: there all of the
+// source's are listed, and looked for.
+func sums(r *run.Run, i int, level string) bool {
+	return (level == proving.IDs || level == proving.Content) && r.Facts.Destination.Indices[i].Before == 0
+}
+
+// read reads an index as far as it comes.
+func (s *Step) read(ctx context.Context, c *es.Client, r *run.Run, i int, d *run.IndexDigest, until time.Time) (read int64, err error) {
+	surveyed := r.Facts.Survey.Indices[i]
+	scan := proving.Scan{Reader: c, Rows: s.Rows, Now: s.Now, Run: r, Side: proving.Source, Position: i, Index: r.Spec.Indices[i].Source,
+		Query: r.Spec.Indices[i].Query, Content: d.Level != proving.IDs, Planned: surveyed.ShardSeqNos}
+	if surveyed.Total > 0 {
+		scan.Bytes = surveyed.Bytes / surveyed.Total
+	}
+	var at proving.Standing
+	switch {
+	case d.Wanted > 0:
+		var want proving.Want
+		if want, err = proving.GetWanted(ctx, s.Rows, r, i); err != nil {
+			return 0, err
 		}
-		d.IDParts++
+		at, err = scan.List(ctx, want, until)
+	case d.Level == proving.Sample:
+		at, err = scan.Sample(ctx)
+	case d.Partitions > 0:
+		at, err = scan.Sum(ctx, d.Partitions, until)
+	case d.Level == proving.IDs || d.Level == proving.Content:
+		at, err = scan.List(ctx, proving.Want{}, until)
+	case d.Level == proving.Windows:
+		d.Windows, err = windows(ctx, c, r, i)
+		at.Done = true
+	default:
+		at.Done = true // counts are all that the level asks for
 	}
-	d.After, d.IDsDone = next, next < 0
-	return nil
+	d.IDParts, d.IDsDone = at.Parts, at.Done && err == nil
+	return at.Read, err
+}
+
+// windows counts the documents in each window of the copy.
+func windows(ctx context.Context, c *es.Client, r *run.Run, i int) (out []int64, err error) {
+	queries, err := copying.Queries(r, i)
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range queries {
+		n, err := c.Count(ctx, r.Spec.Indices[i].Source, q)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, nil
 }
 
 // Down has nothing to take back.

@@ -45,7 +45,6 @@ func New(d steps.Deps) engine.Step {
 
 const (
 	what = "endpoint-service" // names the service's token
-	kind = "nlb"
 	// lag is how long a list may trail a write.
 	lag = 2 * time.Minute
 	// Services are ready, changed and gone within a minute at most.
@@ -86,8 +85,8 @@ func (s *Step) stands(ctx context.Context, r *run.Run, id string) (engine.Outcom
 	}
 	missing := wanted(r)
 	for _, h := range have {
-		if h.ID != r.Facts.NLB.ID {
-			return engine.Outcome{}, fmt.Errorf("endpoint service %s forwards to %s, which is not this run's balancer %s: detach it in the PrivateLink console, or tear the run down, then retry", id, h.ID, r.Facts.NLB.ID)
+		if own, _ := balancer(r); h.ID != own {
+			return engine.Outcome{}, fmt.Errorf("endpoint service %s forwards to %s, which is not this run's balancer %s: detach it in the PrivateLink console, or tear the run down, then retry", id, h.ID, own)
 		}
 		missing = slices.DeleteFunc(missing, func(m privatelink.Resource) bool { return m.Zone == h.Zone })
 	}
@@ -102,6 +101,7 @@ func (s *Step) stands(ctx context.Context, r *run.Run, id string) (engine.Outcom
 // crash, while lists do not show it yet (the token brings the same service
 // again); an earlier one is gone (then find has raised the token).
 func (s *Step) create(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	_, kind := balancer(r)
 	n := privatelink.NewService{
 		Description: r.Name(what), ResourceType: kind, Resources: wanted(r), TagKey: run.TagKey, TagValue: r.Tag(),
 	}
@@ -187,11 +187,21 @@ func (s *Step) find(ctx context.Context, r *run.Run) (*privatelink.Service, erro
 	return found, nil
 }
 
+// balancer is what the service stands on, and PrivateLink's name for its type: a
+// run has one, of the type of its scenario.
+func balancer(r *run.Run) (id, kind string) {
+	if r.Facts.CLB != nil {
+		return r.Facts.CLB.ID, "slb"
+	}
+	return r.Facts.NLB.ID, "nlb"
+}
+
 // wanted is the balancer in each of its zones.
 func wanted(r *run.Run) []privatelink.Resource {
 	var out []privatelink.Resource
+	id, kind := balancer(r)
 	for _, v := range r.Facts.Preflight.VSwitches {
-		out = append(out, privatelink.Resource{ID: r.Facts.NLB.ID, Type: kind, Zone: v.ZoneID})
+		out = append(out, privatelink.Resource{ID: id, Type: kind, Zone: v.ZoneID})
 	}
 	return out
 }

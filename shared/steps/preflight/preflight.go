@@ -1,6 +1,6 @@
 // Package preflight is the step that holds the spec against what the cloud says
-// of the two clusters and their networks. It writes nothing, and it reports all
-// that is wrong at once.
+// of the two clusters, or of the cluster and the ECS host, and of their networks.
+// It writes nothing, and it reports all that is wrong at once.
 package preflight
 
 import (
@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"eslink/events"
+	"eslink/shared/aliyun/ecs"
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/aliyun/nlb"
 	"eslink/shared/aliyun/privatelink"
+	"eslink/shared/aliyun/slb"
 	"eslink/shared/aliyun/vpc"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
@@ -25,7 +27,14 @@ type Clusters interface {
 	Describe(ctx context.Context, id string) (escluster.Instance, error)
 }
 
-// Balancers tells which zones have network load balancers.
+// Hosts describes ECS instances of the region and what they admit.
+type Hosts interface {
+	Instances(ctx context.Context, ids ...string) ([]ecs.Instance, error)
+	InstancesAt(ctx context.Context, address string) ([]ecs.Instance, error)
+	Rules(ctx context.Context, groupID string) ([]ecs.Rule, error)
+}
+
+// Balancers tells which zones have load balancers of a type.
 type Balancers interface {
 	Zones(ctx context.Context) ([]string, error)
 }
@@ -42,10 +51,12 @@ type Networks interface {
 	VSwitches(ctx context.Context, vpcID string) ([]vpc.VSwitch, error)
 }
 
-// Step looks at the cloud's side of both clusters.
+// Step looks at the cloud's side of both ends.
 type Step struct {
 	Clusters  Clusters
-	Balancers Balancers
+	Hosts     Hosts
+	Balancers Balancers // NLB, for a cluster
+	Classic   Balancers // CLB, for a host
 	Links     Links
 	Networks  Networks
 	Region    string
@@ -55,7 +66,7 @@ type Step struct {
 // New returns the step for a function.
 func New(d steps.Deps) engine.Step {
 	c := d.Cloud
-	return &Step{Clusters: escluster.New(c), Balancers: nlb.New(c), Links: privatelink.New(c), Networks: vpc.New(c), Region: c.Region, Network: d.Network}
+	return &Step{Clusters: escluster.New(c), Hosts: ecs.New(c), Balancers: nlb.New(c), Classic: slb.New(c), Links: privatelink.New(c), Networks: vpc.New(c), Region: c.Region, Network: d.Network}
 }
 
 // side is one of the two clusters, the spec's field that names it, and where
@@ -67,8 +78,8 @@ type side struct {
 	known            bool // it exists, and its description is complete
 }
 
-// Up records the clusters, the zone of the endpoint and the vSwitches of the
-// load balancer. A cluster that is being changed is waited for.
+// Up records the two ends, the zone of the endpoint and the vSwitches of the load
+// balancer. A cluster that is being changed is waited for.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	var fs events.Findings
 	if r.Spec.Region != s.Region {
@@ -84,8 +95,13 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	}
 	instance := side{id: r.Spec.InstanceID, field: "instanceId", vpcID: s.Network.DestinationVPC, vSwitchID: s.Network.DestinationVSwitch}
 	target := side{id: r.Spec.Target.InstanceID, field: "target.instanceId", vpcID: s.Network.SourceVPC, vSwitchID: s.Network.SourceVSwitch}
+	sides := []*side{&instance}
+	toHost := r.Spec.Target.InstanceID == ""
+	if !toHost {
+		sides = append(sides, &target)
+	}
 	var pending []string
-	for _, x := range []*side{&instance, &target} {
+	for _, x := range sides {
 		state, err := s.describe(ctx, x, &fs)
 		if err != nil {
 			return engine.Outcome{}, err
@@ -95,11 +111,15 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		}
 	}
 	facts := &run.Preflight{Instance: cluster(instance.Instance), Target: cluster(target.Instance)}
-	if instance.known && target.known {
+	switch {
+	case toHost:
+		err = s.host(ctx, r, facts, instance, &fs)
+	case instance.known && target.known:
 		compare(r.Spec, instance, target, &fs)
-		if err := s.place(ctx, r, facts, instance, target, &fs); err != nil {
-			return engine.Outcome{}, err
-		}
+		err = s.place(ctx, r, facts, instance, target, &fs)
+	}
+	if err != nil {
+		return engine.Outcome{}, err
 	}
 	if err := fs.Problem("preflight", r.Spec.AcceptRisks); err != nil {
 		return engine.Outcome{}, err

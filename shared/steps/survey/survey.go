@@ -40,6 +40,10 @@ func Part(i int) string { return fmt.Sprintf("definition/%05d", i) }
 
 // Up reads and judges; it may be repeated at will.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	if !r.Spec.Copies() {
+		r.Facts.Survey = &run.Survey{}
+		return engine.Done(), nil
+	}
 	side := access.Target(r)
 	c, err := s.Clusters.Open(ctx, side)
 	if err != nil {
@@ -150,8 +154,12 @@ func look(ctx context.Context, c *es.Client, i int, ix events.Index, fs *events.
 	if err != nil {
 		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
 	}
-	return &run.SurveyedIndex{Source: ix.Source, Dest: ix.Dest, Documents: under, Total: total, Bytes: stats.Bytes,
-		MaxSeqNo: stats.MaxSeqNo, State: fmt.Sprintf("%s/%d", def.UUID, stats.Operations), Analyzers: analyzers}, def, nil
+	refresh, err := es.Setting(def.Settings, "refresh_interval")
+	if err != nil {
+		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
+	}
+	return &run.SurveyedIndex{Refresh: refresh, Source: ix.Source, Dest: ix.Dest, Documents: under, Total: total, Bytes: stats.Bytes,
+		MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos, State: fmt.Sprintf("%s/%d", def.UUID, stats.Operations), Analyzers: analyzers}, def, nil
 }
 
 // Down has nothing to take back.

@@ -1,25 +1,22 @@
-// Package verify proves what a run did: the four checks of the link, what the
-// tasks reported, and the destination's counts and IDs against the source's,
-// which step digest took on the source's side.
+// Package verify proves what a run did: the four checks of the link, for each use
+// case; of a copy what the tasks reported, and the destination's documents
+// against the source's, as step digest found them on the source's side.
 package verify
 
 import (
 	"context"
-	"fmt"
+	"slices"
 	"time"
 
 	"eslink/events"
 	"eslink/shared/access"
-	"eslink/shared/aliyun/escluster"
 	"eslink/shared/aliyun/kms"
-	"eslink/shared/aliyun/nlb"
-	"eslink/shared/aliyun/privatelink"
 	"eslink/shared/check"
 	"eslink/shared/engine"
 	"eslink/shared/es"
+	"eslink/shared/proving"
 	"eslink/shared/run"
 	"eslink/shared/steps"
-	"eslink/shared/steps/digest"
 )
 
 type clusters interface {
@@ -27,27 +24,23 @@ type clusters interface {
 	Login(ctx context.Context, s access.Side) (kms.Login, error)
 }
 
-type parts interface {
-	GetPart(ctx context.Context, runID, name string, v any) error
-}
-
 // Step is the step verify. It runs in the instance's VPC and writes nothing but
 // the check's own index.
 type Step struct {
 	Clusters clusters
 	Cloud    check.Cloud
-	Parts    parts
+	Rows     proving.Rows
 	Now      func() time.Time
 }
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Parts: d.Runs, Now: d.Cloud.Now,
-		Cloud: check.Cloud{Endpoints: escluster.New(d.Cloud), Connections: privatelink.New(d.Cloud), Listeners: nlb.New(d.Cloud)}}
+	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now, Cloud: check.NewCloud(d.Cloud)}
 }
 
-// Up goes through three phases, an invocation or more each: the operation is
-// started; it is read and the checks are judged; the copies are compared.
+// Up goes through phases, an invocation or more each: the operations of use
+// cases that are no copy; that of a copy is started, and read; the checks are
+// judged; the copies are compared.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	side := access.Instance(r)
 	c, err := s.Clusters.Open(ctx, side)
@@ -59,62 +52,116 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	}
 	v := r.Facts.Verify
 	var out engine.Outcome
-	switch {
-	case len(v.Checks) == 0 && v.Probe == nil:
-		out, err = s.begin(ctx, r, c)
-	case len(v.Checks) == 0:
-		out, err = s.judge(ctx, r, c)
-	default:
+	switch links := check.OfRun(r); {
+	case len(v.Checks) > 0:
 		out, err = s.compare(ctx, r, c)
+	case v.Probe == nil:
+		out, err = s.operate(ctx, r, c, links)
+	default:
+		out, err = s.read(ctx, r, c, links)
 	}
 	return out, access.Explain(err, side)
 }
 
-// probeTime is how long the operation usually needs; it is looked at that often.
-const probeTime = 2 * time.Second
+const (
+	// probeTime is how long the operation of a copy usually needs; it is looked
+	// at that often.
+	probeTime = 2 * time.Second
+	// laterTime is how often a check that may yet pass is repeated, and laterFor
+	// for how long: plugins look for a new dictionary each minute or so.
+	laterTime, laterFor = 20 * time.Second, 5 * time.Minute
+)
 
 func (s *Step) prober(ctx context.Context, r *run.Run, c *es.Client) (check.Prober, error) {
 	login, err := s.Clusters.Login(ctx, access.Target(r))
 	return check.Prober{Client: c, Remote: login, Now: s.Now}, err
 }
 
-func (s *Step) begin(ctx context.Context, r *run.Run, c *es.Client) (engine.Outcome, error) {
+// operate does the operations that need no task, and starts the one that does.
+// What it repeats has no effect but a webhook more.
+func (s *Step) operate(ctx context.Context, r *run.Run, c *es.Client, links []check.Link) (engine.Outcome, error) {
+	users := check.Users(r)
+	login := func(ctx context.Context, l check.Link) (kms.Login, error) {
+		return s.Clusters.Login(ctx, users[l.Kind])
+	}
+	o := check.Operator{Client: c, Login: login, Now: s.Now}
+	v := r.Facts.Verify
+	v.Operated = nil
+	var copies *check.Link
+	for _, l := range links {
+		if l.Kind == events.ReindexUseCase {
+			copies = &l
+			continue
+		}
+		first, err := s.linked(ctx, l)
+		if err != nil {
+			return engine.Outcome{}, err
+		}
+		checks, later, err := o.Operate(ctx, l, first)
+		if err != nil {
+			return engine.Outcome{}, err
+		}
+		if later && s.Now().Sub(r.Cursor.Since) < laterFor {
+			last := checks[len(checks)-1]
+			return engine.Wait(laterTime, last.Detail+", and may yet change: it is looked at again"), nil
+		}
+		v.Operated = append(v.Operated, check.Named(append([]run.Check{first}, checks...), l, len(links))...)
+	}
+	if copies == nil {
+		return s.judge(ctx, r, c, v.Operated)
+	}
 	p, err := s.prober(ctx, r, c)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	probe, err := p.Start(ctx, check.OfRun(r))
+	probe, err := p.Start(ctx, *copies)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	r.Facts.Verify.Probe = &probe
-	return engine.Wait(probeTime, "the instance reads one document through the link"), nil
+	v.Probe = &probe
+	return engine.Wait(probeTime, reading), nil
 }
 
-func (s *Step) judge(ctx context.Context, r *run.Run, c *es.Client) (engine.Outcome, error) {
-	v, link := r.Facts.Verify, check.OfRun(r)
+const reading = "the instance reads one document through the link"
+
+// linked is the check named link.
+func (s *Step) linked(ctx context.Context, l check.Link) (run.Check, error) {
+	began := s.Now()
+	k, err := s.Cloud.Link(ctx, l)
+	k.Seconds = s.Now().Sub(began).Seconds()
+	return k, err
+}
+
+// read reads the operation of a copy.
+func (s *Step) read(ctx context.Context, r *run.Run, c *es.Client, links []check.Link) (engine.Outcome, error) {
+	v := r.Facts.Verify
+	i := slices.IndexFunc(links, func(l check.Link) bool { return l.Kind == events.ReindexUseCase })
+	link := links[i]
 	p, err := s.prober(ctx, r, c)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	began := s.Now()
-	first, err := s.Cloud.Link(ctx, link)
+	first, err := s.linked(ctx, link)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	first.Seconds = s.Now().Sub(began).Seconds()
 	rest, _, ready, err := p.Read(ctx, link, *v.Probe)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
 	if !ready {
-		return engine.Wait(probeTime, "the instance reads one document through the link"), nil
+		return engine.Wait(probeTime, reading), nil
 	}
 	if err := p.Finish(ctx, link); err != nil {
 		return engine.Outcome{}, err
 	}
 	v.Probe = nil
-	checks := append([]run.Check{first}, rest...)
+	return s.judge(ctx, r, c, append(slices.Clone(v.Operated), check.Named(append([]run.Check{first}, rest...), link, len(links))...))
+}
+
+// judge stops the run at a check that fails.
+func (s *Step) judge(ctx context.Context, r *run.Run, c *es.Client, checks []run.Check) (engine.Outcome, error) {
+	r.Facts.Verify.Operated = nil
 	if !check.OK(checks) {
 		var fs []events.Finding
 		for _, k := range checks {
@@ -124,94 +171,8 @@ func (s *Step) judge(ctx context.Context, r *run.Run, c *es.Client) (engine.Outc
 		}
 		return engine.Outcome{}, events.NewProblem(409, "checks", "the link does not pass its checks", fs...)
 	}
-	v.Checks = checks
+	r.Facts.Verify.Checks = checks
 	return s.compare(ctx, r, c)
-}
-
-const (
-	maxLines    = 50
-	pagesAtOnce = 50
-)
-
-// compare lists what differs. Counts take one call an index; IDs are compared
-// page by page, and the record remembers where it is.
-func (s *Step) compare(ctx context.Context, r *run.Run, c *es.Client) (engine.Outcome, error) {
-	v := r.Facts.Verify
-	for pages := 0; v.Next < len(r.Spec.Indices); {
-		i, d := v.Next, r.Facts.Digest.Indices[v.Next]
-		if v.NextPart == 0 {
-			if err := s.counts(ctx, r, c, i, d); err != nil {
-				return engine.Outcome{}, err
-			}
-			v.Level = d.Level
-		}
-		for ; v.NextPart < d.IDParts; v.NextPart++ {
-			if pages++; pages > pagesAtOnce {
-				return engine.Waitf(0, "comparing document IDs of %s", r.Spec.Indices[i].Dest), nil
-			}
-			if err := s.page(ctx, r, c, i); err != nil {
-				return engine.Outcome{}, err
-			}
-		}
-		v.Next, v.NextPart = i+1, 0
-	}
-	if len(v.Differences) > 0 {
-		return engine.DoneWithDifferences(), nil
-	}
-	return engine.Done(), nil
-}
-
-func (s *Step) differs(v *run.Verify, format string, args ...any) {
-	if len(v.Differences) < maxLines {
-		v.Differences = append(v.Differences, fmt.Sprintf(format, args...))
-	}
-}
-
-// counts compares what the task reported, and the count of an index that held
-// nothing before.
-func (s *Step) counts(ctx context.Context, r *run.Run, c *es.Client, i int, d run.IndexDigest) error {
-	v, ix, task := r.Facts.Verify, r.Spec.Indices[i], r.Facts.Reindex.Tasks[i]
-	if res := task.Result; res != nil {
-		if res.FailureCount > 0 {
-			s.differs(v, "%s: %d documents could not be written", ix.Dest, res.FailureCount)
-			for _, f := range res.Failures {
-				s.differs(v, "%s", f)
-			}
-		}
-		if res.VersionConflicts > 0 {
-			s.differs(v, "%s: %d documents were passed over for a version conflict", ix.Dest, res.VersionConflicts)
-		}
-		if done := res.Created + res.Updated + res.Noops + res.Deleted + res.VersionConflicts; res.FailureCount == 0 && done != res.Total {
-			s.differs(v, "%s: the task read %d documents and wrote %d", ix.Dest, res.Total, done)
-		}
-	}
-	if err := c.Refresh(ctx, ix.Dest); err != nil {
-		return err
-	}
-	if r.Facts.Destination.Indices[i].Before > 0 {
-		return nil
-	}
-	n, err := c.Count(ctx, ix.Dest, nil)
-	if err != nil {
-		return err
-	}
-	if n != d.Documents {
-		s.differs(v, "%s holds %d documents, the source's %s %d under the query", ix.Dest, n, ix.Source, d.Documents)
-	}
-	return nil
-}
-
-func (s *Step) page(ctx context.Context, r *run.Run, c *es.Client, i int) error {
-	v, ix := r.Facts.Verify, r.Spec.Indices[i]
-	var ids []string
-	if err := s.Parts.GetPart(ctx, r.ID, digest.Part(i, v.NextPart), &ids); err != nil {
-		return err
-	}
-	absent, err := c.Absent(ctx, ix.Dest, ids)
-	for _, id := range absent {
-		s.differs(v, "%s lacks document %s", ix.Dest, id)
-	}
-	return err
 }
 
 // Down removes what a check left behind.

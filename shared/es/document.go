@@ -1,0 +1,120 @@
+package es
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
+
+	"eslink/shared/apierr"
+)
+
+// Document is one of an index's.
+type Document struct {
+	ID, Routing string
+	SeqNo       int64 // in its shard
+	Source      json.RawMessage
+}
+
+// Window is a part of a shard: the documents whose sequence numbers are at
+// least From and, unless it is 0, below Below.
+type Window struct {
+	Shard       int
+	From, Below int64
+}
+
+// MaxPage is the most documents that one page may have: half of what an index
+// gives by default (index.max_result_window).
+const MaxPage = 5000
+
+// Page returns up to size documents of a window under a query, in the order of
+// their sequence numbers, with what they say or without. Sequence numbers are
+// unique within a shard, so the next page begins after the last one's: every page
+// can be repeated at any time, and neither a point in time nor a scroll is
+// needed, which 7.10 without X-Pack lacks, or which a restarted node forgets.
+func (c *Client) Page(ctx context.Context, index string, query json.RawMessage, w Window, size int, source bool) ([]Document, error) {
+	within, err := InWindow(query, w.From, w.Below)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := body(map[string]any{"query": within, "sort": []any{map[string]string{"_seq_no": "asc"}}})
+	if err != nil {
+		return nil, err
+	}
+	req := search(index, reader, size, source)
+	req.Preference = fmt.Sprintf("_shards:%d", w.Shard)
+	return c.documents(ctx, "read documents of index "+index, req)
+}
+
+// Documents returns those of at most MaxPage ids that an index has. It searches
+// rather than gets, because a get needs each document's routing.
+func (c *Client) Documents(ctx context.Context, index string, ids []string, source bool) ([]Document, error) {
+	reader, err := body(map[string]any{"query": map[string]any{"ids": map[string]any{"values": ids}}})
+	if err != nil {
+		return nil, err
+	}
+	return c.documents(ctx, "look for documents in index "+index, search(index, reader, MaxPage, source))
+}
+
+// search asks all shards or none.
+func search(index string, body io.Reader, size int, source bool) esapi.SearchRequest {
+	no := false
+	req := esapi.SearchRequest{Index: []string{index}, Body: body, Size: &size, AllowPartialSearchResults: &no, TrackTotalHits: no}
+	if !source {
+		req.Source = []string{"false"}
+	}
+	return req
+}
+
+func (c *Client) documents(ctx context.Context, what string, req esapi.SearchRequest) ([]Document, error) {
+	var out struct {
+		TimedOut bool   `json:"timed_out"`
+		Shards   shards `json:"_shards"`
+		Hits     struct {
+			Hits []struct {
+				ID      string          `json:"_id"`
+				Routing string          `json:"_routing"`
+				Source  json.RawMessage `json:"_source"`
+				Sort    []int64         `json:"sort"`
+			}
+		}
+	}
+	if err := c.do(ctx, what, req, &out); err != nil {
+		return nil, err
+	}
+	err := out.Shards.complete()
+	if err == nil && out.TimedOut {
+		err = &apierr.Error{Class: apierr.Retry, Code: Incomplete, Message: "the search timed out"}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s on %s: %w", what, c.base.Host, err)
+	}
+	docs := make([]Document, len(out.Hits.Hits))
+	for i, h := range out.Hits.Hits {
+		docs[i] = Document{ID: h.ID, Routing: h.Routing, Source: h.Source}
+		if len(h.Sort) > 0 {
+			docs[i].SeqNo = h.Sort[0]
+		}
+	}
+	return docs, nil
+}
+
+// InWindow narrows a query, or everything with none, to sequence numbers that
+// are at least from and, unless it is 0, below below.
+func InWindow(query json.RawMessage, from, below int64) (json.RawMessage, error) {
+	bounds := map[string]int64{"gte": from}
+	if below > 0 {
+		bounds["lt"] = below
+	}
+	must := []any{map[string]any{"range": map[string]any{"_seq_no": bounds}}}
+	if len(query) > 0 {
+		must = append(must, query)
+	}
+	raw, err := json.Marshal(map[string]any{"bool": map[string]any{"filter": must}})
+	if err != nil {
+		return nil, fmt.Errorf("encode query: %w", err)
+	}
+	return raw, nil
+}

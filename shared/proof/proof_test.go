@@ -1,0 +1,359 @@
+package proof_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"eslink/shared/proof"
+)
+
+func content(t require.TestingT, source string) proof.Content {
+	var h proof.Hasher
+	c, err := h.Content("1", "", []byte(source))
+	require.NoError(t, err, source)
+	return c
+}
+
+func TestWhatIsTheSame(t *testing.T) {
+	t.Parallel()
+	for _, pair := range [][2]string{
+		{`{"a":1.10}`, `{"a":1.1}`},
+		{`{"a":1e3}`, `{"a":1000.0}`},
+		{`{"a":1e3}`, `{"a":1000}`},
+		{`{"a":5e-1}`, `{"a":0.5}`},
+		{`{"a":-0}`, `{"a":0.0}`},
+		{`{"a":1E+2}`, `{"a":1.0E2}`},
+		{`{"a":0e99999999999999999999}`, `{"a":0}`},
+		{`{"a":10e99999999999999999999}`, `{"a":1e100000000000000000000}`},
+		{`{"a":1,"b":{"d":2,"c":3}}`, ` { "b" : {"c":3, "d":2}, "a": 1 } `},
+		{`{"a":"\u00e9\/\ud83d\ude00\n"}`, "{\"a\":\"é/😀\\u000A\"}"},
+		{`{"\u0061":"\u0022\u005c"}`, `{"a":"\"\\"}`},
+		{`{"a":123456789012345678901234567890}`, `{"a":123456789012345678901234567890.0}`},
+	} {
+		assert.Equal(t, content(t, pair[0]).Exact, content(t, pair[1]).Exact, "%v", pair)
+	}
+}
+
+func TestWhatIsNotTheSame(t *testing.T) {
+	t.Parallel()
+	for _, pair := range [][2]string{
+		{`{"a":9007199254740993}`, `{"a":9007199254740992}`},
+		{`{"a":18446744073709551615}`, `{"a":18446744073709551616}`},
+		{`{"a":1}`, `{"a":"1"}`},
+		{`{"a":1}`, `{"a":-1}`},
+		{`{"a":[1,2]}`, `{"a":[2,1]}`},
+		{`{"a":[[1],[2]]}`, `{"a":[[1,2]]}`},
+		{`{"a":null}`, `{}`},
+		{`{"a":[]}`, `{"a":{}}`},
+		{`{"a":true}`, `{"a":false}`},
+		{`{"a":{"b":1}}`, `{"a.b":1}`},
+		{`{"a":"b,c"}`, `{"a":["b","c"]}`},
+		{`{"a":"\ud83d"}`, `{"a":"\ud83e"}`},
+		{`{"a":"\"}"}`, `{"a":"}"}`},
+		{`{"a":1E400}`, `{"a":"Infinity"}`},
+		{`{"a":1e18446744073709551617}`, `{"a":10}`},
+	} {
+		a, b := content(t, pair[0]), content(t, pair[1])
+		assert.NotEqual(t, a.Exact, b.Exact, "%v", pair)
+		assert.NotEqual(t, a.Cut, b.Cut, "%v", pair)
+	}
+	var h proof.Hasher
+	same := map[proof.Hash]string{}
+	for _, id := range [][2]string{{"1", ""}, {"2", ""}, {"1", "1"}, {"", "1"}, {"11", ""}, {"", "11"}} {
+		c, err := h.Content(id[0], id[1], []byte(`{}`))
+		require.NoError(t, err)
+		assert.Empty(t, same[c.Exact])
+		same[c.Exact] = fmt.Sprint(id)
+	}
+}
+
+// What Elasticsearch makes of decimals (seen on 7.17.29 and 7.10.2) is told from
+// an edit.
+func TestDigitsThatElasticsearchCuts(t *testing.T) {
+	t.Parallel()
+	for source, dest := range map[string]string{
+		`{"a":0.1234567890123456789}`:       `{"a":0.12345678901234568}`,
+		`{"a":100000000000000000000000.0}`:  `{"a":9.999999999999999E22}`,
+		`{"a":5e-324}`:                      `{"a":4.9E-324}`,
+		`{"a":5.684341886080802E-14,"b":1}`: `{"b":1,"a":5.6843418860808015E-14}`,
+	} {
+		a, b := content(t, source), content(t, dest)
+		assert.NotEqual(t, a.Exact, b.Exact, source)
+		assert.Equal(t, a.Cut, b.Cut, source)
+	}
+	a, b := content(t, `{"a":0.1234567890123456789}`), content(t, `{"a":0.12345678901234569}`)
+	assert.NotEqual(t, a.Cut, b.Cut)
+}
+
+func TestWhatIsNoJSON(t *testing.T) {
+	t.Parallel()
+	var h proof.Hasher
+	for _, source := range []string{``, `{`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{"a":1}{}`, `[1 2]`, `[1,]`, `{"a":tru}`, `{"a":"\x"}`, `{"a":"\u12"}`, `{"a":"`, `{"a":1-2}`, `{"a":-}`,
+		`{"a":1.}`, `{"a":.5}`, `{"a":1e}`, `{"a":1e-}`, `{a:1}`, strings.Repeat("[", 20_000)} {
+		_, err := h.Content("1", "", []byte(source))
+		assert.Error(t, err, source)
+	}
+}
+
+// values draws a JSON value of any shape, numbers as text.
+func values() *rapid.Generator[any] {
+	leaf := rapid.OneOf(
+		rapid.Just[any](nil), rapid.Map(rapid.Bool(), toAny[bool]), rapid.Map(rapid.String(), toAny[string]),
+		rapid.Map(rapid.StringMatching(`-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?`), func(s string) any { return json.Number(s) }),
+	)
+	var value *rapid.Generator[any]
+	value = rapid.OneOf(leaf, rapid.Deferred(func() *rapid.Generator[any] {
+		return rapid.OneOf(rapid.Map(rapid.SliceOfN(value, 0, 3), toAny[[]any]), rapid.Map(rapid.MapOfN(rapid.String(), value, 0, 4), toAny[map[string]any]))
+	}))
+	return value
+}
+
+func toAny[T any](v T) any { return v }
+
+func documents() *rapid.Generator[map[string]any] {
+	return rapid.MapOfN(rapid.String(), values(), 0, 5)
+}
+
+// spell writes a value with other white space, order of keys, escapes and
+// spellings of numbers each time.
+func spell(r *rand.Rand, v any) string {
+	space := strings.Repeat(" ", r.IntN(2))
+	switch v := v.(type) {
+	case map[string]any:
+		var items []string
+		for _, k := range shuffled(r, v) {
+			items = append(items, spell(r, k)+space+":"+spell(r, v[k]))
+		}
+		return space + "{" + strings.Join(items, ",") + space + "}"
+	case []any:
+		var items []string
+		for _, item := range v {
+			items = append(items, spell(r, item))
+		}
+		return "[" + strings.Join(items, space+",") + "]" + space
+	case string:
+		var out strings.Builder
+		for _, c := range v {
+			switch {
+			case r.IntN(3) == 0 && c < 0x10000:
+				fmt.Fprintf(&out, "\\u%04x", c)
+			default:
+				raw, _ := json.Marshal(string(c))
+				out.Write(raw[1 : len(raw)-1])
+			}
+		}
+		return `"` + out.String() + `"`
+	case json.Number:
+		if r.IntN(2) == 0 {
+			return string(v)
+		}
+		mantissa, exponent, _ := strings.Cut(strings.ToLower(string(v)), "e")
+		e, _ := strconv.Atoi(exponent)
+		whole, fraction, _ := strings.Cut(mantissa, ".")
+		zeros := strings.Repeat("0", r.IntN(4))
+		return fmt.Sprintf("%s%s%sE%d", whole, fraction, zeros, e-len(fraction)-len(zeros))
+	}
+	raw, _ := json.Marshal(v)
+	return string(raw)
+}
+
+func shuffled(r *rand.Rand, m map[string]any) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	r.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	return keys
+}
+
+func TestSpellingDoesNotMatter(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		doc := documents().Draw(t, "document")
+		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
+		a, b := spell(r, doc), spell(r, doc)
+		if content(t, a).Exact != content(t, b).Exact {
+			t.Fatalf("%s\n%s", a, b)
+		}
+	})
+}
+
+// Exactness is judged by big.Rat, which no digit escapes.
+func TestNumbersAreComparedByValue(t *testing.T) {
+	t.Parallel()
+	number := rapid.StringMatching(`-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?`)
+	rapid.Check(t, func(t *rapid.T) {
+		a := number.Draw(t, "a")
+		b := rapid.OneOf(number, rapid.Just(a+"0"), rapid.Just(strings.Replace(a, ".", "0.", 1))).Draw(t, "b")
+		x, ok := new(big.Rat).SetString(a)
+		y, ok2 := new(big.Rat).SetString(b)
+		if !ok || !ok2 {
+			t.Skip()
+		}
+		same := content(t, `{"n":`+a+`}`).Exact == content(t, `{"n":`+b+`}`).Exact
+		if same != (x.Cmp(y) == 0) {
+			t.Fatalf("%s and %s: same digest %v", a, b, same)
+		}
+	})
+}
+
+func TestOrderDoesNotMatter(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		ids := rapid.SliceOfNDistinct(rapid.String(), 1, 40, rapid.ID).Draw(t, "ids")
+		n := proof.Partitions(rapid.Int64Range(0, 5000).Draw(t, "documents"))
+		split := rapid.IntRange(0, len(ids)).Draw(t, "split")
+		var h proof.Hasher
+		add := func(s proof.Sums, ids []string) {
+			for _, id := range ids {
+				c, err := h.Content(id, "", []byte(`{"n":1}`))
+				require.NoError(t, err)
+				s.Add(id, c)
+			}
+		}
+		a, b, c := make(proof.Sums, n), make(proof.Sums, n), make(proof.Sums, n)
+		add(a, ids)
+		rand.New(rand.NewPCG(1, 2)).Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+		add(b, ids[:split])
+		add(c, ids[split:])
+		b.Merge(c)
+		require.Equal(t, a, b)
+		require.Empty(t, proof.Unequal(a, b))
+		require.EqualValues(t, len(ids), a.Documents())
+		raw, err := json.Marshal(a)
+		require.NoError(t, err)
+		var back proof.Sums
+		require.NoError(t, json.Unmarshal(raw, &back))
+		require.Equal(t, a, back)
+		require.Error(t, json.Unmarshal([]byte(`"AAAA"`), &back))
+
+		// One document more, less or other is found, in its own partition.
+		changed, err := h.Content(ids[0], "", []byte(`{"n":2}`))
+		require.NoError(t, err)
+		a.Add(ids[0], changed)
+		require.Equal(t, []int{proof.Partition(ids[0], n)}, proof.Unequal(a, b))
+	})
+}
+
+// Both sides must agree on this in every release.
+func TestPartitions(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, []int{1, 1, 2, 1 << 14, 1 << 14}, []int{proof.Partitions(0), proof.Partitions(64), proof.Partitions(65), proof.Partitions(1 << 20), proof.Partitions(1 << 40)})
+	assert.Equal(t, []int{12586, 13696, 9437}, []int{proof.Partition("", 1<<14), proof.Partition("1", 1<<14), proof.Partition("product-7", 1<<14)})
+	filled := map[int]int{}
+	for i := range 64_000 {
+		filled[proof.Partition(strconv.Itoa(i), 1000)]++
+	}
+	assert.Len(t, filled, 1000)
+	for _, n := range filled {
+		assert.Less(t, n, 128)
+	}
+}
+
+func TestDiffNamesIDsAndFields(t *testing.T) {
+	t.Parallel()
+	var h proof.Hasher
+	list := func(docs map[string]string, late ...string) (out []proof.Document) {
+		for id, source := range docs {
+			d, err := h.List(id, "r", []byte(source), true)
+			require.NoError(t, err)
+			for _, l := range late {
+				d.Late = d.Late || l == id
+			}
+			out = append(out, d)
+		}
+		return out
+	}
+	source := list(map[string]string{
+		"same":    `{"a":1}`,
+		"missing": `{"a":1}`,
+		"edited":  `{"a":1,"deep":{"b":[{"c":1},{"c":2}],"d":[1,2]},"gone":null,"empty":{}}`,
+		"cut":     `{"a":0.1234567890123456789,"b":1}`,
+		"late":    `{"a":2}`,
+		"both":    `{"a":0.1234567890123456789,"b":1}`,
+	}, "late")
+	dest := list(map[string]string{
+		"same":   `{"a":1.0}`,
+		"extra":  `{}`,
+		"edited": `{"a":1,"deep":{"b":[{"c":1},{"c":3}],"d":[2,1]},"new":1,"empty":{}}`,
+		"cut":    `{"a":0.12345678901234568,"b":1}`,
+		"late":   `{"a":1}`,
+		"both":   `{"a":0.12345678901234568,"b":2}`,
+	})
+	assert.Equal(t, []proof.Difference{
+		{ID: "both", Class: proof.Differs, Fields: []string{"b"}},
+		{ID: "cut", Class: proof.Precision, Fields: []string{"a"}},
+		{ID: "edited", Class: proof.Differs, Fields: []string{"deep.b[1].c", "deep.d", "gone", "new"}},
+		{ID: "extra", Class: proof.Extra},
+		{ID: "late", Class: proof.Differs, Fields: []string{"a"}, Late: true},
+		{ID: "missing", Class: proof.Missing},
+	}, proof.Diff(source, dest))
+
+	moved, err := h.List("same", "elsewhere", []byte(`{"a":1}`), true)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"_routing"}, proof.Diff(list(map[string]string{"same": `{"a":1}`}), []proof.Document{moved})[0].Fields)
+}
+
+// A document of very many fields has only those of its top told apart.
+func TestFieldsAreBounded(t *testing.T) {
+	t.Parallel()
+	wide := func(last int) []byte {
+		inner := map[string]int{"last": last}
+		for i := range 5000 {
+			inner[strconv.Itoa(i)] = i
+		}
+		raw, err := json.Marshal(map[string]any{"top": inner, "other": 1})
+		require.NoError(t, err)
+		return raw
+	}
+	var h proof.Hasher
+	a, err := h.List("1", "", wide(1), true)
+	require.NoError(t, err)
+	b, err := h.List("1", "", wide(2), true)
+	require.NoError(t, err)
+	assert.Len(t, a.Fields, 2)
+	assert.Equal(t, []string{"top"}, proof.Diff([]proof.Document{a}, []proof.Document{b})[0].Fields)
+}
+
+// Every leaf of a document is among its fields: an edit anywhere is named.
+func TestEveryEditIsNamed(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		doc := documents().Draw(t, "document")
+		before, err := json.Marshal(doc)
+		require.NoError(t, err)
+		key := rapid.String().Draw(t, "key")
+		doc[key] = map[string]any{"edited": "here"}
+		after, err := json.Marshal(doc)
+		require.NoError(t, err)
+		var h proof.Hasher
+		a, err := h.List("1", "", before, true)
+		require.NoError(t, err)
+		b, err := h.List("1", "", after, true)
+		require.NoError(t, err)
+		found := proof.Diff([]proof.Document{a}, []proof.Document{b})
+		require.Len(t, found, 1)
+		require.NotEmpty(t, found[0].Fields)
+	})
+}
+
+func BenchmarkContent(b *testing.B) {
+	doc := []byte(`{"productName":"wealth management product A","annual_rate":"3.2200%","describe":"A 180-day wealth management product with a minimum investment of 20,000 yuan, recommended to you.",` +
+		`"id":9007199254740993,"price":1234.5678,"tags":["a","b","c"],"nested":{"x":1,"y":2.5,"z":[1,2,3]},"text":"` + strings.Repeat("lorem ipsum dolor sit amet ", 10) + `"}`)
+	var h proof.Hasher
+	b.SetBytes(int64(len(doc)))
+	for b.Loop() {
+		if _, err := h.Content("product-1", "", doc); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

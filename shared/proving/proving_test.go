@@ -1,0 +1,262 @@
+package proving_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"eslink/localtest/fakes/elastic"
+	"eslink/shared/es"
+	"eslink/shared/proof"
+	"eslink/shared/proving"
+	"eslink/shared/run"
+)
+
+// world is an index of an embedded cluster, and a clock that goes on by a second
+// with every page.
+type world struct {
+	*es.Client
+	t      *testing.T
+	server *elastic.Server
+	store  *run.Store
+	run    *run.Run
+
+	mu     sync.Mutex
+	now    time.Time
+	pages  int
+	sizes  []int
+	fail   func(row string) bool // of a row that is not written
+	refuse func(size int) error  // of a page
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
+	w.server = elastic.New(elastic.Config{Version: "7.10.2", Now: w.Now})
+	t.Cleanup(w.server.Stop)
+	var err error
+	w.Client, err = es.New(w.server, "http://es:9200", "", "")
+	require.NoError(t, err)
+	w.store = &run.Store{Driver: &run.Mem{}, Now: w.Now}
+	w.run = &run.Run{ID: "0123456789abcdef"}
+	w.run.Facts.Digest = &run.Digest{Walk: "1"}
+	return w
+}
+
+func (w *world) Now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+func (w *world) Page(ctx context.Context, index string, query json.RawMessage, win es.Window, size int, source bool) ([]es.Document, error) {
+	w.mu.Lock()
+	w.now = w.now.Add(time.Second)
+	w.pages++
+	w.sizes = append(w.sizes, size)
+	w.mu.Unlock()
+	if w.refuse != nil {
+		if err := w.refuse(size); err != nil {
+			return nil, err
+		}
+	}
+	return w.Client.Page(ctx, index, query, win, size, source)
+}
+
+var errStored = errors.New("the table is away")
+
+func (w *world) PutPart(ctx context.Context, runID, name string, v any) error {
+	if w.fail != nil && w.fail(name) {
+		return errStored
+	}
+	return w.store.PutPart(ctx, runID, name, v)
+}
+
+func (w *world) GetPart(ctx context.Context, runID, name string, v any) error {
+	return w.store.GetPart(ctx, runID, name, v)
+}
+
+func (w *world) ask(method, path, body string) {
+	w.t.Helper()
+	req, err := http.NewRequest(method, "http://es:9200"+path, strings.NewReader(body))
+	require.NoError(w.t, err)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := w.server.RoundTrip(req)
+	require.NoError(w.t, err)
+	defer resp.Body.Close()
+	require.Less(w.t, resp.StatusCode, 300, path)
+}
+
+// fill writes documents of about so many bytes, some of them again and again, and
+// deletes some, so that sequence numbers have gaps.
+func (w *world) fill(index string, shards, n, bytes int) {
+	w.ask("PUT", "/"+index, fmt.Sprintf(`{"settings":{"number_of_shards":%d}}`, shards))
+	var docs strings.Builder
+	text := strings.Repeat("x", bytes)
+	for round := range 3 {
+		for i := range n {
+			if round == 0 || i%3 == 0 {
+				fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"%d\"}}\n{\"n\":%d,\"round\":%d,\"text\":%q}\n", i, i, round, text)
+			}
+		}
+	}
+	for i := 0; i < n; i += 10 {
+		fmt.Fprintf(&docs, "{\"delete\":{\"_id\":\"%d\"}}\n", i)
+	}
+	w.ask("POST", "/"+index+"/_bulk?refresh=true", docs.String())
+}
+
+func (w *world) scan(side, index string) *proving.Scan {
+	return &proving.Scan{Reader: w, Rows: w, Now: w.Now, Run: w.run, Side: side, Index: index, Content: true}
+}
+
+// sum adds an index up, in as many invocations of so many pages as it takes.
+func (w *world) sum(s *proving.Scan, partitions, pages int) (invocations int) {
+	w.t.Helper()
+	for invocations = 1; ; invocations++ {
+		require.Less(w.t, invocations, 1000)
+		at, err := s.Sum(w.t.Context(), partitions, w.Now().Add(time.Duration(pages)*time.Second))
+		if err != nil {
+			require.ErrorIs(w.t, err, errStored)
+			continue
+		}
+		if at.Done {
+			return invocations
+		}
+	}
+}
+
+// The same documents have the same sums, however many shards they are in,
+// whatever sequence numbers they have, and wherever an invocation ends or fails.
+func TestSumsDoNotDependOnHowTheyAreRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill("a", 5, 3000, 30)
+	w.fill("b", 1, 3000, 30)
+	failed := 0
+	w.fail = func(row string) bool {
+		failed++
+		return strings.HasPrefix(row, "sums/") && failed%2 == 1
+	}
+	require.Greater(t, w.sum(w.scan(proving.Source, "a"), 64, 4), 3)
+	w.fail = nil
+	require.Equal(t, 1, w.sum(w.scan(proving.Dest, "b"), 64, 1000))
+	unequal, a, b, err := proving.Compare(t.Context(), w, w.run, 0)
+	require.NoError(t, err)
+	require.Empty(t, unequal)
+	require.EqualValues(t, 2700, a.Documents())
+	require.Equal(t, a, b)
+
+	// Another walk begins anew.
+	w.ask("PUT", "/b/_doc/1?refresh=true", `{"n":1}`)
+	w.run.Facts.Digest.Walk = "2"
+	w.sum(w.scan(proving.Source, "a"), 64, 1000)
+	w.sum(w.scan(proving.Dest, "b"), 64, 1000)
+	unequal, _, _, err = proving.Compare(t.Context(), w, w.run, 0)
+	require.NoError(t, err)
+	require.Equal(t, []int{proof.Partition("1", 64)}, unequal)
+}
+
+// A million empty numbers are passed over in a few pages.
+func TestGapsAreCheap(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ask("PUT", "/a", `{"settings":{"number_of_shards":1}}`)
+	var docs strings.Builder
+	for range 40_000 {
+		docs.WriteString("{\"index\":{\"_id\":\"1\"}}\n{}\n")
+	}
+	w.ask("POST", "/a/_bulk?refresh=true", docs.String())
+	w.sum(w.scan(proving.Source, "a"), 1, 1000)
+	require.Less(t, w.pages, 10)
+}
+
+// Large documents come in small pages, and a page that is too large is asked for
+// in halves.
+func TestPagesFitTheirDocuments(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill("a", 1, 60, 200_000)
+	w.refuse = func(size int) error {
+		if size > 40 {
+			return es.ErrTooLarge
+		}
+		return nil
+	}
+	at, err := w.scan(proving.Source, "a").Sum(t.Context(), 1, w.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.EqualValues(t, 54, at.Read)
+	require.Equal(t, []int{500, 250, 125, 62, 31}, w.sizes[:5])
+	require.LessOrEqual(t, w.sizes[len(w.sizes)-1], 20)
+
+	w.refuse = func(int) error { return es.ErrTooLarge }
+	w.run.Facts.Digest.Walk = "2"
+	_, err = w.scan(proving.Source, "a").Sum(t.Context(), 1, w.Now().Add(time.Hour))
+	require.ErrorContains(t, err, "shard 0 of index a, from _seq_no 0 on")
+}
+
+// A listing has what was asked for, once, wherever an invocation ends or fails.
+func TestListings(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill("a", 3, 3000, 10)
+	failed := 0
+	w.fail = func(row string) bool {
+		failed++
+		return failed%3 == 0
+	}
+	all := func(want proving.Want) map[string]bool {
+		w.run.Facts.Digest.Walk += "'"
+		s := w.scan(proving.Source, "a")
+		s.Planned = []int64{1500, 1500, 1500}
+		for range 1000 {
+			at, err := s.List(t.Context(), want, w.Now().Add(2*time.Second))
+			if err != nil {
+				require.ErrorIs(t, err, errStored)
+				continue
+			}
+			if !at.Done {
+				continue
+			}
+			late := map[string]bool{}
+			for n := range at.Parts {
+				docs, err := proving.Listed(t.Context(), w, w.run, proving.Source, 0, n)
+				require.NoError(t, err)
+				for _, d := range docs {
+					require.NotContains(t, late, d.ID)
+					require.Equal(t, want.Detailed > 0 && proof.Partition(d.ID, want.Of) == want.Partitions[0], d.Fields != nil)
+					late[d.ID] = d.Late
+				}
+			}
+			return late
+		}
+		t.Fatal("no end")
+		return nil
+	}
+	late := all(proving.Want{})
+	require.Len(t, late, 2700)
+	written := 0
+	for _, l := range late {
+		if l {
+			written++
+		}
+	}
+	require.Greater(t, written, 50)
+	require.Less(t, written, 1000)
+	some := all(proving.Want{Partitions: []int{3, 60}, Of: 64, Detailed: 1})
+	n := 0
+	for id := range late {
+		if p := proof.Partition(id, 64); p == 3 || p == 60 {
+			require.Contains(t, some, id)
+			n++
+		}
+	}
+	require.Len(t, some, n)
+}

@@ -1,0 +1,317 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"eslink/shared/copying"
+	"eslink/shared/engine"
+	"eslink/shared/es"
+	"eslink/shared/proof"
+	"eslink/shared/proving"
+	"eslink/shared/run"
+)
+
+const (
+	// maxLines bounds the differences that the record lists; rows have more.
+	maxLines = 50
+	// maxListed bounds the documents, of both sides, that are gone through one by
+	// one in an index's unequal partitions; those of maxDetailed field by field.
+	maxListed   = 20_000
+	maxDetailed = 2_000
+)
+
+// compare lists what differs, index by index. Where the sums of partitions
+// differ, step digest has to list the source's documents in them, and so the
+// walk goes back to it, once.
+func (s *Step) compare(ctx context.Context, r *run.Run, c *es.Client) (engine.Outcome, error) {
+	v := r.Facts.Verify
+	until := s.Now().Add(proving.WorkFor)
+	for ; v.Next < len(r.Spec.Indices); v.Next, v.NextPart = v.Next+1, 0 {
+		if v.Next == len(v.Indices) {
+			v.Indices = append(v.Indices, run.IndexProof{Dest: r.Spec.Indices[v.Next].Dest, Level: r.Facts.Digest.Indices[v.Next].Level})
+		}
+		x := index{step: s, run: r, client: c, i: v.Next, proof: &v.Indices[v.Next], digest: &r.Facts.Digest.Indices[v.Next]}
+		if x.proof.Done {
+			continue
+		}
+		settled, err := x.compare(ctx, until)
+		if err != nil {
+			return engine.Outcome{}, err
+		}
+		if !settled {
+			return engine.Waitf(0, "comparing the documents of %s", x.proof.Dest), nil
+		}
+	}
+	if slices.ContainsFunc(v.Indices, func(p run.IndexProof) bool { return !p.Done }) {
+		v.Next = 0
+		return engine.Back("digest", "the copy differs from its source: listing what"), nil
+	}
+	for _, p := range v.Indices {
+		if v.Level == "" || proving.Strength(p.Level) < proving.Strength(v.Level) {
+			v.Level = p.Level
+		}
+	}
+	if len(v.Differences) > 0 {
+		return engine.DoneWithDifferences(), nil
+	}
+	return engine.Done(), nil
+}
+
+// index is the comparison of one index.
+type index struct {
+	step   *Step
+	run    *run.Run
+	client *es.Client
+	i      int
+	proof  *run.IndexProof
+	digest *run.IndexDigest
+}
+
+// compare goes on comparing until a time. It is settled when the index is done,
+// or when step digest has to list documents first.
+func (x *index) compare(ctx context.Context, until time.Time) (settled bool, err error) {
+	if !x.proof.Counted {
+		counted, err := x.count(ctx)
+		if err != nil {
+			return false, err
+		}
+		x.results()
+		if counted != x.digest.Documents {
+			x.differs("%s holds %d documents, the source's %s %d under the query%s", x.proof.Dest, counted, x.source(), x.digest.Documents, x.written())
+		}
+		x.proof.Counted = true
+	}
+	switch {
+	case x.digest.Wanted > 0:
+		x.proof.Done, err = x.lists(ctx, until)
+		return x.proof.Done, err
+	case x.digest.Partitions > 0:
+		return x.sums(ctx, until)
+	}
+	x.proof.Done, err = x.looks(ctx, until)
+	return x.proof.Done, err
+}
+
+func (x *index) source() string { return x.run.Spec.Indices[x.i].Source }
+
+func (x *index) differs(format string, args ...any) {
+	if v := x.run.Facts.Verify; len(v.Differences) < maxLines {
+		v.Differences = append(v.Differences, fmt.Sprintf(format, args...))
+	}
+}
+
+// results reads what the tasks reported and, if the level asks for it, compares
+// it with how many documents the source has in each window.
+func (x *index) results() {
+	for n, res := range copying.Results(x.run, x.i) {
+		if res == nil {
+			continue
+		}
+		if res.FailureCount > 0 {
+			x.differs("%s: %d documents could not be written", x.proof.Dest, res.FailureCount)
+			for _, f := range res.Failures {
+				x.differs("%s", f)
+			}
+		}
+		if res.VersionConflicts > 0 {
+			x.differs("%s: %d documents were passed over for a version conflict", x.proof.Dest, res.VersionConflicts)
+		}
+		if done := res.Created + res.Updated + res.Noops + res.Deleted + res.VersionConflicts; res.FailureCount == 0 && done != res.Total {
+			x.differs("%s: the task read %d documents and wrote %d", x.proof.Dest, res.Total, done)
+		}
+		if n < len(x.digest.Windows) && x.digest.Windows[n] != res.Total {
+			x.differs("%s: window %d was copied with %d documents, %s has %d in it%s", x.proof.Dest, n, res.Total, x.source(), x.digest.Windows[n], x.written())
+		}
+	}
+}
+
+// count makes all that was written visible, and counts an index that held
+// nothing before. Of another one a count says nothing, and is as it should be.
+func (x *index) count(ctx context.Context) (int64, error) {
+	if x.proof.Level == proving.Results {
+		return x.digest.Documents, nil
+	}
+	if err := x.client.Refresh(ctx, x.proof.Dest); err != nil {
+		return 0, err
+	}
+	x.proof.Documents = x.digest.Documents
+	if x.run.Facts.Destination.Indices[x.i].Before > 0 {
+		return x.digest.Documents, nil
+	}
+	return x.client.Count(ctx, x.proof.Dest, nil)
+}
+
+// written adds to a difference that the source has changed since.
+func (x *index) written() string {
+	if x.digest.Changed {
+		return "; " + x.source() + " was written to after the copy was planned"
+	}
+	return ""
+}
+
+func (x *index) scan() *proving.Scan {
+	s := &proving.Scan{Reader: x.client, Rows: x.step.Rows, Now: x.step.Now, Run: x.run, Side: proving.Dest, Position: x.i, Index: x.proof.Dest,
+		Content: x.proof.Level != proving.IDs}
+	if surveyed := x.run.Facts.Survey.Indices[x.i]; surveyed.Total > 0 {
+		s.Bytes = surveyed.Bytes / surveyed.Total
+	}
+	return s
+}
+
+// sums adds up the destination's partitions and asks for a list of those that
+// differ from the source's.
+func (x *index) sums(ctx context.Context, until time.Time) (settled bool, err error) {
+	at, err := x.scan().Sum(ctx, x.digest.Partitions, until)
+	if err != nil || !at.Done {
+		return false, err
+	}
+	unequal, source, dest, err := proving.Compare(ctx, x.step.Rows, x.run, x.i)
+	if err != nil {
+		return false, err
+	}
+	x.proof.Documents, x.proof.Partitions, x.proof.Unequal = source.Documents(), len(source), len(unequal)
+	if len(unequal) == 0 {
+		x.proof.Done = true
+		return true, nil
+	}
+	want := proving.Want{Of: len(source)}
+	var listed int64
+	for i, p := range unequal {
+		if listed += source[p].Documents + dest[p].Documents; i > 0 && listed > maxListed {
+			break
+		}
+		want.Partitions = append(want.Partitions, p)
+		if x.proof.Level == proving.Content && (i == 0 || listed <= maxDetailed) {
+			want.Detailed = i + 1
+		}
+	}
+	x.proof.Unlisted = len(unequal) - len(want.Partitions)
+	if err := proving.PutWanted(ctx, x.step.Rows, x.run, x.i, want); err != nil {
+		return false, err
+	}
+	x.digest.Wanted, x.digest.IDsDone = len(want.Partitions), false
+	return true, nil
+}
+
+// lists compares the documents of the partitions that differ.
+func (x *index) lists(ctx context.Context, until time.Time) (done bool, err error) {
+	want, err := proving.GetWanted(ctx, x.step.Rows, x.run, x.i)
+	if err != nil {
+		return false, err
+	}
+	at, err := x.scan().List(ctx, want, until)
+	if err != nil || !at.Done {
+		return false, err
+	}
+	var source, dest []proof.Document
+	for side, parts := range map[string]int{proving.Source: x.digest.IDParts, proving.Dest: at.Parts} {
+		for n := range parts {
+			docs, err := proving.Listed(ctx, x.step.Rows, x.run, side, x.i, n)
+			if err != nil {
+				return false, err
+			}
+			if side == proving.Source {
+				source = append(source, docs...)
+			} else {
+				dest = append(dest, docs...)
+			}
+		}
+	}
+	if err := x.note(ctx, proof.Diff(source, dest)); err != nil {
+		return false, err
+	}
+	if x.proof.Unlisted > 0 {
+		x.differs("%s: %d of %d parts differ, %d of them were not gone through", x.proof.Dest, x.proof.Unequal, x.proof.Partitions, x.proof.Unlisted)
+	}
+	return true, nil
+}
+
+// looks looks for the documents that step digest has listed, row by row.
+func (x *index) looks(ctx context.Context, until time.Time) (done bool, err error) {
+	for v := x.run.Facts.Verify; v.NextPart < x.digest.IDParts; v.NextPart++ {
+		if !x.step.Now().Before(until) {
+			return false, nil
+		}
+		listed, err := proving.Listed(ctx, x.step.Rows, x.run, proving.Source, x.i, v.NextPart)
+		if err != nil {
+			return false, err
+		}
+		found, err := x.scan().Look(ctx, listed)
+		if err != nil {
+			return false, err
+		}
+		if err := x.note(ctx, proof.Diff(listed, found)); err != nil {
+			return false, err
+		}
+		if v.NextPart == 0 {
+			x.proof.Documents = 0
+		}
+		x.proof.Documents += int64(len(listed))
+	}
+	return true, nil
+}
+
+// note keeps differences: all of them in rows, the first as lines.
+func (x *index) note(ctx context.Context, found []proof.Difference) error {
+	if len(found) == 0 {
+		return nil
+	}
+	for part := range slices.Chunk(found, perRow) {
+		row := slices.Clone(part)
+		for i := range row {
+			row[i].Fields = row[i].Fields[:min(len(row[i].Fields), maxFields)]
+		}
+		if err := x.step.Rows.PutPart(ctx, x.run.ID, fmt.Sprintf("differences/%05d/%06d", x.i, x.proof.Parts), row); err != nil {
+			return err
+		}
+		x.proof.Parts++
+	}
+	if x.proof.Differences == nil {
+		x.proof.Differences = map[string]int{}
+	}
+	for _, d := range found {
+		x.proof.Differences[d.Class]++
+		if d.Late {
+			x.proof.Late++
+		}
+		x.line(d)
+	}
+	if x.proof.Differences[proof.Missing]+x.proof.Differences[proof.Differs] > 0 {
+		copying.Distrust(x.run, x.i)
+	}
+	return nil
+}
+
+// Bounds of a row of differences: the table takes 2 MB.
+const (
+	perRow    = 500
+	maxFields = 20
+)
+
+func (x *index) line(d proof.Difference) {
+	late := ""
+	if d.Late {
+		late = ", which was written to the source after the copy was planned"
+	}
+	fields := ""
+	if len(d.Fields) > 0 {
+		fields = " in " + strings.Join(d.Fields[:min(len(d.Fields), 5)], ", ")
+		if more := len(d.Fields) - 5; more > 0 {
+			fields += fmt.Sprintf(" and %d more", more)
+		}
+	}
+	switch d.Class {
+	case proof.Missing:
+		x.differs("%s lacks document %s%s", x.proof.Dest, d.ID, late)
+	case proof.Extra:
+		x.differs("%s holds document %s, which %s does not%s", x.proof.Dest, d.ID, x.source(), x.written())
+	case proof.Precision:
+		x.differs("%s: document %s has lost digits of decimals that Elasticsearch cuts (precision)%s", x.proof.Dest, d.ID, fields)
+	default:
+		x.differs("%s: document %s differs%s%s", x.proof.Dest, d.ID, fields, late)
+	}
+}
