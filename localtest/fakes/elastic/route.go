@@ -145,8 +145,8 @@ func routes() []route {
 
 var api = routes()
 
-// takesBody tells whether a request may have a body: real servers refuse one
-// that they would not read.
+// takesBody tells whether a request may have a body: 7.17 refuses one that it
+// would not read, 7.10 does not mind.
 func (rt *route) takesBody() bool {
 	last := rt.pattern[strings.LastIndex(rt.pattern, "/")+1:]
 	switch rt.method {
@@ -333,7 +333,7 @@ func (c *call) read(rt *route) *Error {
 	if c.body = body; len(body) > 0 && !c.s.reads(c.r.Header.Get("Content-Type")) {
 		return &Error{Status: http.StatusNotAcceptable, Reason: fmt.Sprintf("Content-Type header [%s] is not supported", c.r.Header.Get("Content-Type"))}
 	}
-	if len(body) > 0 && !rt.takesBody() {
+	if len(body) > 0 && c.s.version.atLeast(7, 11) && !rt.takesBody() {
 		return illegal("request [%s %s] does not support having a body", c.r.Method, c.r.URL.Path)
 	}
 	if c.r.URL.Path == "/_reindex" && len(body) == 0 {
