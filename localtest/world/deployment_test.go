@@ -40,11 +40,12 @@ func deployed(t *testing.T, c Config, do func(t *testing.T, d *Deployment)) {
 	defer d.Close()
 	do(t, d)
 	d.Close()
-	require.Empty(t, children(t), "processes are left")
+	require.Empty(t, children(t, d), "processes are left")
 }
 
-// children lists the executables of this process's children.
-func children(t *testing.T) (found []string) {
+// children lists the executables of this process's children that are functions
+// of the deployment: other tests have theirs.
+func children(t *testing.T, d *Deployment) (found []string) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	require.NoError(t, err)
 	for _, name := range stats {
@@ -54,8 +55,10 @@ func children(t *testing.T) (found []string) {
 		}
 		fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:])) // state, parent, …
 		if exe := filepath.Dir(name) + "/exe"; fields[1] == fmt.Sprint(os.Getpid()) && fields[0] != "Z" {
-			path, _ := os.Readlink(exe) // as above
-			found = append(found, path)
+			environment, _ := os.ReadFile(filepath.Dir(name) + "/environ") // as above
+			if path, _ := os.Readlink(exe); bytes.Contains(environment, []byte("ESLINK_ENDPOINT_MNS="+d.Endpoints["mns"]+"\x00")) {
+				found = append(found, path)
+			}
 		}
 	}
 	return found
