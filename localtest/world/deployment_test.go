@@ -147,7 +147,7 @@ func TestDeploymentSurvives(t *testing.T) {
 		comes(t, d, reply.RunID, run.Done)
 		s := sim{Simulation: &Simulation{World: d.World}, id: reply.RunID}
 		s.stands(t)
-		require.NotEmpty(t, children(t), "what would be found if any were left")
+		require.NotEmpty(t, children(t, d), "what would be found if any were left")
 		require.Equal(t, "certificate", s.instance(Instance).Config["reindex.ssl.verification_mode"])
 		ask(t, d, "eslink-runs", events.Request{Action: "teardown", RunID: reply.RunID}, &reply)
 		comes(t, d, reply.RunID, run.Removed)
