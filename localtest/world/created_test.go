@@ -12,7 +12,6 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/fakes/cloud"
-	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/runtime"
 	"eslink/shared/api"
 	"eslink/shared/run"
@@ -376,58 +375,6 @@ func (s *sim) newcomer(t *testing.T) {
 	require.NoError(t, err)
 	s.do(t, events.Request{Action: "teardown"})
 	s.ends(t, run.Removed)
-}
-
-// whitelists changes a group and puts it back.
-func (s *sim) whitelists(t *testing.T) {
-	t.Helper()
-	spec := events.Spec{Name: "office", Scenario: events.PrivateWhitelist, Region: Region, InstanceID: Target,
-		Whitelist: &events.Whitelist{Mode: events.Cover, Group: "office", IPs: []string{"10.9.0.0/16"}}}
-	s.start(t, events.Request{Spec: &spec})
-	v := s.ends(t, run.Done)
-	require.Equal(t, []string{"10.9.0.0/16"}, v.Facts.PrivateWhitelist.Added)
-	require.Contains(t, s.Clusters.Groups(Target), escluster.Group{Name: "office", IPs: []string{"10.9.0.0/16"}, Type: "PRIVATE_ES"})
-	s.do(t, events.Request{Action: "teardown"})
-	s.ends(t, run.Removed)
-	require.Len(t, s.Clusters.Groups(Target), 2, "default and the public one")
-}
-
-// Scenario private-whitelist has one step, and neither plan nor preflight.
-func TestAWhitelistAsARunOfItsOwn(t *testing.T) {
-	t.Parallel()
-	inWorld(t, Config{}, func(t *testing.T, s *sim) {
-		s.whitelists(t)
-		first := s.id
-		group := func(ips ...string) *events.Spec {
-			return &events.Spec{Name: "office", Scenario: events.PrivateWhitelist, Region: Region, InstanceID: Target, Whitelist: &events.Whitelist{Mode: events.Append, Group: "office", IPs: ips}}
-		}
-		_, err := s.Do(events.Request{Action: "start", Spec: group("10.9.0.1"), Plan: true})
-		require.ErrorContains(t, err, "has no plan")
-		s.start(t, events.Request{Spec: group("10.9.0.1")})
-		require.Equal(t, first, s.id)
-		v := s.ends(t, run.Failed)
-		require.Contains(t, v.Reason, "use mode Cover, which creates it")
-		mended := group("10.9.0.1")
-		mended.Whitelist.Mode = events.Cover
-		s.start(t, events.Request{Spec: mended})
-		s.ends(t, run.Done)
-		s.start(t, events.Request{Spec: group("10.9.0.2")})
-		v = s.ends(t, run.Done)
-		require.Equal(t, []string{"10.9.0.1", "10.9.0.2"}, v.Facts.PrivateWhitelist.IPs, "the next generation adds to it")
-		require.Contains(t, timelineOf(v), "adds 10.9.0.2")
-		require.Equal(t, 4, v.Generation)
-		other := group("10.9.0.3")
-		other.Name = "other"
-		_, err = s.Do(events.Request{Action: "start", Spec: other})
-		require.ErrorContains(t, err, "owns this target")
-		other.Whitelist.Group, other.Whitelist.Mode = "vpn", events.Cover
-		_, err = s.Do(events.Request{Action: "start", Spec: other})
-		require.NoError(t, err, "another group is another run's")
-		time.Sleep(time.Hour)
-		s.do(t, events.Request{Action: "teardown"})
-		s.ends(t, run.Removed)
-		require.Len(t, s.Clusters.Groups(Target), 3, "the other run's stays")
-	})
 }
 
 // timelineOf is what happened and why.
