@@ -15,6 +15,7 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/fakes/cloud"
+	"eslink/localtest/fakes/slb"
 	"eslink/localtest/runtime"
 	"eslink/shared/check"
 	"eslink/shared/run"
@@ -37,8 +38,7 @@ func (s *sim) check(t *testing.T, req events.CheckRequest) check.Reply {
 // TestLeastPrivilege runs through what the functions are for: nothing they do is
 // refused, and nothing is granted in vain.
 func TestLeastPrivilege(t *testing.T) {
-	t.Parallel()
-	inWorld(t, Config{}, func(t *testing.T, s *sim) {
+	inServing(t, Config{}, func(t *testing.T, s *serving) {
 		var lost once
 		s.Events.Fault = func(d runtime.Delivery) runtime.Fault {
 			return runtime.Fault{Drop: d.Queue != "" && lost.first()} // sweep sends it again
@@ -69,6 +69,24 @@ func TestLeastPrivilege(t *testing.T) {
 		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
 		s.ends(t, run.Removed)
 		s.removed(t)
+
+		s.Clusters.AllowKeystore(Instance, false)
+		hosted := needing(events.Watcher, events.LDAP, events.ReindexUseCase)
+		hosted.UseCases[1] = binding().UseCases[1]
+		s.start(t, events.Request{Spec: &hosted})
+		s.ends(t, run.Done)
+		require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
+		require.True(t, s.check(t, events.CheckRequest{InstanceID: Instance, EndpointID: s.Links.Endpoints()[0].ID, UseCase: events.Watcher, Port: 8080,
+			Secrets: events.Secrets{Instance: SecretInstance}}).OK)
+		s.CLB.SetServers(s.CLB.Groups()[0].ID, slb.Server{ID: Host, Port: 81}) // somebody's
+		hosted.UseCases = append(hosted.UseCases, useCase(events.Dictionary))
+		s.refuses("remote.dictionary")
+		s.start(t, events.Request{Spec: &hosted})
+		s.ends(t, run.Failed)
+		s.do(t, events.Request{Action: "restore"})
+		s.ends(t, run.Failed)
+		s.do(t, events.Request{Action: "teardown"})
+		s.ends(t, run.Removed)
 
 		require.Empty(t, s.Account.Refusals())
 		for _, g := range s.Account.Grants() {
