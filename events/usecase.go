@@ -34,15 +34,15 @@ type UseCase struct {
 // Webhook is the request by which Watcher is proven: the service sees it once
 // for every check.
 type Webhook struct {
-	Path   string `json:"path"`
-	Method string `json:"method"`
-	Body   string `json:"body"`
+	Path   string `json:"path,omitempty"`
+	Method string `json:"method,omitempty"`
+	Body   string `json:"body,omitempty"`
 }
 
 // Directory is a realm of users that a directory knows.
 // https://www.elastic.co/guide/en/elasticsearch/reference/7.10/ldap-realm.html
 type Directory struct {
-	Realm string `json:"realm"`
+	Realm string `json:"realm,omitempty"`
 	// Order is the realm's place among all realms; 0 is the next free one.
 	Order int `json:"order,omitempty"`
 	// DomainName is of active-directory.

@@ -23,7 +23,7 @@
 //
 // What steps have in common:
 //
-//	esconfig    one entry in reindex.remote.whitelist, and nothing else changed
+//	esconfig    what use cases need of esConfig, and nothing else changed
 //	access      a cluster opened with the login its secret holds
 //	copying     _reindex tasks: kicked off, adopted, looked for again
 //	proving     an index read on one side, page by page, for the proof

@@ -29,8 +29,13 @@ const worlds = 40
 // engine's and alike, come many to a world, far from each other.
 func TestCrashMatrix(t *testing.T) {
 	t.Parallel()
+	crashMatrix(t, Spec(), func(t *testing.T, do func(*testing.T, *sim)) { inWorld(t, Config{}, do) }, (*sim).stands, (*sim).removed)
+}
+
+// crashMatrix does so with a spec, in worlds that in makes.
+func crashMatrix(t *testing.T, spec events.Spec, in func(*testing.T, func(*testing.T, *sim)), stands, removed func(*sim, *testing.T)) {
 	var up, down [][]strike
-	inWorld(t, Config{}, func(t *testing.T, s *sim) {
+	in(t, func(t *testing.T, s *sim) {
 		var p pointer
 		s.IO = func(c Call) Crash {
 			if c.Function != "status" && c.Function != "sweep" {
@@ -39,9 +44,13 @@ func TestCrashMatrix(t *testing.T) {
 			return Lives
 		}
 		var n, m int
-		s.provision(t)
+		s.start(t, events.Request{Spec: &spec})
+		s.ends(t, run.Done)
+		stands(s, t)
 		up, n = strikes(p.turn())
-		s.tearDown(t)
+		s.do(t, events.Request{Action: "teardown"})
+		s.ends(t, run.Removed)
+		removed(s, t)
 		down, m = strikes(p.turn())
 		t.Logf("%d points up, %d down", n, m)
 	})
@@ -49,7 +58,7 @@ func TestCrashMatrix(t *testing.T) {
 		up, down := up[i%len(up)], down[i%len(down)]
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
-			inWorld(t, Config{}, func(t *testing.T, s *sim) {
+			in(t, func(t *testing.T, s *sim) {
 				var p pointer
 				plan, struck := up, map[point]bool{}
 				s.IO = func(c Call) Crash {
@@ -67,9 +76,9 @@ func TestCrashMatrix(t *testing.T) {
 					}
 					return Lives
 				}
-				s.patiently(t, events.Request{Action: "start"})
+				s.patiently(t, events.Request{Action: "start", Spec: &spec})
 				s.ends(t, run.Done)
-				s.stands(t)
+				stands(s, t)
 				require.Equal(t, 1, s.restarted(Instance))
 				t.Logf("up %v: %d struck", plan, len(struck))
 				require.Greater(t, 2*len(struck), len(plan), "calls that were never made")
@@ -80,7 +89,7 @@ func TestCrashMatrix(t *testing.T) {
 				p.mu.Unlock()
 				s.patiently(t, events.Request{Action: "teardown"})
 				s.ends(t, run.Removed)
-				s.removed(t)
+				removed(s, t)
 				require.Equal(t, 2, s.restarted(Instance))
 				t.Logf("down %v: %d struck", plan, len(struck))
 				require.Greater(t, 2*len(struck), len(plan), "calls that were never made")
@@ -123,11 +132,11 @@ func (s *sim) patiently(t *testing.T, req events.Request) {
 	if s.stop == nil {
 		require.NoError(t, s.Start())
 	}
-	if req.Action == "start" {
+	if req.Action != "start" {
+		req.RunID = s.id
+	} else if req.Spec == nil {
 		spec := Spec()
 		req.Spec = &spec
-	} else {
-		req.RunID = s.id
 	}
 	reply, err := s.Do(req)
 	for tries := 0; err != nil && tries < 8; tries++ {

@@ -38,8 +38,7 @@ func inWorld(t *testing.T, c Config, do func(t *testing.T, s *sim)) {
 			s.mu.Lock()
 			s.restarts[id]++
 			s.mu.Unlock()
-			w.nodes[id].AnyName = config["reindex.ssl.verification_mode"] == "certificate"
-			return w.Servers[id].Restart(config)
+			return w.takeUp(id, config)
 		})
 		defer func() { // a test that fails leaves copies running, which no bubble may
 			for _, server := range w.Servers {

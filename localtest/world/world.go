@@ -242,13 +242,20 @@ func (w *World) addClusters() error {
 		}
 	}
 	w.Clusters.OnCreate(w.born)
-	w.Clusters.OnConfig(func(id string, config map[string]string) error {
-		w.node(id).AnyName = config["reindex.ssl.verification_mode"] == "certificate"
-		return w.server(id).Restart(config)
-	})
+	w.Clusters.OnConfig(w.takeUp)
 	w.Secrets.Put(SecretInstance, login("elastic", InstancePassword))
 	w.Secrets.Put(SecretTarget, login("eslink_reader", TargetPassword))
 	return nil
+}
+
+// takeUp hands a configuration, and the secure settings, to an instance's nodes.
+func (w *World) takeUp(id string, config map[string]string) error {
+	w.node(id).AnyName = config["reindex.ssl.verification_mode"] == "certificate"
+	server := w.server(id)
+	if s, ok := server.(*elastic.Server); ok {
+		s.SetKeystore(w.Clusters.Secure(id))
+	}
+	return server.Restart(config)
 }
 
 // embed starts a cluster of three nodes in this process.

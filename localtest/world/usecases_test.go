@@ -1,0 +1,332 @@
+package world
+
+import (
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"eslink/events"
+	"eslink/localtest/fakes/elastic"
+	"eslink/localtest/fakes/escluster"
+	"eslink/localtest/fakes/network"
+	"eslink/localtest/services"
+	"eslink/shared/flow"
+	"eslink/shared/run"
+)
+
+// people are in the host's LDAP directory, staff in its Active Directory.
+var (
+	people = services.People{Suffix: "dc=example,dc=org", Users: []services.User{{Name: "zhang", Password: "canary-zhang"}, {Name: "reader", Password: "canary-reader"}},
+		Groups: []services.Group{{Name: "analysts", Members: []string{"zhang"}}}}
+	staff = services.People{Suffix: "dc=corp,dc=example,dc=org", Users: []services.User{{Name: "wang", Password: "canary-wang"}}, Groups: []services.Group{{Name: "analysts", Members: []string{"wang"}}}}
+)
+
+// serving is a sim with a service for each use case on the host.
+type serving struct {
+	*sim
+	hook       *services.Webhook
+	ldap, ad   *services.Directory
+	dictionary *services.Dictionary
+	cluster    *elastic.Server // self-managed
+}
+
+func inServing(t *testing.T, c Config, do func(t *testing.T, s *serving)) {
+	t.Helper()
+	t.Parallel()
+	serve(t, c, do)
+}
+
+func serve(t *testing.T, c Config, do func(t *testing.T, s *serving)) {
+	t.Helper()
+	c.AlterServer = func(id string, e *elastic.Config) {
+		if id == Instance {
+			e.Plugins = []elastic.Plugin{{Name: "remote", Setting: "remote.dictionary", Analyzers: []string{"remote_smart"}}}
+			e.Roles = map[string]elastic.Role{"analyst": {Cluster: []string{"monitor"}}}
+		}
+	}
+	inWorld(t, c, func(t *testing.T, sim *sim) {
+		s := &serving{sim: sim, hook: &services.Webhook{}, ldap: services.NewDirectory(services.OpenLDAP, people), ad: services.NewDirectory(services.ActiveDirectory, staff),
+			dictionary: services.NewDictionary("/words.dic", "cloud-native")}
+		s.cluster = elastic.New(elastic.Config{Version: s.Version, Name: "self-managed", Now: s.Clock.Now, Users: map[string]elastic.User{"elastic": superuser, "eslink_reader": reader}})
+		defer s.cluster.Stop()
+		s.seed(t)
+		for port, service := range map[int]network.Service{
+			8080: {Handler: s.hook}, 80: {Handler: s.dictionary}, 9200: {Handler: s.cluster}, 389: {Serve: s.ldap.ServeConn}, 3268: {Serve: s.ad.ServeConn},
+		} {
+			s.Network.SetService(Host, port, service)
+		}
+		s.Secrets.Put("eslink/zhang", login("zhang", "canary-zhang"))
+		s.Secrets.Put("eslink/wang", login("wang", "canary-wang"))
+		s.Secrets.Put("eslink/bind", login("reader", "canary-reader"))
+		do(t, s)
+	})
+}
+
+// seed gives the self-managed cluster an index of three documents.
+func (s *serving) seed(t *testing.T) {
+	for _, id := range []string{"1", "2", "3"} {
+		require.Equal(t, 201, s.put(t, "/orders/_doc/"+id+"?refresh=true", `{"n":`+id+`}`))
+	}
+}
+
+func (s *serving) put(t *testing.T, path, body string) int {
+	r := httptest.NewRequest(http.MethodPut, "http://self-managed"+path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	r.SetBasicAuth("elastic", InstancePassword)
+	resp, err := s.cluster.RoundTrip(r)
+	require.NoError(t, err)
+	return resp.StatusCode
+}
+
+// refuses has the nodes not come up with a setting.
+func (s *serving) refuses(key string) {
+	s.Clusters.OnConfig(func(id string, config map[string]string) error {
+		if config[key] != "" {
+			config[key+".typo"] = "x"
+		}
+		return s.takeUp(id, config)
+	})
+}
+
+// useCase is one of each kind.
+func useCase(kind string) events.UseCase {
+	switch kind {
+	case events.Watcher:
+		return events.UseCase{Kind: kind, Port: 8080, Watcher: &events.Webhook{Path: "/alerts"}}
+	case events.LDAP:
+		return events.UseCase{Kind: kind, LDAP: &events.Directory{UserDNTemplates: []string{people.UserDN(services.OpenLDAP, "{0}")}, GroupSearch: &events.Search{BaseDN: people.Suffix},
+			RoleMappings: []events.RoleMapping{{Groups: []string{people.GroupDN(services.OpenLDAP, "analysts")}, Roles: []string{"analyst"}}}, UserSecret: "eslink/zhang"}}
+	case events.ActiveDirectory:
+		return events.UseCase{Kind: kind, Port: 3268, ActiveDirectory: &events.Directory{DomainName: staff.Domain(), UnmappedGroupsAsRoles: true, UserSecret: "eslink/wang"}}
+	case events.Dictionary:
+		return events.UseCase{Kind: kind, Port: 80, Plugin: &events.Plugin{Setting: "remote.dictionary", Path: "/words.dic", Analyzer: "remote_smart", Word: "cloud-native"}}
+	}
+	return events.UseCase{Kind: kind}
+}
+
+// needing is the spec of use cases.
+func needing(kinds ...string) events.Spec {
+	s := events.Spec{Name: "services", Scenario: flow.ESToECS, Region: Region, InstanceID: Instance, Target: events.Target{ECSInstanceID: Host},
+		Secrets: events.Secrets{Instance: SecretInstance}, Approve: "auto"}
+	for _, kind := range kinds {
+		s.UseCases = append(s.UseCases, useCase(kind))
+	}
+	if slices.Contains(kinds, events.ReindexUseCase) {
+		s.Secrets.Target = SecretTarget
+		s.Indices = []events.Index{{Source: "orders"}}
+	}
+	return s
+}
+
+var kinds = []string{events.Watcher, events.LDAP, events.ActiveDirectory, events.Dictionary, events.ReindexUseCase}
+
+// config is the instance's esConfig.
+func (s *serving) config() map[string]string { return s.instance(Instance).Config }
+
+func (s *serving) takenDown(t *testing.T, before map[string]string) {
+	t.Helper()
+	s.do(t, events.Request{Action: "teardown"})
+	s.ends(t, run.Removed)
+	require.Empty(t, s.Left())
+	require.Equal(t, before, s.config())
+	require.Empty(t, s.Clusters.Secure(Instance))
+	status, body := s.Ask(Instance, "GET", "/_security/role_mapping", "")
+	require.Equal(t, 200, status)
+	require.JSONEq(t, "{}", string(body))
+	require.Len(t, s.Hosts.Rules(SecurityGroup), 1, "what was there before")
+	require.Empty(t, s.Account.Refusals())
+}
+
+func TestEachUseCaseFromEndToEnd(t *testing.T) {
+	for _, version := range []string{"7.17.29", "8.15.1"} {
+		for _, kind := range kinds {
+			t.Run(kind+" "+version, func(t *testing.T) {
+				inServing(t, Config{Version: version}, func(t *testing.T, s *serving) {
+					before := maps.Clone(s.config())
+					spec := needing(kind)
+					s.start(t, events.Request{Spec: &spec})
+					v := s.ends(t, run.Done)
+					require.Len(t, v.Facts.Verify.Checks, 4)
+					require.Equal(t, 1, s.restarted(Instance), "one restart")
+					reply := s.check(t, events.CheckRequest{RunID: s.id})
+					require.True(t, reply.OK, "%v", reply.Checks)
+					if kind == events.ReindexUseCase {
+						require.Equal(t, 3, count(t, s.World, Instance, "orders"))
+					}
+					s.start(t, events.Request{Spec: &spec, Again: true})
+					s.ends(t, run.Done)
+					require.Equal(t, 1, s.restarted(Instance), "a second walk restarts nothing")
+					s.takenDown(t, before)
+				})
+			})
+		}
+	}
+}
+
+func TestAllUseCasesAtOnce(t *testing.T) {
+	inServing(t, Config{}, func(t *testing.T, s *serving) {
+		before := maps.Clone(s.config())
+		spec := needing(kinds...)
+		spec.UseCases[1] = binding().UseCases[1]
+		spec.Approve = ""
+		s.start(t, events.Request{Spec: &spec})
+		v := s.ends(t, run.Failed)
+		require.Contains(t, v.Problem.Error(), "not on the keystore's allowlist")
+		require.Contains(t, v.Problem.Error(), "userDnTemplates")
+		require.Empty(t, s.Writes())
+
+		s.Clusters.AllowKeystore(Instance, false)
+		s.do(t, events.Request{Action: "retry"})
+		v = s.ends(t, run.WaitingApproval)
+		require.NotContains(t, strings.Join(v.Plan.Creates, "\n"), "canary")
+		require.Contains(t, strings.Join(v.Plan.Creates, "\n"), "secure setting xpack.security.authc.realms.ldap.ldap1.secure_bind_password with the password of secret eslink/bind")
+		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
+		v = s.ends(t, run.Done)
+		require.Len(t, v.Facts.Verify.Checks, 20)
+		require.Equal(t, "operation (watcher)", v.Facts.Verify.Checks[3].Name)
+		require.Equal(t, 1, s.restarted(Instance), "one restart for all of them")
+		require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
+
+		spec.UseCases = spec.UseCases[:1]
+		spec.Indices, spec.Secrets.Target = nil, ""
+		s.start(t, events.Request{Spec: &spec})
+		v = s.ends(t, run.WaitingApproval)
+		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
+		s.ends(t, run.Done)
+		require.Len(t, s.CLB.Listeners(), 1, "what is no longer named is taken back")
+		require.Empty(t, s.Clusters.Secure(Instance))
+		after := maps.Clone(s.config())
+		require.Equal(t, "true", after["xpack.watcher.enabled"])
+		after["xpack.watcher.enabled"] = before["xpack.watcher.enabled"]
+		require.Equal(t, before, after)
+		s.do(t, events.Request{Action: "teardown"})
+		v = s.ends(t, run.WaitingApproval)
+		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
+		s.ends(t, run.Removed)
+		require.Equal(t, before, s.config())
+		require.Empty(t, s.Left())
+	})
+}
+
+// binding is a spec of two use cases, one of which keeps a password among the
+// secure settings.
+func binding() events.Spec {
+	spec := needing(events.Watcher, events.LDAP)
+	d := spec.UseCases[1].LDAP
+	d.UserDNTemplates, d.UserSearch = nil, &events.Search{BaseDN: people.Suffix, Filter: "(cn={0})"}
+	d.BindDN, d.BindSecret = people.UserDN(services.OpenLDAP, "reader"), "eslink/bind"
+	return spec
+}
+
+// TestCrashMatrixOfUseCases is TestCrashMatrix over two use cases at once.
+func TestCrashMatrixOfUseCases(t *testing.T) {
+	t.Parallel()
+	in := func(t *testing.T, do func(*testing.T, *sim)) {
+		serve(t, Config{}, func(t *testing.T, s *serving) {
+			s.Clusters.AllowKeystore(Instance, false)
+			do(t, s.sim)
+		})
+	}
+	stands := func(s *sim, t *testing.T) {
+		require.Len(t, s.CLB.LoadBalancers(), 1)
+		require.Len(t, s.CLB.Listeners(), 2)
+		require.Len(t, s.CLB.Groups(), 2)
+		require.Len(t, s.Links.Services(), 1)
+		require.Len(t, s.Links.Endpoints(), 1)
+		require.Len(t, s.Hosts.Rules(SecurityGroup), 5)
+		require.Len(t, s.Clusters.Secure(Instance), 1)
+		require.Equal(t, "true", s.instance(Instance).Config["xpack.watcher.enabled"])
+		_, mappings := s.Ask(Instance, "GET", "/_security/role_mapping", "")
+		require.Equal(t, 1, strings.Count(string(mappings), `"enabled"`))
+		require.Empty(t, s.Account.Refusals())
+	}
+	removed := func(s *sim, t *testing.T) {
+		require.Empty(t, s.Left())
+		require.Len(t, s.Hosts.Rules(SecurityGroup), 1)
+		require.Empty(t, s.Clusters.Secure(Instance))
+		_, mappings := s.Ask(Instance, "GET", "/_security/role_mapping", "")
+		require.JSONEq(t, "{}", string(mappings))
+		s.others(t)
+	}
+	crashMatrix(t, binding(), in, stands, removed)
+}
+
+func TestBadDaysOfUseCases(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind   string
+		harm   func(s *serving)
+		reason []string
+		mend   func(s *serving)
+	}{
+		"wrong password of the user": {events.LDAP, func(s *serving) { s.Secrets.Put("eslink/zhang", login("zhang", "canary-wrong")) },
+			[]string{"login: ", "refuses zhang", "put the right password into the user's secret"}, func(s *serving) { s.Secrets.Put("eslink/zhang", login("zhang", "canary-zhang")) }},
+		"service that answers nobody": {events.Watcher, func(s *serving) { s.hook.Answer(503) }, []string{"operation: ", "is answered 503"}, func(s *serving) { s.hook.Answer(200) }},
+		"word that is not there":      {events.Dictionary, func(s *serving) { s.dictionary.Set("other") }, []string{"operation: ", "of cloud-native", "words.dic"}, func(s *serving) { s.dictionary.Set("cloud-native"); time.Sleep(2 * time.Minute) }},
+		"setting that nodes refuse": {events.Dictionary, func(s *serving) { s.refuses("remote.dictionary") },
+			[]string{"do not come up with the new configuration", "unknown setting [remote.dictionary.typo]", `{"action":"restore"`}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inServing(t, Config{}, func(t *testing.T, s *serving) {
+				before := maps.Clone(s.config())
+				c.harm(s)
+				spec := needing(c.kind)
+				s.start(t, events.Request{Spec: &spec})
+				v := s.ends(t, run.Failed)
+				for _, part := range c.reason {
+					require.Contains(t, v.Reason, part)
+				}
+				require.NotContains(t, v.Reason, "canary")
+				if c.mend != nil {
+					c.mend(s)
+					s.do(t, events.Request{Action: "retry"})
+					s.ends(t, run.Done)
+				} else {
+					s.do(t, events.Request{Action: "restore"})
+					v = s.ends(t, run.Failed)
+					require.Contains(t, v.Reason, "esConfig is as it was before")
+					require.Equal(t, before, s.config())
+					status, _ := s.Ask(Instance, "GET", "/", "")
+					require.Equal(t, 200, status, "the nodes are up again")
+				}
+				s.takenDown(t, before)
+			})
+		})
+	}
+}
+
+// At any time: does it still work?
+func TestCheckTellsWhatHasBroken(t *testing.T) {
+	inServing(t, Config{Alter: func(in *escluster.Instance) {}}, func(t *testing.T, s *serving) {
+		spec := needing(events.Watcher, events.LDAP)
+		s.start(t, events.Request{Spec: &spec})
+		s.ends(t, run.Done)
+		id := s.CLB.LoadBalancers()[0].ID
+		failing := func(names ...string) {
+			t.Helper()
+			var got []string
+			for _, k := range s.check(t, events.CheckRequest{RunID: s.id}).Checks {
+				if !k.OK && k.Detail != "not reached" {
+					got = append(got, k.Name)
+				}
+			}
+			require.Equal(t, names, got)
+		}
+		failing()
+		s.CLB.SetListener(id, 8080, "stopped")
+		failing("link (watcher)", "network (watcher)")
+		s.CLB.SetListener(id, 8080, "running")
+		s.Network.SetService(Host, 389, network.Service{})
+		time.Sleep(5 * time.Minute)
+		failing("link (ldap)", "network (ldap)", "login (ldap)")
+		s.Network.SetService(Host, 389, network.Service{Serve: s.ldap.ServeConn})
+		time.Sleep(5 * time.Minute)
+		failing()
+		require.Empty(t, s.Account.Refusals())
+	})
+}
