@@ -265,6 +265,20 @@ func TestTheKeystoreComesFirstBothWays(t *testing.T) {
 	}
 }
 
+func TestTearDownAfterAPasswordThatNobodyRecorded(t *testing.T) {
+	t.Parallel()
+	for _, m := range []stepstest.Mishap{stepstest.CrashAfter, stepstest.LoseReply} {
+		w := newDirectoryIn(t, 50, "ldap")
+		w.binds()
+		w.ES.AllowKeystore(faketest.Dst, false)
+		w.Break(1, m)
+		w.Once(w.step, w.run)
+		require.Len(t, w.ES.Secure(faketest.Dst), 1)
+		w.Down(w.step, w.run)
+		require.Empty(t, w.ES.Secure(faketest.Dst), m)
+	}
+}
+
 func TestANewPasswordIsWrittenOnceMore(t *testing.T) {
 	w := newDirectory(t, 36, "ldap")
 	w.binds()
