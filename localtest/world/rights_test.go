@@ -42,8 +42,9 @@ func (s *sim) check(t *testing.T, req events.CheckRequest) check.Reply {
 func TestLeastPrivilege(t *testing.T) {
 	inServing(t, Config{}, func(t *testing.T, s *serving) {
 		var lost once
+		h := &hosted{sim: s}
 		s.Events.Fault = func(d runtime.Delivery) runtime.Fault {
-			return runtime.Fault{Drop: d.Queue != "" && lost.first()} // sweep sends it again
+			return runtime.Fault{Drop: d.Queue != "" && lost.first() || h.drops(d)} // sweep sends it again
 		}
 		s.start(t, events.Request{Spec: manual()})
 		s.ends(t, run.WaitingApproval)
@@ -71,6 +72,7 @@ func TestLeastPrivilege(t *testing.T) {
 		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
 		s.ends(t, run.Removed)
 		s.removed(t)
+		h.usesItsRights(t)
 
 		s.Clusters.AllowKeystore(Instance, false)
 		hosted := needing(events.Watcher, events.LDAP, events.ReindexUseCase)

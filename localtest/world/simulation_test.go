@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"eslink/events"
+	"eslink/shared/flow"
 	"eslink/shared/run"
 )
 
@@ -22,8 +23,9 @@ func TestProvisionProveTearDown(t *testing.T) {
 		s.start(t, events.Request{Again: true})
 		s.ends(t, run.Done)
 		require.Empty(t, s.Writes()[before:], "a second walk changes nothing")
-		for step := range stepFunctions {
-			require.Greater(t, s.Invocations()[step], ran[step], step)
+		steps, _ := flow.Of(flow.ESToES)
+		for _, step := range steps {
+			require.Greater(t, s.Invocations()[step.Name], ran[step.Name], step.Name)
 		}
 		s.tearDown(t)
 		require.Equal(t, 6, count(t, s.World, Instance, "dest"), "teardown keeps the copy")

@@ -84,6 +84,9 @@ type listener struct {
 
 type healthCheck struct{ port, timeout, interval, healthy, unhealthy int }
 
+// first is how long the first checks take to decide that a server is healthy.
+func (c healthCheck) first() time.Duration { return time.Duration(c.healthy*c.interval) * time.Second }
+
 type group struct {
 	Group
 	resource.Lag
@@ -184,6 +187,16 @@ func (f *Fake) SetListener(loadBalancerID string, port int, status string) {
 	defer f.mu.Unlock()
 	if l := f.find(loadBalancerID, port); l != nil {
 		l.Machine = listenerStates.Start(f.account.Now(), status, 0, "")
+	}
+}
+
+// SetServers puts one server into a group in place of all others, as if by hand.
+func (f *Fake) SetServers(groupID, serverID string, port int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if g, err := f.group(groupID); err == nil {
+		g.Servers = nil
+		f.put(g, []Server{{ID: serverID, Port: port, Weight: 100}})
 	}
 }
 

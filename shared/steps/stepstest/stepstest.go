@@ -87,6 +87,19 @@ func (w *World) Run(step string) *run.Run {
 	return r
 }
 
+// HostRun is a run from Dst to services on Host, at a step, with what preflight
+// finds.
+func (w *World) HostRun(step string, useCases ...events.UseCase) *run.Run {
+	r := w.Run(step)
+	r.Spec.Name, r.Spec.Scenario, r.Spec.Target, r.Spec.UseCases = "services", flow.ESToECS, events.Target{ECSInstanceID: faketest.Host}, useCases
+	r.ID = run.IDOf(w.Account.AccountID, r.Spec)
+	h := w.ECS.Instances()[0]
+	r.Facts.Preflight.VSwitches = r.Facts.Preflight.VSwitches[:1]
+	r.Facts.Preflight.ECS = &run.ECSHost{InstanceID: h.ID, PrivateIP: h.IP.String(), VpcID: h.VPCID, VSwitchID: h.VSwitchID, ZoneID: h.ZoneID, SecurityGroups: h.SecurityGroups}
+	r.Facts.Preflight.Target = run.Cluster{InstanceID: h.ID, Domain: h.IP.String(), Port: useCases[0].Port, Protocol: "http", VpcID: h.VPCID, VSwitchID: h.VSwitchID, ZoneIDs: []string{h.ZoneID}}
+	return r
+}
+
 // At puts the run's cursor on a step, as of now.
 func (w *World) At(r *run.Run, step string) {
 	r.Cursor = run.Cursor{Step: step, Since: w.Now(), WakeAt: w.Now()}
@@ -114,7 +127,7 @@ func (w *World) Down(s engine.Step, r *run.Run) int {
 func (w *World) Walk(s engine.Step, r *run.Run, d run.Direction) (int, error) {
 	w.Helper()
 	r.Direction, r.Cursor.Since = d, w.Now()
-	def, ok := mustFlow().Step(r.Cursor.Step)
+	def, ok := mustFlow(r.Spec.Scenario).Step(r.Cursor.Step)
 	require.True(w, ok, r.Cursor.Step)
 	for n := 1; ; n++ {
 		out, err := w.Once(s, r)
@@ -136,8 +149,8 @@ func (w *World) Walk(s engine.Step, r *run.Run, d run.Direction) (int, error) {
 	}
 }
 
-func mustFlow() flow.Flow {
-	f, _ := flow.Of(flow.ESToES)
+func mustFlow(scenario string) flow.Flow {
+	f, _ := flow.Of(scenario)
 	return f
 }
 
