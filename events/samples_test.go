@@ -53,8 +53,7 @@ func TestSamplesOfRequestsParse(t *testing.T) {
 	for action, raw := range files(t, "requests/*.json") {
 		got, err := events.ParseRequest(raw)
 		require.NoError(t, err, action)
-		action, _, _ = strings.Cut(action, "-") // start-ldap
-		assert.Equal(t, action, got.Action)
+		assert.True(t, strings.HasPrefix(action, got.Action), "%s is %s", action, got.Action) // start-ldap
 	}
 }
 

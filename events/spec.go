@@ -18,6 +18,7 @@ type Request struct {
 	Plan              bool    `json:"plan,omitempty"`
 	Again             bool    `json:"again,omitempty"`
 	RunID             string  `json:"runId,omitempty"`
+	Profile           string  `json:"profile,omitempty"`
 	PlanID            string  `json:"planId,omitempty"`
 	KeepConfig        bool    `json:"keepConfig,omitempty"`
 	DeleteDestination bool    `json:"deleteDestination,omitempty"`
@@ -47,7 +48,7 @@ type Spec struct {
 	Scenario   string  `json:"scenario"`
 	Region     string  `json:"region"`
 	Zone       string  `json:"zone,omitempty"`
-	InstanceID string  `json:"instanceId"`
+	InstanceID string  `json:"instanceId,omitempty"` // empty in a profile
 	Target     Target  `json:"target,omitzero"`
 	Secrets    Secrets `json:"secrets,omitzero"`
 	// UseCases are what the instance needs a service on ECS for (es-to-ecs).
@@ -182,7 +183,7 @@ func (s *Spec) fill() {
 // check holds what a schema cannot say.
 func (s *Spec) check() Findings {
 	var fs Findings
-	if s.InstanceID == s.Target.InstanceID {
+	if s.InstanceID != "" && s.InstanceID == s.Target.InstanceID {
 		fs.Add("spec.target.instanceId", "it is the instance itself", "name the cluster to copy from; within one cluster _reindex needs no link")
 	}
 	if s.Target.TLS != "" && !s.tls() {
@@ -214,11 +215,21 @@ func (s *Spec) tls() bool {
 	return s.Target.Protocol == "https" || slices.ContainsFunc(s.UseCases, UseCase.TLS)
 }
 
+// For is a profile's spec for an instance, or says as a *Problem why that
+// cannot be.
+func (s Spec) For(instanceID string) (Spec, error) {
+	s.InstanceID = instanceID
+	if fs := s.check(); len(fs) > 0 {
+		return s, invalid(fs...)
+	}
+	return s, nil
+}
+
 // Connects names what the spec connects its instance to, or the group of the
-// whitelist that it changes.
+// whitelist that it changes; the plain list is the group default.
 func (s Spec) Connects() string {
 	if s.Whitelist != nil {
-		return "whitelist/" + s.Whitelist.Group
+		return "whitelist/" + cmp.Or(s.Whitelist.Group, "default")
 	}
 	return s.Target.ID()
 }

@@ -133,29 +133,68 @@ func TestEachActionTakesItsFieldsAndNoOthers(t *testing.T) {
 	t.Parallel()
 	run := `"runId":"fd5dc36da1e3cf09"`
 	for body, want := range map[string][]string{
-		`{}`:                                                                        {"action"},
-		`{"action":"cancel"}`:                                                       {"runId"},
-		`{"action":"retry"}`:                                                        {"runId"},
-		`{"action":"teardown"}`:                                                     {"runId"},
-		`{"action":"approve",` + run + `}`:                                          {"planId"},
-		`{"action":"throttle",` + run + `}`:                                         {"requestsPerSecond"},
-		`{"action":"approve"}`:                                                      {"planId", "runId"},
-		`{"action":"cancel","runId":"x"}`:                                           {"runId"},
-		`{"action":"cancel","runId":"FD5DC36DA1E3CF09"}`:                            {"runId"},
-		`{"action":"approve",` + run + `,"planId":"latest"}`:                        {"planId"},
-		`{"action":"throttle",` + run + `,"requestsPerSecond":0}`:                   {"requestsPerSecond"},
-		`{"action":"throttle",` + run + `,"requestsPerSecond":-1}`:                  {"requestsPerSecond"},
-		`{"action":"teardown",` + run + `,"keepConfig":"yes"}`:                      {"keepConfig"},
-		`{"action":"teardown",` + run + `,"deleteDestination":1}`:                   {"deleteDestination"},
-		`{"action":"retry",` + run + `,"plan":true,"again":true,"keepConfig":true}`: {"again", "keepConfig", "plan"},
-		`{"action":"cancel",` + run + `,"planId":"0c5f1d7a9b3e2846","spec":{"name":"a"}}`: {"planId", "spec", "spec.instanceId",
-			"spec.region", "spec.scenario"},
+		`{}`:                                                                              {"action"},
+		`{"action":"cancel"}`:                                                             {"runId"},
+		`{"action":"retry"}`:                                                              {"runId"},
+		`{"action":"teardown"}`:                                                           {"runId"},
+		`{"action":"approve",` + run + `}`:                                                {"planId"},
+		`{"action":"throttle",` + run + `}`:                                               {"requestsPerSecond"},
+		`{"action":"approve"}`:                                                            {"planId", "runId"},
+		`{"action":"cancel","runId":"x"}`:                                                 {"runId"},
+		`{"action":"cancel","runId":"FD5DC36DA1E3CF09"}`:                                  {"runId"},
+		`{"action":"approve",` + run + `,"planId":"latest"}`:                              {"planId"},
+		`{"action":"throttle",` + run + `,"requestsPerSecond":0}`:                         {"requestsPerSecond"},
+		`{"action":"throttle",` + run + `,"requestsPerSecond":-1}`:                        {"requestsPerSecond"},
+		`{"action":"teardown",` + run + `,"keepConfig":"yes"}`:                            {"keepConfig"},
+		`{"action":"teardown",` + run + `,"deleteDestination":1}`:                         {"deleteDestination"},
+		`{"action":"retry",` + run + `,"plan":true,"again":true,"keepConfig":true}`:       {"again", "keepConfig", "plan"},
+		`{"action":"cancel",` + run + `,"planId":"0c5f1d7a9b3e2846","spec":{"name":"a"}}`: {"planId", "spec", "spec.region", "spec.scenario"},
+		`{"action":"profiles","spec":{}}`:                                                 {"spec", "spec.name", "spec.region", "spec.scenario"},
+		`{"action":"profiles","profile":"orders"}`:                                        {"profile"},
+		`{"action":"profiles",` + run + `}`:                                               {"runId"},
+		`{"action":"put-profile"}`:                                                        {"profile", "spec"},
+		`{"action":"delete-profile"}`:                                                     {"profile"},
+		`{"action":"delete-profile","profile":"Orders"}`:                                  {"profile"},
+		`{"action":"cancel",` + run + `,"profile":"orders"}`:                              {"profile"},
 	} {
 		_, err := events.ParseRequest([]byte(body))
 		if assert.Error(t, err, body) {
 			assert.Equal(t, want, fields(problem(t, err)), "%s: %v", body, err)
 		}
 	}
+}
+
+// A profile is a spec without its instance, of a scenario that asks before it
+// writes.
+func TestProfiles(t *testing.T) {
+	t.Parallel()
+	profile := map[string]any{"action": "put-profile", "profile": "orders", "spec.instanceId": nil}
+	with := func(edits map[string]any) []byte {
+		all := maps.Clone(profile)
+		maps.Copy(all, edits)
+		return start(t, all)
+	}
+	r, err := events.ParseRequest(with(nil))
+	require.NoError(t, err)
+	assert.Equal(t, "orders", r.Profile)
+	assert.Empty(t, r.Spec.InstanceID)
+	assert.Equal(t, "dest", r.Spec.Indices[0].Dest, "what is left out is filled in as in a spec")
+	for field, edits := range map[string]map[string]any{
+		"spec.instanceId": {"spec.instanceId": "es-cn-dst000000001"}, "profile": {"profile": "no/slash"}, "spec.zone": {"spec.zone": "cn-beijing-a"},
+		"spec.indices[0].source": {"spec.indices.0.source": ".kibana"}, "plan": {"plan": true}, "spec.target.tls": {"spec.target.tls": "certificate"},
+	} {
+		_, err := events.ParseRequest(with(edits))
+		assert.Equal(t, []string{field}, fields(problem(t, err)), "%v", err)
+	}
+	_, err = events.ParseRequest([]byte(`{"action":"put-profile","profile":"a","spec":{"name":"a","scenario":"private-whitelist","region":"cn-hangzhou","whitelist":{"ips":["10.0.0.1"]}}}`))
+	assert.Equal(t, []string{"spec.scenario"}, fields(problem(t, err)), "it would change a cluster unasked")
+
+	s, err := r.Spec.For("es-cn-new000000001")
+	require.NoError(t, err)
+	assert.Equal(t, "es-cn-new000000001", s.InstanceID)
+	assert.Empty(t, r.Spec.InstanceID)
+	_, err = r.Spec.For("es-cn-src000000002")
+	assert.Equal(t, []string{"spec.target.instanceId"}, fields(problem(t, err)), "a cluster is not copied to itself")
 }
 
 func TestAllFaultsAreReportedAtOnce(t *testing.T) {

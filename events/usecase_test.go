@@ -199,9 +199,9 @@ func TestPrivateWhitelists(t *testing.T) {
 	for want, bad := range map[string][]any{
 		"spec.whitelist":       {nil, null, "Cover", raw("[]")},
 		"spec.whitelist.mode":  {null, "", "cover", "Replace", 5},
-		"spec.whitelist.group": {null, "", "Office", "a b", "a-b", "1a", strings.Repeat("a", 65), 5},
+		"spec.whitelist.group": {null, "", "Office", "a b", "a-b", "1a", strings.Repeat("a", 65), 5, "eslink_fd5dc36da1e3cf09"},
 		"spec.whitelist.ips":   {nil, null, "10.0.0.1", raw("{}"), make([]int, 301)},
-		"spec.whitelist.ips[0]": {"", "10.0.0", "10.0.0.1/33", "10.0.0.1/24", "10.0.0.01", "10.0.0.256", "::1", "fd00::/8", "8.8.8.8", "0.0.0.0", "10.0.0.0/0", "100.64.0.0/10",
+		"spec.whitelist.ips[0]": {"", "10.0.0", "10.0.0.1/33", "10.0.0.1/24", "10.0.0.01", "10.0.0.256", "::1", "fd00::/8", "8.8.8.8", "0.0.0.0", "10.0.0.0/0", "100.64.0.0/10", "192.168.0.0/15", "172.0.0.0/8",
 			"10.0.0.1\n", "a.example.org", 5, null},
 		"spec.whitelist.token": {"x"},
 		"spec.zone":            {"cn-hangzhou-i"}, "spec.target": {raw(`{"privateIp":"10.0.0.8"}`)}, "spec.secrets": {raw(`{"instance":"eslink/x"}`)},
@@ -229,6 +229,7 @@ func TestPrivateWhitelists(t *testing.T) {
 		`{"mode":"Append","ips":[],"group":"office"}`:                         {"spec.whitelist.ips"},
 		`{"mode":"Delete","ips":[],"group":"office"}`:                         {"spec.whitelist.ips"},
 		`{"mode":"Delete","ips":["10.0.0.1","10.0.0.2","10.0.0.1"]}`:          {"spec.whitelist.ips[2]"},
+		`{"mode":"Delete","ips":["10.0.0.1","10.0.0.1/32"],"group":"office"}`: {"spec.whitelist.ips[1]"},
 		`{"mode":"Append","ips":["10.0.0.1/8","8.8.8.8","10.0.0.1","x.y.z"]}`: {"spec.whitelist.ips[3]"},
 	} {
 		r, err := events.ParseRequest(sample(t, "start-private-whitelist", map[string]any{"spec.whitelist": raw(body)}))

@@ -33,10 +33,13 @@ func (w *Whitelist) check(fs *Findings) {
 	case w.Group == "" || w.Group == "default":
 		fs.Add("spec.whitelist.ips", "it is empty, and the plain list cannot be deleted", "list at least one address; 127.0.0.1 alone admits nobody")
 	}
+	if strings.HasPrefix(w.Group, "eslink_") {
+		fs.Add("spec.whitelist.group", w.Group+" is the group of a run's balancer", "name another group; that one goes with its run")
+	}
 	for i, ip := range w.IPs {
 		if why, remedy := entry(ip); why != "" {
 			fs.Add(fmt.Sprintf("spec.whitelist.ips[%d]", i), ip+" "+why, remedy)
-		} else if slices.Contains(w.IPs[:i], ip) {
+		} else if slices.ContainsFunc(w.IPs[:i], func(other string) bool { return strings.TrimSuffix(other, "/32") == strings.TrimSuffix(ip, "/32") }) {
 			fs.Add(fmt.Sprintf("spec.whitelist.ips[%d]", i), ip+" is listed already", "list each address once")
 		}
 	}
@@ -57,8 +60,16 @@ func entry(s string) (why, remedy string) {
 		return "is an address with a network's length", "write " + p.Masked().String() + " for the network, or leave the length out"
 	case p.Bits() == 0:
 		return "", "" // everybody
-	case !p.Addr().IsPrivate() && !p.Addr().IsLoopback():
+	case !private(p):
 		return "is public, and the private whitelist takes private addresses alone", "give addresses of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16"
 	}
 	return "", ""
+}
+
+// private reports whether all of a network is.
+func private(p netip.Prefix) bool {
+	return slices.ContainsFunc([]string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8"}, func(block string) bool {
+		b := netip.MustParsePrefix(block)
+		return b.Contains(p.Addr()) && p.Bits() >= b.Bits()
+	})
 }

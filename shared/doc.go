@@ -35,6 +35,7 @@
 //	engine      WHEN: decode, acquire, one step, save, publish; retry, wait, approval
 //	steps/...   HOW: a package for each step, Up and Down side by side
 //	api         what users call: runs and status
+//	created     what the cloud calls: an instance is new, its profile's run begins
 //	wire        the environment, read once; ../functions call it and nothing else
 //
 // To follow one event: functions/nlb/main.go, wire.Step, engine.Handle,

@@ -1,5 +1,5 @@
 // Command runs is the function that changes runs: start, approve, cancel, retry,
-// teardown, throttle.
+// teardown, throttle; and the profiles of clusters to come.
 package main
 
 import (

@@ -29,7 +29,10 @@ type Events struct {
 	Before func(Delivery)                // seen before each attempt, may be nil
 	After  func(Delivery, Result, error) // seen after each attempt, may be nil
 
-	wg sync.WaitGroup
+	wg      sync.WaitGroup
+	mu      sync.Mutex
+	running context.Context // of Run
+	early   [][]byte        // emitted before it
 }
 
 // Delivery is one event on its way to one function. Payload is what the function gets: an array of one CloudEvent from
@@ -51,9 +54,15 @@ type Fault struct {
 // Platform limits, from the pages "Retry and dead letters" and "Advanced features of triggers".
 const (
 	cut        = 5 * time.Minute // the longest a trigger waits for its function
-	retries    = 3               // BACKOFF_RETRY
+	backoff    = "BACKOFF_RETRY"
+	retries    = 3
 	retryAfter = 10 * time.Second
 	retryMost  = 20 * time.Second
+	decay      = "EXPONENTIAL_DECAY_RETRY" // for a day
+	decays     = 176
+	decayMost  = 512 * time.Second
+	// emitted is how long an event of a product takes to the bus at most (an assumption: ActionTrail names no figure).
+	emitted = 2 * time.Minute
 )
 
 // visibility is the least VisibilityTimeout of a stream's queue, in seconds: EventBridge holds a message across all its
@@ -102,6 +111,7 @@ func (e *Events) checkTrigger(f Function, t Trigger) error {
 // Run delivers until ctx ends and what is under way has ended. A trigger whose queue does not exist stays dead and says
 // so in the log.
 func (e *Events) Run(ctx context.Context) {
+	e.attend(ctx)
 	for _, f := range e.Functions {
 		for _, t := range f.Triggers {
 			switch {
@@ -117,7 +127,42 @@ func (e *Events) Run(ctx context.Context) {
 		}
 	}
 	<-ctx.Done()
+	e.attend(ctx) // whoever emits now finds it ended
 	e.wg.Wait()
+}
+
+// attend lets Emit begin what has been put on the bus so far, and from now on until ctx ends.
+func (e *Events) attend(ctx context.Context) {
+	e.mu.Lock()
+	early := e.early
+	e.running, e.early = ctx, nil
+	e.mu.Unlock()
+	for _, event := range early {
+		e.Emit(event)
+	}
+}
+
+// Emit puts an event on the default bus as a product of the cloud does: it returns at once, and the event is there a
+// little later, while Run is.
+func (e *Events) Emit(event []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	ctx := e.running
+	switch {
+	case ctx == nil:
+		e.early = append(e.early, event)
+		return
+	case ctx.Err() != nil:
+		return
+	}
+	e.wg.Go(func() {
+		if e.Clock.Sleep(ctx, e.Account.Between(0, emitted)) != nil {
+			return
+		}
+		if _, err := e.Publish(ctx, event); err != nil && ctx.Err() == nil {
+			e.Log.Warn("event was not taken", "error", err)
+		}
+	})
 }
 
 func (e *Events) stream(ctx context.Context, f Function, t Trigger) {
@@ -203,21 +248,33 @@ func (e *Events) upset(ctx context.Context, d Delivery, spawn func(func()), deli
 
 func here(f func()) { f() }
 
-// deliver tries an event that passes the trigger's filter, at most four times.
+// deliver tries an event that passes the trigger's filter until it is taken or the trigger's retries are used up.
 func (e *Events) deliver(ctx context.Context, t Trigger, d Delivery) error {
 	if ok, err := t.EventBridge.pattern.Match(d.Event); err != nil || !ok {
 		return err
 	}
 	for d.Attempt = 1; ; d.Attempt++ {
 		err := e.once(ctx, d)
-		if err == nil || d.Attempt > retries {
+		if err == nil {
+			return nil
+		}
+		pause, ok := e.pause(t, d.Attempt)
+		if !ok {
 			return err
 		}
 		e.Log.Warn("delivery failed", "function", d.Function, "attempt", d.Attempt, "error", err)
-		if err := e.Clock.Sleep(ctx, e.Account.Between(retryAfter, retryMost)); err != nil {
+		if err := e.Clock.Sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
+}
+
+// pause is the time between an attempt that failed and the next, if there is one.
+func (e *Events) pause(t Trigger, attempt int) (time.Duration, bool) {
+	if t.EventBridge.Run.Retry.Strategy == decay {
+		return min(time.Second<<min(attempt-1, 10), decayMost), attempt <= decays
+	}
+	return e.Account.Between(retryAfter, retryMost), attempt <= retries
 }
 
 func (e *Events) once(ctx context.Context, d Delivery) error {
@@ -280,8 +337,11 @@ func (e *Events) envelope(f Function, t Trigger, m mns.Message) (event []byte, e
 // Publish puts an event on the default bus and returns when every trigger whose pattern it matches has taken it or
 // given up: how many matched, and what failed.
 func (e *Events) Publish(ctx context.Context, event []byte) (int, error) {
-	n := 0
 	var errs []error
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	defer all.Wait()
+	n := 0
 	for _, f := range e.Functions {
 		for _, t := range f.Triggers {
 			if t.EventBridge == nil || !t.EventBridge.Enable || t.EventBridge.Queue() != "" {
@@ -296,14 +356,21 @@ func (e *Events) Publish(ctx context.Context, event []byte) (int, error) {
 			}
 			n++
 			d := Delivery{Function: f.Name, Trigger: t.Name, Event: event, Payload: event}
-			e.upset(ctx, d, here, func() {
-				if err := e.deliver(ctx, t, d); err != nil {
+			all.Go(func() {
+				e.upset(ctx, d, here, func() {
+					err := e.deliver(ctx, t, d)
+					if err == nil || ctx.Err() != nil {
+						return
+					}
 					e.bury(t, d, err)
+					mu.Lock()
+					defer mu.Unlock()
 					errs = append(errs, fmt.Errorf("function %s: %w", f.Name, err))
-				}
-			}, func() {})
+				}, func() {})
+			})
 		}
 	}
+	all.Wait()
 	return n, errors.Join(errs...)
 }
 

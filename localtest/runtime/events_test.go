@@ -316,6 +316,45 @@ func TestDefaultBus(t *testing.T) {
 	})
 }
 
+func TestEmittedEventsAndADayOfRetries(t *testing.T) {
+	t.Parallel()
+	decaying := strings.Replace(triggers, "mode: event-driven, errorsTolerance: ALL, retryStrategy: {PushRetryStrategy: BACKOFF_RETRY}",
+		"mode: event-driven, errorsTolerance: ALL, retryStrategy: {PushRetryStrategy: EXPONENTIAL_DECAY_RETRY}, deadLetterQueue: {Arn: 'acs:mns:cn-hangzhou:1:/queues/dead'}", 1)
+	require.NotEqual(t, triggers, decaying)
+	deliver(t, decaying, func(w *world) {
+		w.do = func(n int, _ string) error {
+			if n < 13 {
+				return errors.New("not yet")
+			}
+			return nil
+		}
+		w.e.Emit([]byte(`{"source":"acs.oss"}`))
+		w.e.Emit([]byte(created)) // before anybody is there
+		stop := w.run()
+		assert.Zero(t, w.count(), "it returns at once")
+		time.Sleep(emitted)
+		require.Positive(t, w.count())
+		time.Sleep(time.Hour)
+		require.Equal(t, 13, w.count())
+		want := time.Second
+		for i := range 12 {
+			assert.Equal(t, min(want, 512*time.Second), w.calls[i+1].at-w.calls[i].at)
+			want *= 2
+		}
+		w.do = func(int, string) error { return errors.New("never") }
+		before := w.count()
+		w.e.Emit([]byte(created))
+		time.Sleep(25 * time.Hour)
+		assert.Equal(t, 177, w.count()-before)
+		assert.InDelta(t, 24*time.Hour, w.calls[len(w.calls)-1].at-w.calls[before].at, float64(time.Hour))
+		assert.Len(t, w.q.Messages("dead"), 1)
+		w.e.Emit([]byte(created))
+		time.Sleep(time.Hour)
+		stop() // in the middle of its retries
+		assert.Len(t, w.q.Messages("dead"), 1)
+	})
+}
+
 func TestTimer(t *testing.T) {
 	t.Parallel()
 	deliver(t, timer, func(w *world) {

@@ -35,7 +35,7 @@ func TestTheShippedProject(t *testing.T) {
 		assert.Equal(t, 240, f.Timeout)
 		assert.Equal(t, "https://eslink.cn-hangzhou.ots.aliyuncs.com", f.Environment["ESLINK_TABLESTORE"])
 		assert.Equal(t, 5, len(strings.Split(f.Environment["ESLINK_MNS"], ".")), "the MNS SDK wants five parts")
-		require.Len(t, f.Triggers, 1)
+		require.Len(t, f.Triggers, map[bool]int{true: 2, false: 1}[f.Resource == "created"])
 		tr := f.Triggers[0]
 		switch f.Resource {
 		case "runs", "status", "check":
@@ -43,6 +43,15 @@ func TestTheShippedProject(t *testing.T) {
 			assert.Equal(t, "function", tr.HTTP.AuthType)
 		case "sweep":
 			require.NotNil(t, tr.Timer)
+		case "created":
+			for i, pattern := range []string{`"eventName":["createInstance","CreateInstance","Create"]`, `"type":["elasticsearch:Config:ConfigurationItemChangeNotification"]`} {
+				bus := f.Triggers[i].EventBridge
+				require.NotNil(t, bus)
+				assert.Equal(t, "Default", bus.Source.Type)
+				assert.Equal(t, decay, bus.Run.Retry.Strategy, "what cannot be taken yet comes again for a day")
+				assert.Equal(t, "eslink-dead", bus.DeadLetterQueue())
+				assert.Contains(t, bus.FilterPattern, pattern)
+			}
 		default:
 			require.NotNil(t, tr.EventBridge)
 			assert.Equal(t, f.Name, tr.EventBridge.Queue())

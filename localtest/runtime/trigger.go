@@ -186,8 +186,10 @@ func (t *EventBridgeTrigger) check() (err error) {
 		return errors.New("batchWindow: only CountBasedWindow 1 and TimeBasedWindow 0 are run; a batch is retried as a whole")
 	case t.Run.ErrorsTolerance != "ALL":
 		return fmt.Errorf("errorsTolerance %q: only ALL is run; NONE blocks the stream at the first error", t.Run.ErrorsTolerance)
-	case t.Run.Retry.Strategy != "BACKOFF_RETRY":
-		return fmt.Errorf("PushRetryStrategy %q: only BACKOFF_RETRY is run", t.Run.Retry.Strategy)
+	case t.Run.Retry.Strategy != backoff && t.Run.Retry.Strategy != decay:
+		return fmt.Errorf("PushRetryStrategy %q: only %s and %s are run", t.Run.Retry.Strategy, backoff, decay)
+	case t.Run.Retry.Strategy == decay && t.Source.Type == "MNS":
+		return fmt.Errorf("PushRetryStrategy %s: not run for a queue, whose messages would outlive their visibility", decay)
 	case t.Run.DeadLetter.ARN != "" && t.DeadLetterQueue() == "":
 		return fmt.Errorf("deadLetterQueue %q: only an MNS queue is run", t.Run.DeadLetter.ARN)
 	}

@@ -80,6 +80,15 @@ func (d *Deployment) start(ctx context.Context, binaries map[string]string, outp
 	}
 	d.Platform = platform
 	d.Events = &runtime.Events{Functions: d.Project.Functions, Account: d.Account, Queues: d.Queues, Clock: d.Clock, Invoke: platform.Invoke, Log: d.Log}
+	d.greet = func(in escluster.Instance, event []byte) {
+		d.mu.Lock() // somebody outside may be creating another one
+		err := d.serve(in)
+		d.mu.Unlock()
+		if err != nil {
+			d.Log.Error("a new instance cannot be reached", "instance", in.ID, "err", err)
+		}
+		d.Events.Emit(event)
+	}
 	for _, f := range d.Project.Functions {
 		if h := platform.HTTP(f, nil); h != nil {
 			if d.FunctionURLs[f.Name], err = d.listen(h); err != nil {

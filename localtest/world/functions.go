@@ -3,6 +3,7 @@ package world
 import (
 	"eslink/shared/api"
 	"eslink/shared/check"
+	"eslink/shared/created"
 	"eslink/shared/engine"
 	"eslink/shared/steps"
 	"eslink/shared/steps/accept"
@@ -19,6 +20,7 @@ import (
 	"eslink/shared/steps/plan"
 	"eslink/shared/steps/preflight"
 	"eslink/shared/steps/privateconnection"
+	"eslink/shared/steps/privatewhitelist"
 	"eslink/shared/steps/progress"
 	"eslink/shared/steps/reindex"
 	"eslink/shared/steps/survey"
@@ -47,13 +49,15 @@ var stepFunctions = map[string]func(steps.Deps) engine.Step{
 	"progress":           progress.New,
 	"digest":             digest.New,
 	"verify":             verify.New,
+	"private-whitelist":  privatewhitelist.New,
 }
 
 var otherFunctions = map[string]func(*wire.Function) wire.Handler{
-	"runs":   api.RunsFunction,
-	"status": api.StatusFunction,
-	"check":  check.Function,
-	"sweep":  api.SweepFunction,
+	"runs":    api.RunsFunction,
+	"status":  api.StatusFunction,
+	"check":   check.Function,
+	"created": created.Function,
+	"sweep":   api.SweepFunction,
 }
 
 // build is a function's handler, as its main builds it, with its step inside

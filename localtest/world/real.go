@@ -98,7 +98,7 @@ func (w *World) launch(ctx, running context.Context, d realserver.Distribution, 
 		return nil, fmt.Errorf("%s: real Elasticsearch speaks plain HTTP here", in.ID)
 	}
 	log := w.Log.With("instance", in.ID)
-	o := realserver.Options{Distribution: d, Name: in.ID, Settings: in.Config, Password: InstancePassword, Log: log}
+	o := realserver.Options{Distribution: d, Name: in.ID, Settings: in.Config, Password: cmp.Or(in.Password, InstancePassword), Log: log}
 	if in.ID == Target {
 		role, err := json.Marshal(map[string]any{"cluster": reader.Cluster,
 			"indices": []any{map[string]any{"names": reader.Indices[0].Names, "privileges": reader.Indices[0].Privileges}}})
@@ -120,7 +120,7 @@ func (w *World) launch(ctx, running context.Context, d realserver.Distribution, 
 	p := &process{server: s, base: base, log: log, running: running, transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
 	p.Handler = p.proxy()
 	p.work.Go(func() {
-		p.resolve(w.nodes[in.ID], func() (names []string) {
+		p.resolve(w.node(in.ID), func() (names []string) {
 			for _, e := range w.Clusters.Endpoints(in.ID) {
 				names = append(names, e.Domain, e.ZoneDomain)
 			}

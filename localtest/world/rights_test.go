@@ -16,7 +16,6 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/fakes/cloud"
-	"eslink/localtest/fakes/slb"
 	"eslink/localtest/runtime"
 	"eslink/shared/api"
 	"eslink/shared/check"
@@ -72,7 +71,8 @@ func TestLeastPrivilege(t *testing.T) {
 		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
 		s.ends(t, run.Removed)
 		s.removed(t)
-		h.usesItsRights(t)
+		s.newcomer(t)
+		s.whitelists(t)
 
 		s.Clusters.AllowKeystore(Instance, false)
 		hosted := needing(events.Watcher, events.LDAP, events.ReindexUseCase)
@@ -82,7 +82,7 @@ func TestLeastPrivilege(t *testing.T) {
 		require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
 		require.True(t, s.check(t, events.CheckRequest{InstanceID: Instance, EndpointID: s.Links.Endpoints()[0].ID, UseCase: events.Watcher, Port: 8080,
 			Secrets: events.Secrets{Instance: SecretInstance}}).OK)
-		s.CLB.SetServers(s.CLB.Groups()[0].ID, slb.Server{ID: Host, Port: 81}) // somebody's
+		s.CLB.SetServers(s.CLB.Groups()[0].ID, Host, 81) // somebody's
 		hosted.UseCases = append(hosted.UseCases, useCase(events.Dictionary))
 		s.refuses("remote.dictionary")
 		s.start(t, events.Request{Spec: &hosted})
@@ -91,6 +91,7 @@ func TestLeastPrivilege(t *testing.T) {
 		s.ends(t, run.Failed)
 		s.do(t, events.Request{Action: "teardown"})
 		s.ends(t, run.Removed)
+		h.usesItsRights(t)
 
 		require.Empty(t, s.Account.Refusals())
 		for _, g := range s.Account.Grants() {

@@ -14,6 +14,7 @@ import (
 	"github.com/aliyun/fc-runtime-go-sdk/fccontext"
 
 	"eslink/events"
+	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/runtime"
 	"eslink/shared/api"
 	"eslink/shared/engine"
@@ -68,6 +69,7 @@ const (
 func Simulate(w *World) *Simulation {
 	s := &Simulation{World: w, invocations: map[string]int{}, stopped: make(chan struct{})}
 	s.Events = &runtime.Events{Functions: w.Project.Functions, Account: w.Account, Queues: w.Queues, Clock: w.Clock, Invoke: s.Invoke, Log: w.Log}
+	w.greet = func(_ escluster.Instance, event []byte) { s.Events.Emit(event) }
 	return s
 }
 

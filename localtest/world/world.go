@@ -109,8 +109,9 @@ type World struct {
 	places   map[string]*network.Place // by VPC
 	nodes    map[string]*network.Place // by instance ID
 	start    func(escluster.Instance) (Server, error)
-	analyzer string   // of the products' texts
-	risks    []string // that the demo's spec has to accept here
+	greet    func(in escluster.Instance, event []byte) // a new instance, whose server is there; may be nil
+	analyzer string                                    // of the products' texts
+	risks    []string                                  // that the demo's spec has to accept here
 
 	mu     sync.Mutex
 	writes []string
@@ -236,16 +237,11 @@ func (w *World) addClusters() error {
 		if err := w.Clusters.AddInstance(in); err != nil {
 			return err
 		}
-		place := w.Network.FromCluster(in.ID)
-		place.AnyName = in.Config["reindex.ssl.verification_mode"] == "certificate"
-		w.nodes[in.ID] = place
-		s, err := w.start(in)
-		if err != nil {
+		if err := w.join(in); err != nil {
 			return err
 		}
-		w.Servers[in.ID] = s
-		w.Network.SetServer(in.ID, w.record(in.ID, s))
 	}
+	w.Clusters.OnCreate(w.born)
 	w.Clusters.OnConfig(w.takeUp)
 	w.Secrets.Put(SecretInstance, login("elastic", InstancePassword))
 	w.Secrets.Put(SecretTarget, login("eslink_reader", TargetPassword))
@@ -254,17 +250,21 @@ func (w *World) addClusters() error {
 
 // takeUp hands a configuration, and the secure settings, to an instance's nodes.
 func (w *World) takeUp(id string, config map[string]string) error {
-	w.nodes[id].AnyName = config["reindex.ssl.verification_mode"] == "certificate"
-	if s, ok := w.Servers[id].(*elastic.Server); ok {
+	w.node(id).AnyName = config["reindex.ssl.verification_mode"] == "certificate"
+	server := w.server(id)
+	if s, ok := server.(*elastic.Server); ok {
 		s.SetKeystore(w.Clusters.Secure(id))
 	}
-	return w.Servers[id].Restart(config)
+	return server.Restart(config)
 }
 
 // embed starts a cluster of three nodes in this process.
 func (w *World) embed(in escluster.Instance) (Server, error) {
-	c := elastic.Config{Name: in.ID, Version: w.Version, Nodes: 3, Now: w.Clock.Now, Remote: w.nodes[in.ID], Settings: in.Config,
+	c := elastic.Config{Name: in.ID, Version: w.Version, Nodes: 3, Now: w.Clock.Now, Remote: w.node(in.ID), Settings: in.Config,
 		Analyzers: []string{"ik_smart", "ik_max_word"}, Users: map[string]elastic.User{"elastic": superuser}}
+	if in.Password != "" {
+		c.Users["elastic"] = elastic.User{Password: in.Password, Cluster: superuser.Cluster, Indices: superuser.Indices}
+	}
 	if in.ID == Target {
 		c.Users["eslink_reader"] = reader
 	}
@@ -455,7 +455,7 @@ func (w *World) Ask(instanceID, method, path, body string) (int, []byte) {
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := w.Servers[instanceID].RoundTrip(req)
+	resp, err := w.server(instanceID).RoundTrip(req)
 	if err != nil {
 		return 0, []byte(err.Error())
 	}

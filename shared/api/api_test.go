@@ -552,6 +552,122 @@ func TestWhatIsWrongInItself(t *testing.T) {
 	})
 }
 
+func TestProfiles(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		put := func(name string, edits ...func(spec, request map[string]any)) []byte {
+			return start(t, append(edits, ask("action", "put-profile"), ask("profile", name), func(spec, _ map[string]any) { delete(spec, "instanceId") })...)
+		}
+		raw, err := json.Marshal(w.ok([]byte(`{"action":"profiles"}`)))
+		require.NoError(t, err)
+		assert.JSONEq(t, `{"profiles":[]}`, string(raw))
+		w.ok(put("search"))
+		time.Sleep(time.Minute)
+		got := w.ok(put("orders", set("approve", "manual"))).Profiles
+		require.Len(t, got, 2)
+		assert.Equal(t, "orders", got[0].Name)
+		assert.Equal(t, "manual", got[0].Spec.Approve)
+		assert.Equal(t, "auto", got[1].Spec.Approve)
+		assert.Equal(t, time.Now().UTC(), got[0].At.UTC())
+		assert.Len(t, w.ok(put("orders")).Profiles, 2, "one of a name")
+		p, err := w.store.Profile(t.Context(), "orders")
+		require.NoError(t, err)
+		assert.Equal(t, "auto", p.Spec.Approve)
+		assert.Equal(t, "es-cn-src000000002", p.Spec.Target.InstanceID)
+		problem := w.refused(put("far", set("region", "cn-beijing"), set("zone", "cn-beijing-a")), 400, "invalid-request")
+		assert.Equal(t, "spec.region", problem.Errors[0].Field)
+		assert.Len(t, w.ok([]byte(`{"action":"delete-profile","profile":"orders"}`)).Profiles, 1)
+		w.refused([]byte(`{"action":"delete-profile","profile":"orders"}`), 404, "no-such-profile")
+		_, err = w.store.Profile(t.Context(), "orders")
+		assert.ErrorIs(t, err, run.ErrNotFound)
+		assert.Empty(t, w.sent, "nothing is started")
+		watcher, err := os.ReadFile("../../events/samples/requests/start-watcher.json")
+		require.NoError(t, err)
+		var doc struct{ Spec map[string]any }
+		require.NoError(t, json.Unmarshal(watcher, &doc))
+		id := doc.Spec["instanceId"].(string)
+		delete(doc.Spec, "instanceId")
+		watcher, err = json.Marshal(map[string]any{"action": "put-profile", "profile": "watcher", "spec": doc.Spec})
+		require.NoError(t, err)
+		w.ok(watcher)
+		p, err = w.store.Profile(t.Context(), "watcher")
+		require.NoError(t, err)
+		spec, err := p.Spec.For(id)
+		require.NoError(t, err)
+		begun, began, err := w.runs.Begin(t.Context(), account, spec)
+		require.NoError(t, err)
+		assert.True(t, began, "a profile may be of either scenario")
+		assert.Equal(t, "preflight", begun.Step)
+		for i := range 150 {
+			w.ok(put(fmt.Sprint("p", i)))
+		}
+		assert.Len(t, w.ok([]byte(`{"action":"profiles"}`)).Profiles, 152)
+	})
+}
+
+// Begin is for those who hear of a cluster more than once.
+func TestBeginStartsOnlyWhatHasNoRecord(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		req, err := events.ParseRequest(start(t))
+		require.NoError(t, err)
+		begin := func() (api.Reply, bool) {
+			t.Helper()
+			reply, began, err := w.runs.Begin(t.Context(), account, *req.Spec)
+			require.NoError(t, err)
+			return reply, began
+		}
+		w.down = errors.New("no queue")
+		_, began, err := w.runs.Begin(t.Context(), account, *req.Spec)
+		require.ErrorIs(t, err, w.down)
+		require.False(t, began)
+		w.down = nil
+		reply, began := begin()
+		assert.False(t, began, "there is a record, and sweep sends what it owes")
+		time.Sleep(5 * time.Minute)
+		require.NoError(t, w.engine.Sweep(t.Context()))
+		assert.Equal(t, []events.Event{{RunID: reply.RunID, Step: "preflight", Seq: 1}}, w.sent)
+		for _, status := range []run.Status{run.Planned, run.WaitingApproval, run.Running, run.Done, run.Failed, run.Cancelled, run.Expired, run.Removed} {
+			w.put(reply.RunID, at("plan", status))
+			got, began := begin()
+			assert.False(t, began, status)
+			assert.Equal(t, api.Reply{RunID: reply.RunID, Generation: 1, Status: status, Step: "plan"}, got)
+			assert.Empty(t, w.sent)
+		}
+		req.Spec.Target.InstanceID = "es-cn-src000000003"
+		_, began = begin()
+		assert.True(t, began)
+		assert.Len(t, w.sent, 1)
+		req.Spec.Name = "other"
+		_, _, err = w.runs.Begin(t.Context(), account, *req.Spec)
+		assert.ErrorContains(t, err, "owns this target")
+	})
+}
+
+// A flow without plan: what it stands for may be changed, and nothing is planned.
+func TestAWhitelistsRun(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		office := func(mode string, more ...string) []byte {
+			return fmt.Appendf(nil, `{"action":"start","spec":{"name":"office","scenario":"private-whitelist","region":"cn-hangzhou","instanceId":"es-cn-dst000000001",
+				"whitelist":{"mode":%q,"group":"office","ips":["10.0.0.1"]}}%s}`, mode, strings.Join(more, ""))
+		}
+		p := w.refused(office("Cover", `,"plan":true`), 400, "invalid-request")
+		assert.Equal(t, "plan", p.Errors[0].Field)
+		first := w.ok(office("Cover"))
+		assert.Equal(t, "private-whitelist", first.Step)
+		for _, status := range []run.Status{run.Done, run.Failed} {
+			w.put(first.RunID, func(r *run.Run) {
+				at("private-whitelist", status)(r)
+				r.Facts.PrivateWhitelist = &run.PrivateWhitelist{Group: "office", Added: []string{"10.0.0.9"}}
+			})
+			generation := w.run(first.RunID).Generation
+			mode := map[run.Status]string{run.Done: "Append", run.Failed: "Delete"}[status]
+			assert.Equal(t, api.Reply{RunID: first.RunID, Generation: generation + 1, Status: run.Running, Step: "private-whitelist"}, w.ok(office(mode)))
+			assert.NotNil(t, w.run(first.RunID).Facts.PrivateWhitelist, "what it has changed it has to take back one day")
+		}
+		w.put(first.RunID, at("private-whitelist", run.Done))
+		assert.Equal(t, "private-whitelist", w.ok(action("teardown", first.RunID)).Step)
+	})
+}
+
 // function is what wire would build, over the world's parts.
 func (w *world) function() *wire.Function {
 	return &wire.Function{Deps: steps.Deps{Runs: w.store, Cloud: aliyun.Config{Region: "cn-hangzhou", Now: time.Now}}, Engine: w.engine, Log: slog.New(slog.DiscardHandler)}

@@ -10,9 +10,14 @@ import (
 	"eslink/shared/wire"
 )
 
+// NewRuns returns what changes the runs of a function's deployment.
+func NewRuns(f *wire.Function) *Runs {
+	return &Runs{Store: f.Deps.Runs, Engine: f.Engine, Region: f.Deps.Cloud.Region, Now: f.Deps.Cloud.Now}
+}
+
 // RunsFunction is the function runs: POST a request (request.schema.json).
 func RunsFunction(f *wire.Function) wire.Handler {
-	runs := &Runs{Store: f.Deps.Runs, Engine: f.Engine, Region: f.Deps.Cloud.Region, Now: f.Deps.Cloud.Now}
+	runs := NewRuns(f)
 	return f.HTTP(http.MethodPost, func(ctx context.Context, req wire.Request) (int, any, error) {
 		account, err := aliyun.AccountFrom(ctx)
 		if err != nil {

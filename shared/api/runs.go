@@ -22,7 +22,7 @@ import (
 	"eslink/shared/run"
 )
 
-// Runs changes runs.
+// Runs changes runs, and the profiles of those to come.
 type Runs struct {
 	Store  *run.Store
 	Engine *engine.Engine
@@ -32,13 +32,17 @@ type Runs struct {
 
 // Reply is what every action answers with.
 type Reply struct {
-	RunID      string     `json:"runId"`
-	Generation int        `json:"generation"`
-	Status     run.Status `json:"status"`
-	Step       string     `json:"step"`
+	RunID      string     `json:"runId,omitempty"`
+	Generation int        `json:"generation,omitempty"`
+	Status     run.Status `json:"status,omitempty"`
+	Step       string     `json:"step,omitempty"`
+	// Profiles alone answer an action on profiles: all that there are now.
+	Profiles []run.Profile `json:"profiles,omitzero"`
 }
 
-func reply(r *run.Run) Reply { return Reply{r.ID, r.Generation, r.Status, r.Cursor.Step} }
+func reply(r *run.Run) Reply {
+	return Reply{RunID: r.ID, Generation: r.Generation, Status: r.Status, Step: r.Cursor.Step}
+}
 
 // Do carries out one request, a JSON document as in request.schema.json, for an
 // account. Errors that a caller can mend are *events.Problem.
@@ -47,8 +51,11 @@ func (a *Runs) Do(ctx context.Context, account string, raw []byte) (Reply, error
 	if err != nil {
 		return Reply{}, err
 	}
-	if req.Action == "start" {
+	switch req.Action {
+	case "start":
 		return a.start(ctx, account, req)
+	case "put-profile", "delete-profile", "profiles":
+		return a.profiles(ctx, req)
 	}
 	r, err := a.take(ctx, req.RunID)
 	if err != nil {
@@ -175,44 +182,33 @@ func wrongState(r *run.Run, action, why string) error {
 // start makes a run, or goes on with the one that the spec belongs to.
 func (a *Runs) start(ctx context.Context, account string, req events.Request) (Reply, error) {
 	spec := *req.Spec
-	if spec.Region != a.Region {
-		return Reply{}, events.NewProblem(400, "invalid-request", "the request is wrong in itself; nothing was called or written",
-			events.Finding{Field: "spec.region", Message: "this deployment serves " + a.Region, Remedy: "deploy eslink in " + spec.Region + ", or mend the region"})
-	}
-	f, ok := flow.Of(spec.Scenario)
-	if !ok {
-		return Reply{}, events.NewProblem(400, "invalid-request", "the request is wrong in itself; nothing was called or written",
-			events.Finding{Field: "spec.scenario", Message: "this deployment has no scenario " + spec.Scenario, Remedy: "use one of " + strings.Join(flow.Scenarios(), ", ")})
-	}
-	id := run.IDOf(account, spec)
-	fresh := &run.Run{ID: id, Generation: 1, AccountID: account, Spec: spec, Direction: run.Up, PlanOnly: req.Plan, CreatedAt: a.Now()}
-	// The target's lock comes first, for a short time: this request may die
-	// before there is a run to own it. The engine takes it for good.
-	err := a.Store.Lock(ctx, engine.TargetLock(fresh), id, startTime)
-	var held *run.HeldError
-	if errors.As(err, &held) {
-		return Reply{}, a.owned(ctx, held.Holder)
-	}
+	f, err := a.flowOf(spec)
 	if err != nil {
 		return Reply{}, err
 	}
-	if r, err := a.Store.Get(ctx, id); err == nil && stays(r, spec, req) && r.Cursor.Sent >= r.Cursor.Seq {
+	if _, ok := f.Step("plan"); req.Plan && !ok {
+		return Reply{}, wrong("plan", "scenario "+spec.Scenario+" has no plan: it restarts nothing and costs nothing", "leave it out")
+	}
+	fresh := a.fresh(account, spec)
+	fresh.PlanOnly = req.Plan
+	if err := a.claim(ctx, fresh); err != nil {
+		return Reply{}, err
+	}
+	if r, err := a.Store.Get(ctx, fresh.ID); err == nil && stays(r, spec, req) && r.Cursor.Sent >= r.Cursor.Seq {
 		return reply(r), nil // without its lease, which a step may have
 	}
-	r, err := a.take(ctx, id)
+	r, err := a.take(ctx, fresh.ID)
 	var p *events.Problem
 	if errors.As(err, &p) && p.Status == 404 {
-		engine.Goto(fresh, f.First(), run.Running, a.Now())
-		fresh.Note(a.Now(), fresh.Cursor.Step, "start", "")
-		err = a.Store.Create(ctx, fresh)
-		if err == nil {
-			return reply(fresh), a.Engine.Send(context.WithoutCancel(ctx), fresh)
+		got, err := a.create(ctx, f, fresh)
+		if !errors.Is(err, run.ErrConflict) {
+			return got, err
 		}
-		if errors.Is(err, run.ErrConflict) { // the same request, at the same time
-			r, err = a.take(ctx, id)
+		r, err = a.take(ctx, fresh.ID) // the same request, at the same time
+		if err != nil {
+			return Reply{}, err
 		}
-	}
-	if err != nil {
+	} else if err != nil {
 		return Reply{}, err
 	}
 	if err := a.restart(r, spec, req); err != nil {
@@ -221,13 +217,105 @@ func (a *Runs) start(ctx context.Context, account string, req events.Request) (R
 	return a.commit(ctx, r)
 }
 
+// Begin starts the run of a spec for somebody who may ask more than once: not if
+// the run has a record, of whatever generation and however it ended. It tells
+// whether it began. Whoever dies after the record is made leaves the event to
+// sweep.
+func (a *Runs) Begin(ctx context.Context, account string, spec events.Spec) (Reply, bool, error) {
+	f, err := a.flowOf(spec)
+	if err != nil {
+		return Reply{}, false, err
+	}
+	fresh := a.fresh(account, spec)
+	r, err := a.Store.Get(ctx, fresh.ID)
+	if err == nil {
+		return reply(r), false, nil
+	}
+	if !errors.Is(err, run.ErrNotFound) {
+		return Reply{}, false, err
+	}
+	if err := a.claim(ctx, fresh); err != nil {
+		return Reply{}, false, err
+	}
+	got, err := a.create(ctx, f, fresh)
+	if errors.Is(err, run.ErrConflict) { // somebody else began it just now
+		return got, false, nil
+	}
+	return got, err == nil, err
+}
+
+// flowOf is the flow of a spec that this deployment can run.
+func (a *Runs) flowOf(spec events.Spec) (flow.Flow, error) {
+	if spec.Region != a.Region {
+		return nil, wrong("spec.region", "this deployment serves "+a.Region, "deploy eslink in "+spec.Region+", or mend the region")
+	}
+	f, ok := flow.Of(spec.Scenario)
+	if !ok {
+		return nil, wrong("spec.scenario", "this deployment has no scenario "+spec.Scenario, "use one of "+strings.Join(flow.Scenarios(), ", "))
+	}
+	return f, nil
+}
+
+func wrong(field, message, remedy string) error {
+	return events.NewProblem(400, "invalid-request", "the request is wrong in itself; nothing was called or written", events.Finding{Field: field, Message: message, Remedy: remedy})
+}
+
+func (a *Runs) fresh(account string, spec events.Spec) *run.Run {
+	return &run.Run{ID: run.IDOf(account, spec), Generation: 1, AccountID: account, Spec: spec, Direction: run.Up, CreatedAt: a.Now()}
+}
+
+// claim takes the target's lock for a short time: this request may die before
+// there is a run to own it. The engine takes it for good.
+func (a *Runs) claim(ctx context.Context, r *run.Run) error {
+	err := a.Store.Lock(ctx, engine.TargetLock(r), r.ID, startTime)
+	var held *run.HeldError
+	if errors.As(err, &held) {
+		return a.owned(ctx, held.Holder)
+	}
+	return err
+}
+
+// create stores a new run at its first step, or returns run.ErrConflict.
+func (a *Runs) create(ctx context.Context, f flow.Flow, r *run.Run) (Reply, error) {
+	engine.Goto(r, f.First(), run.Running, a.Now())
+	r.Note(a.Now(), r.Cursor.Step, "start", "")
+	if err := a.Store.Create(ctx, r); err != nil {
+		return Reply{}, err
+	}
+	return reply(r), a.Engine.Send(context.WithoutCancel(ctx), r)
+}
+
+// profiles changes the profiles, and answers with all that there are then.
+func (a *Runs) profiles(ctx context.Context, req events.Request) (Reply, error) {
+	switch req.Action {
+	case "put-profile":
+		if _, err := a.flowOf(*req.Spec); err != nil {
+			return Reply{}, err
+		}
+		if err := a.Store.PutProfile(ctx, run.Profile{Name: req.Profile, Spec: *req.Spec, At: a.Now()}); err != nil {
+			return Reply{}, err
+		}
+	case "delete-profile":
+		err := a.Store.DeleteProfile(ctx, req.Profile)
+		if errors.Is(err, run.ErrNotFound) {
+			return Reply{}, events.NewProblem(404, "no-such-profile", "there is no such profile",
+				events.Finding{Field: "profile", Message: req.Profile + " is unknown", Remedy: "list them with action profiles"})
+		}
+		if err != nil {
+			return Reply{}, err
+		}
+	}
+	all, err := a.Store.Profiles(ctx)
+	return Reply{Profiles: append([]run.Profile{}, all...)}, err
+}
+
 // owned says who has the target, by its name too if that can be read.
 func (a *Runs) owned(ctx context.Context, holder string) error {
 	name := ""
 	if r, err := a.Store.Get(ctx, holder); err == nil {
 		name = fmt.Sprintf(" (%q, %s)", r.Spec.Name, r.Status)
 	}
-	return events.NewProblem(409, "owned", "these two clusters are connected by another run",
+	return events.NewProblem(409, "owned", "another run has this target",
 		events.Finding{Field: "spec.name", Message: "run " + holder + name + " owns this target",
 			Remedy: "use that name: the same name with other indices copies over the standing link; or tear that run down first"})
 }
@@ -263,7 +351,7 @@ func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 	case !overLink(r.Spec, spec, changed):
 		return events.NewProblem(409, "other-spec", "the run stands with another spec",
 			events.Finding{Field: "spec", Message: "it differs in " + strings.Join(changed, ", "),
-				Remedy: "only useCases, indices and reindex may change over a standing link; tear the run down first, or start under that spec"})
+				Remedy: "only useCases, indices, reindex and whitelist may change over a standing link; tear the run down first, or start under that spec"})
 	default:
 		a.renew(r, spec, req)
 		nextGeneration(&r.Facts)
@@ -359,7 +447,7 @@ func canonical(v any) []byte {
 func overLink(was, spec events.Spec, changed []string) bool {
 	for _, field := range changed {
 		switch field {
-		case "useCases", "indices", "reindex", "proof", "approve", "acceptRisks":
+		case "useCases", "indices", "reindex", "proof", "approve", "acceptRisks", "whitelist":
 		case "secrets":
 			if was.Secrets.Instance != spec.Secrets.Instance || was.Copies() == spec.Copies() {
 				return false

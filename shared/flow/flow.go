@@ -28,6 +28,10 @@ const ESToES = "es-to-es"
 // Directory, a plugin's dictionary, or _reindex from a cluster that runs there.
 const ESToECS = "es-to-ecs"
 
+// PrivateWhitelist changes one group of an instance's private IP whitelist. It
+// restarts nothing and costs nothing, so there is nothing to plan or approve.
+const PrivateWhitelist = "private-whitelist"
+
 // Of returns the flow of a scenario.
 func Of(scenario string) (Flow, bool) {
 	f, ok := flows[scenario]
@@ -35,7 +39,7 @@ func Of(scenario string) (Flow, bool) {
 }
 
 // Scenarios lists the names of all flows.
-func Scenarios() []string { return []string{ESToES, ESToECS} }
+func Scenarios() []string { return []string{ESToES, ESToECS, PrivateWhitelist} }
 
 var flows = map[string]Flow{
 	ESToES: {
@@ -75,6 +79,11 @@ var flows = map[string]Flow{
 		{Name: "progress", Within: 7 * 24 * time.Hour},
 		{Name: "digest", Within: 24 * time.Hour},
 		{Name: "verify", Within: 24 * time.Hour, Undo: true},
+	},
+	PrivateWhitelist: {
+		// A change that is under way at the instance is waited for, and may be a
+		// restart.
+		{Name: "private-whitelist", Within: 6 * time.Hour, Undo: true},
 	},
 }
 

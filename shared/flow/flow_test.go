@@ -57,6 +57,16 @@ func TestTheFlowOfESToES(t *testing.T) {
 	assert.False(t, ok)
 }
 
+func TestTheFlowOfPrivateWhitelist(t *testing.T) {
+	t.Parallel()
+	f, ok := flow.Of(flow.PrivateWhitelist)
+	require.True(t, ok)
+	assert.Equal(t, []string{"private-whitelist"}, names(f))
+	assert.Equal(t, f.First(), f.Last())
+	assert.Empty(t, f.After(f.First()))
+	assert.Empty(t, f.Before(f.Last()))
+}
+
 func names(f flow.Flow) (out []string) {
 	for _, s := range f {
 		out = append(out, s.Name)
@@ -115,7 +125,7 @@ func load(t *testing.T) (p project) {
 func TestNamesAgree(t *testing.T) {
 	t.Parallel()
 	want := steps(t)
-	others := []string{"check", "runs", "status", "sweep"}
+	others := []string{"check", "created", "runs", "status", "sweep"}
 	all := slices.Sorted(slices.Values(slices.Concat(want, others)))
 
 	dirs, err := filepath.Glob(root + "functions/*/main.go")

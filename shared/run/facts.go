@@ -27,6 +27,7 @@ type Facts struct {
 	Progress          *Progress          `json:"progress,omitempty"`
 	Digest            *Digest            `json:"digest,omitempty"`
 	Verify            *Verify            `json:"verify,omitempty"`
+	PrivateWhitelist  *PrivateWhitelist  `json:"privateWhitelist,omitempty"`
 }
 
 // Preflight is what the cloud says of the two clusters.
@@ -120,6 +121,29 @@ type IPWhitelist struct {
 	// Group is empty if other groups admit all addresses already.
 	Group     string   `json:"group,omitempty"`
 	Addresses []string `json:"addresses"`
+}
+
+// PrivateWhitelist is what the run has changed in one group of the instance's
+// private whitelist, over all its generations: what teardown takes back.
+type PrivateWhitelist struct {
+	Group   string   `json:"group"`
+	Added   []string `json:"added,omitempty"`
+	Removed []string `json:"removed,omitempty"`
+	// Created says that the run made the group, Deleted that it deleted it.
+	Created bool `json:"created,omitempty"`
+	Deleted bool `json:"deleted,omitempty"`
+	// IPs is the group as it was read back when the change was in force.
+	IPs []string `json:"ips,omitempty"`
+	// Pending is the next change, saved before it is sent.
+	Pending *PendingWhitelist `json:"pending,omitempty"`
+}
+
+// PendingWhitelist is a change that may or may not have been made yet.
+type PendingWhitelist struct {
+	Add    []string `json:"add,omitempty"`
+	Remove []string `json:"remove,omitempty"`
+	Create bool     `json:"create,omitempty"`
+	Delete bool     `json:"delete,omitempty"`
 }
 
 // NLBBackend is what stands behind the balancer.

@@ -46,7 +46,9 @@ func TestTokensRepeatUntilRaised(t *testing.T) {
 func TestARunIsWhatItConnectsAndItsName(t *testing.T) {
 	t.Parallel()
 	spec := full().Spec
-	spec.Whitelist = nil // what a scenario of two clusters does not have
+	group := spec
+	assert.NotEqual(t, run.IDOf("1", spec), func() string { group.Whitelist = &events.Whitelist{}; return run.IDOf("1", group) }(), "group")
+	spec.Whitelist = nil
 	base, target := run.IDOf("1", spec), run.TargetOf("1", spec)
 	assert.Regexp(t, "^[0-9a-f]{16}$", base)
 	for name, change := range map[string]func(*events.Spec){

@@ -66,9 +66,10 @@ type Driver interface {
 }
 
 const (
-	kindRun  = "run"
-	kindLock = "lock"
-	kindPart = "part/" // + run ID: rows of their own under a run
+	kindRun     = "run"
+	kindLock    = "lock"
+	kindPart    = "part/" // + run ID: rows of their own under a run
+	kindProfile = "profile"
 )
 
 type lease struct {
@@ -237,22 +238,27 @@ func (s *Store) newWriter() string {
 // PutPart writes a row of its own under a run: an index definition, a chunk of
 // IDs. The last writer wins; only the holder of the run's lease writes them.
 func (s *Store) PutPart(ctx context.Context, runID, name string, v any) error {
+	if err := s.overwrite(ctx, Key{kindPart + runID, name}, v); err != nil {
+		return fmt.Errorf("put part %s of run %s: %w", name, runID, err)
+	}
+	return nil
+}
+
+// overwrite writes a row whatever it is now.
+func (s *Store) overwrite(ctx context.Context, key Key, v any) error {
 	doc, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("encode part %s of run %s: %w", name, runID, err)
+		return err
 	}
-	key, writer := Key{kindPart + runID, name}, s.newWriter()
+	writer := s.newWriter()
 	for try := 0; ; try++ {
 		row, err := s.Driver.Get(ctx, key)
 		if err != nil && !errors.Is(err, ErrNotFound) {
-			return fmt.Errorf("put part %s of run %s: %w", name, runID, err)
+			return err
 		}
 		err = s.Driver.Put(ctx, key, Row{Rev: row.Rev + 1, Writer: writer, Doc: doc}, row.Rev)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, ErrConflict) || try == acquireTries {
-			return fmt.Errorf("put part %s of run %s: %w", name, runID, err)
+		if err == nil || !errors.Is(err, ErrConflict) || try == acquireTries {
+			return err
 		}
 	}
 }

@@ -166,7 +166,7 @@ func (s *service) route(req *Request, m *message) (*operation, *Error) {
 	if s.roa {
 		for name, o := range s.meta.Operations {
 			if _, ok := o.match(m.URL.Path); ok && o.takes(m.Method) {
-				if action != "" && action != name {
+				if action != "" && !strings.EqualFold(action, name) { // createInstance is CreateInstance to V1 SDKs
 					return nil, notFound
 				}
 				action = name
@@ -191,12 +191,15 @@ func (s *service) route(req *Request, m *message) (*operation, *Error) {
 	return o, nil
 }
 
-// resource is what RAM judges a call by: the instance, the secret, or all of the product.
+// resource is what RAM judges a call by: the instance (all instances, if the call names none), the secret, or all of the
+// product.
 func (s *service) resource(params map[string]string) string {
 	prefix := "acs:" + s.product + ":" + s.Region + ":" + s.AccountID + ":"
 	switch {
 	case s.product == "elasticsearch" && params["InstanceId"] != "":
 		return prefix + "instances/" + params["InstanceId"]
+	case s.product == "elasticsearch":
+		return prefix + "instances/*"
 	case s.product == "kms" && params["SecretName"] != "":
 		return prefix + "secret/" + params["SecretName"]
 	}

@@ -7,7 +7,8 @@
 // its changes too are shown at once and enforced a little later. Endpoints live in package privatelink.
 //
 // Assumed, as no source says it: an instance whose nodes restart keeps serving if it has more than one; emptying a
-// whitelist group that does not exist is NotFound; an endpoint is created only on an active instance and is deleted only
+// whitelist group that does not exist is NotFound; the modes hold for the plain list too, which is the group default and
+// cannot be deleted; an instance can be described some seconds after createInstance's reply, and is listed later; an endpoint is created only on an active instance and is deleted only
 // when it is not connected.
 package escluster
 
@@ -53,6 +54,7 @@ type Instance struct {
 	Status      string        // active (default), activating, inactive, invalid
 	Health      string        // GREEN (default), YELLOW, RED
 	Creating    time.Duration // how long it will not be inited yet, but activating
+	Password    string        // of elastic, as createInstance gave it
 }
 
 // Address is where the private domain answers in one zone.
@@ -82,8 +84,10 @@ type Group struct {
 type instance struct {
 	Instance
 	created, updated time.Time
-	serviceVPC       string  // where its endpoints are
-	groups, enforced []Group // as shown, as obeyed
+	known            time.Time    // from when reads by ID find it
+	lag              resource.Lag // of lists
+	serviceVPC       string       // where its endpoints are
+	groups, enforced []Group      // as shown, as obeyed
 	restart          time.Duration
 	keystore         keystore
 	down             bool      // the nodes did not come up, and the change was interrupted
@@ -118,6 +122,8 @@ type Fake struct {
 	endpoints map[string]endpoint // by id
 	onConfig  func(string, map[string]string) error
 	refuse    func(instanceID, key, value string) error
+	onCreate  func(Instance, []byte)
+	born      []born
 }
 
 // New makes the product without instances.
@@ -126,8 +132,10 @@ func New(a *cloud.Account, network *vpc.Networks, links *privatelink.Fake) *Fake
 		account: a, network: network, links: links, owner: "1" + fmt.Sprintf("%015d", a.Between(0, 1<<49)), endpoints: map[string]endpoint{},
 		onConfig: func(string, map[string]string) error { return nil },
 		refuse:   func(string, string, string) error { return nil },
+		onCreate: func(Instance, []byte) {},
 	}
 	ops := map[string]cloud.Op{
+		"createInstance":               f.createInstance,
 		"DescribeInstance":             f.describeInstance,
 		"ListInstance":                 f.listInstance,
 		"ListAllNode":                  f.listAllNode,
@@ -147,6 +155,7 @@ func New(a *cloud.Account, network *vpc.Networks, links *privatelink.Fake) *Fake
 	for name, op := range ops {
 		ops[name] = func(r *cloud.Request) (any, error) {
 			f.settle()
+			defer f.announce()
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			return op(r)
@@ -160,12 +169,18 @@ func New(a *cloud.Account, network *vpc.Networks, links *privatelink.Fake) *Fake
 func (f *Fake) AddInstance(in Instance) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	_, err := f.add(in, &cloud.Request{Action: createInstance})
+	return err
+}
+
+// add makes an instance as a request asks.
+func (f *Fake) add(in Instance, r *cloud.Request) (*instance, error) {
 	v, ok := f.network.VSwitch(in.VSwitchID)
 	if !ok || v.VpcID != in.VPCID {
-		return fmt.Errorf("add instance %s: no vSwitch %s in vpc %s", in.ID, in.VSwitchID, in.VPCID)
+		return nil, fmt.Errorf("add instance %s: no vSwitch %s in vpc %s", in.ID, in.VSwitchID, in.VPCID)
 	}
 	if f.find(in.ID) != nil {
-		return fmt.Errorf("add instance %s: exists", in.ID)
+		return nil, fmt.Errorf("add instance %s: exists", in.ID)
 	}
 	if in.Zones == nil {
 		in.Zones = []string{v.ZoneID}
@@ -191,14 +206,11 @@ func (f *Fake) AddInstance(in Instance) error {
 	i := &instance{Instance: in, created: long, updated: long, serviceVPC: f.account.NewID("vpc-bp1", 18), groups: groups, enforced: groups}
 	if in.Creating > 0 {
 		i.created = f.account.Now()
-		f.begin(i, &cloud.Request{Action: createInstance}, in.Creating, nil)
+		f.begin(i, r, in.Creating, nil)
 	}
 	f.instances = append(f.instances, i)
-	return nil
+	return i, nil
 }
-
-// createInstance is the action by which clusters come to be.
-const createInstance = "createInstance"
 
 func (i *instance) creating() bool { return i.change() != nil && i.change().action == createInstance }
 
@@ -398,7 +410,7 @@ func (f *Fake) find(id string) *instance {
 }
 
 func (f *Fake) instance(r *cloud.Request) (*instance, error) {
-	if i := f.find(r.Get("InstanceId")); i != nil {
+	if i := f.find(r.Get("InstanceId")); i != nil && !f.account.Now().Before(i.known) {
 		return i, nil
 	}
 	return nil, cloud.Errorf(400, "InstanceNotFound", "The instanceId provided does not exist.")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/privatelink"
 	"github.com/stretchr/testify/require"
 
+	"eslink/events"
 	"eslink/localtest/fakes/cloud"
 	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/fakes/faketest"
@@ -145,6 +147,66 @@ func TestInstanceIsCreated(t *testing.T) {
 	require.Equal(t, "active", d.Status)
 	require.True(t, d.Inited)
 	require.True(t, w.ES.Serving("es-cn-new"))
+}
+
+func (w *world) create(body string) (string, error) {
+	req, resp := elasticsearch.CreateCreateInstanceRequest(), responses.NewCommonResponse()
+	faketest.Body(req, body)
+	if err := w.Call("elasticsearch", req, resp); err != nil {
+		return "", err
+	}
+	var reply struct{ Result struct{ InstanceID string } }
+	require.NoError(w, json.Unmarshal(resp.GetHttpContentBytes(), &reply))
+	return reply.Result.InstanceID, nil
+}
+
+func TestCreateInstance(t *testing.T) {
+	w := newWorld(t)
+	const good = `{"nodeAmount":3,"esVersion":"7.10_with_X-Pack","esAdminPassword":"Es_password1","nodeSpec":{"spec":"elasticsearch.sn2ne.large","disk":20,"diskType":"cloud_ssd"},` +
+		`"networkConfig":{"type":"vpc","vpcId":"vpc-dst","vswitchId":"vsw-dst"},"tags":[{"tagKey":"eslink:profile","tagValue":"orders"}]}`
+	var told []escluster.Instance
+	var event []byte
+	w.ES.OnCreate(func(in escluster.Instance, e []byte) {
+		require.Len(t, w.ES.Instances(), 3, "a hook may look at the fake")
+		told, event = append(told, in), e
+	})
+	for _, wrong := range [][2]string{{"7.10_with_X-Pack", ""}, {`"nodeAmount":3`, `"nodeAmount":1`}, {"Es_password1", "password1"}, {"Es_password1", "Es1"}, {"vpc-dst", "vpc-src"},
+		{"vsw-dst", "vsw-none"}, {`"vpc",`, `"classic",`}, {`"tags"`, `"Tags"`}} {
+		_, err := w.create(strings.Replace(good, wrong[0], wrong[1], 1))
+		require.Error(t, err, wrong)
+	}
+	require.Empty(t, told, "nothing is made of what is refused")
+	id, err := w.create(good)
+	require.NoError(t, err)
+	require.Regexp(t, "^es-cn-[0-9a-z]{15}$", id)
+	require.Equal(t, id, told[0].ID)
+	require.Equal(t, "Es_password1", told[0].Password)
+	c, err := events.DecodeCreation(event)
+	require.NoError(t, err)
+	require.Equal(t, events.Creation{ID: c.ID, Name: "createInstance", AccountID: w.Account.AccountID, Region: faketest.Region, InstanceID: id, Time: w.Now()}, c)
+	require.NotContains(t, string(event), "password")
+
+	describe := func() error {
+		req := elasticsearch.CreateDescribeInstanceRequest()
+		req.InstanceId = id
+		return w.Call("elasticsearch", req, elasticsearch.CreateDescribeInstanceResponse())
+	}
+	w.Refused("InstanceNotFound", describe())
+	require.Positive(t, w.Until(func() bool { return describe() == nil }))
+	listed := func() int {
+		list, resp := elasticsearch.CreateListInstanceRequest(), elasticsearch.CreateListInstanceResponse()
+		require.NoError(t, w.Call("elasticsearch", list, resp))
+		return len(resp.Result)
+	}
+	require.Equal(t, 2, listed(), "lists lag")
+	w.Until(func() bool { return listed() == 3 })
+	d := w.describe(id)
+	require.Equal(t, "activating", d.Status)
+	require.False(t, d.Inited)
+	require.GreaterOrEqual(t, 2*w.Until(w.active(id)), 10*time.Minute)
+	require.True(t, w.describe(id).Inited)
+	require.True(t, w.ES.Serving(id))
+	require.Len(t, told, 1)
 }
 
 func TestConfigIsReplacedWholeAndRestarts(t *testing.T) {

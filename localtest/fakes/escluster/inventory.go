@@ -85,7 +85,7 @@ func (f *Fake) listInstance(r *cloud.Request) (any, error) {
 	}
 	found := []any{}
 	for _, i := range f.instances {
-		if strings.Contains(i.Description, r.Get("description")) && is(r, "esVersion", i.Version) && is(r, "instanceId", i.ID) &&
+		if i.lag.Listed(f.account.Now()) && strings.Contains(i.Description, r.Get("description")) && is(r, "esVersion", i.Version) && is(r, "instanceId", i.ID) &&
 			is(r, "vpcId", i.VPCID) && is(r, "status", i.status()) && (r.Get("zoneId") == "" || slices.Contains(i.Zones, r.Get("zoneId"))) {
 			d := i.describe()
 			d["isNewDeployment"] = strconv.FormatBool(i.ArchType == "public") // a string here, a bool in DescribeInstance

@@ -127,6 +127,12 @@ func prefix(s string) (netip.Prefix, error) {
 	return netip.ParsePrefix(s)
 }
 
+// within reports whether a network that begins with a private address ends with one: 192.168.0.0/15 does not.
+func within(p netip.Prefix) bool {
+	a := p.Masked().Addr()
+	return p.Bits() == 0 || !a.IsPrivate() || p.Bits() >= map[byte]int{10: 8, 172: 12, 192: 16}[a.As4()[0]]
+}
+
 func checkIPs(ips []string) error {
 	if len(ips) > 300 {
 		return invalid("more than 300 entries")
@@ -136,7 +142,7 @@ func checkIPs(ips []string) error {
 		if err != nil || !p.Addr().Is4() || slices.Contains(ips[:n], ip) {
 			return invalid("whitelist entry %q", ip)
 		}
-		if a := p.Masked().Addr(); !a.IsPrivate() && !a.IsLoopback() && ip != "0.0.0.0/0" {
+		if a := p.Masked().Addr(); !a.IsPrivate() && !a.IsLoopback() && ip != "0.0.0.0/0" || !within(p) {
 			return invalid("whitelist entry %q is public", ip)
 		}
 	}

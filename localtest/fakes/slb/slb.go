@@ -264,21 +264,6 @@ func (f *Fake) Remove(id string) {
 	f.groups = slices.DeleteFunc(f.groups, func(g *group) bool { return g.ID == id || g.LoadBalancerID == id })
 }
 
-// SetServers changes what stands behind a group likewise.
-func (f *Fake) SetServers(groupID string, servers ...Server) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, g := range f.groups {
-		if g.ID != groupID {
-			continue
-		}
-		g.Servers, g.since = servers, map[Server]time.Time{}
-		for _, s := range servers {
-			g.since[s] = f.account.Now()
-		}
-	}
-}
-
 // RemoveListener makes a listener vanish likewise.
 func (f *Fake) RemoveListener(loadBalancerID string, port int) {
 	f.mu.Lock()

@@ -64,6 +64,7 @@ type Instance struct {
 	VSwitchID  string
 	Whitelist  []WhiteGroup
 	Config     map[string]string // esConfig
+	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	Tags       map[string]string
 }
@@ -114,6 +115,7 @@ func (c *Client) Describe(ctx context.Context, id string) (Instance, error) {
 			Protocol   string            `json:"protocol"`
 			Domain     string            `json:"domain"`
 			Port       int               `json:"port"`
+			CreatedAt  string            `json:"createdAt"`
 			UpdatedAt  string            `json:"updatedAt"`
 			Config     map[string]string `json:"esConfig"`
 			Endpoints  []struct {
@@ -135,10 +137,7 @@ func (c *Client) Describe(ctx context.Context, id string) (Instance, error) {
 				} `json:"whiteIpGroupList"`
 			} `json:"networkConfig"`
 			PrivateWhitelist []string `json:"privateNetworkIpWhiteList"`
-			Tags             []struct {
-				Key   string `json:"tagKey"`
-				Value string `json:"tagValue"`
-			} `json:"tags"`
+			Tags             tags     `json:"tags"`
 		}
 	}
 	out, err := aliyun.Call[reply](ctx, c.c, product, req, codes)
@@ -147,10 +146,13 @@ func (c *Client) Describe(ctx context.Context, id string) (Instance, error) {
 	}
 	r := out.Result
 	i := Instance{ID: cmp.Or(r.InstanceID, id), Status: r.Status, Inited: r.Inited, Version: r.Version, ArchType: r.ArchType, ServiceVPC: r.ServiceVPC,
-		Protocol: r.Protocol, Domain: r.Domain, Port: r.Port, VpcID: r.Network.VpcID, VSwitchID: r.Network.VSwitchID, Config: r.Config, Tags: map[string]string{}}
-	if r.UpdatedAt != "" {
-		if i.UpdatedAt, err = time.Parse(time.RFC3339, r.UpdatedAt); err != nil {
-			return Instance{}, fmt.Errorf("describe instance %s: updatedAt: %w", id, err)
+		Protocol: r.Protocol, Domain: r.Domain, Port: r.Port, VpcID: r.Network.VpcID, VSwitchID: r.Network.VSwitchID, Config: r.Config, Tags: r.Tags.byKey()}
+	for into, text := range map[*time.Time]string{&i.CreatedAt: r.CreatedAt, &i.UpdatedAt: r.UpdatedAt} {
+		if text == "" {
+			continue
+		}
+		if *into, err = time.Parse(time.RFC3339, text); err != nil {
+			return Instance{}, fmt.Errorf("describe instance %s: %w", id, err)
 		}
 	}
 	for _, e := range r.Endpoints {
@@ -164,12 +166,58 @@ func (c *Client) Describe(ctx context.Context, id string) (Instance, error) {
 	}
 	// Only this list is documented; without groups it is the default group.
 	if len(i.Private()) == 0 && len(r.PrivateWhitelist) > 0 {
-		i.Whitelist = append(i.Whitelist, WhiteGroup{"default", PrivateES, r.PrivateWhitelist})
-	}
-	for _, t := range r.Tags {
-		i.Tags[t.Key] = t.Value
+		i.Whitelist = append(i.Whitelist, WhiteGroup{DefaultGroup, PrivateES, r.PrivateWhitelist})
 	}
 	return i, nil
+}
+
+// tags are as replies list them.
+type tags []struct {
+	Key   string `json:"tagKey"`
+	Value string `json:"tagValue"`
+}
+
+func (list tags) byKey() map[string]string {
+	out := map[string]string{}
+	for _, t := range list {
+		out[t.Key] = t.Value
+	}
+	return out
+}
+
+// Summary is what ListInstance says of an instance, as far as that finds a new
+// one.
+type Summary struct {
+	ID        string
+	CreatedAt time.Time
+	Tags      map[string]string
+}
+
+// List returns the region's instances; ListInstance, which may lag.
+func (c *Client) List(ctx context.Context) ([]Summary, error) {
+	const size = 100
+	type reply struct {
+		Result []struct {
+			ID        string    `json:"instanceId"`
+			CreatedAt time.Time `json:"createdAt"`
+			Tags      tags      `json:"tags"`
+		}
+	}
+	var out []Summary
+	for page := 1; ; page++ {
+		req := sdk.CreateListInstanceRequest()
+		req.Page, req.Size = requests.NewInteger(page), requests.NewInteger(size)
+		got, err := aliyun.Call[reply](ctx, c.c, product, req, codes)
+		if err != nil {
+			return nil, fmt.Errorf("list instances: %w", err)
+		}
+		for _, i := range got.Result {
+			out = append(out, Summary{i.ID, i.CreatedAt, i.Tags.byKey()})
+		}
+		if len(got.Result) < size {
+			return out, nil
+		}
+	}
 }
 
 // Node is one node of a cluster.
@@ -232,20 +280,49 @@ func (c *Client) UpdateConfig(ctx context.Context, id string, config map[string]
 	return out.RequestID, nil
 }
 
-// SetWhitelistGroup makes a group of the private whitelist hold exactly ips.
-// A new group is created, and no ips delete it; other groups stay as they are.
-// UpdatePrivateNetworkWhiteIps in mode Cover.
-func (c *Client) SetWhitelistGroup(ctx context.Context, id, group string, ips []string, token string) error {
+// Ways to change a whitelist group. Cover makes it hold exactly what is given:
+// it creates a new group, and deletes one for which nothing is given. Append and
+// Delete want a group that exists; Delete leaves at least one IP in it.
+const (
+	Cover  = "Cover"
+	Append = "Append"
+	Delete = "Delete"
+)
+
+// DefaultGroup is the group that a whitelist without groups is: the plain list.
+const DefaultGroup = "default"
+
+// WhitelistChange changes one group of a private whitelist, or without a group
+// its plain list. IPs are IPv4 addresses and networks.
+type WhitelistChange struct {
+	Mode, Group string
+	IPs         []string
+}
+
+// ChangeWhitelist changes a group of the private whitelist, and no other;
+// UpdatePrivateNetworkWhiteIps.
+func (c *Client) ChangeWhitelist(ctx context.Context, id string, change WhitelistChange, token string) error {
 	req := sdk.CreateUpdatePrivateNetworkWhiteIpsRequest()
-	req.InstanceId, req.ModifyMode, req.ClientToken = id, "Cover", token
+	req.InstanceId, req.ModifyMode, req.ClientToken = id, change.Mode, token
+	ips := change.IPs
 	if ips == nil {
-		ips = []string{}
+		ips = []string{} // null would be no list
 	}
-	body(req.RoaRequest, map[string]any{"whiteIpGroup": map[string]any{"groupName": group, "ips": ips}})
+	if change.Group == "" {
+		body(req.RoaRequest, map[string]any{"privateNetworkIpWhiteList": ips})
+	} else {
+		body(req.RoaRequest, map[string]any{"whiteIpGroup": map[string]any{"groupName": change.Group, "ips": ips}})
+	}
 	if _, err := aliyun.Call[struct{}](ctx, c.c, product, req, codes); err != nil {
-		return fmt.Errorf("set whitelist group %s of %s: %w", group, id, err)
+		return fmt.Errorf("change whitelist group %s of %s (%s): %w", cmp.Or(change.Group, DefaultGroup), id, change.Mode, err)
 	}
 	return nil
+}
+
+// SetWhitelistGroup makes a group of the private whitelist hold exactly ips.
+// A new group is created, and no ips delete it; other groups stay as they are.
+func (c *Client) SetWhitelistGroup(ctx context.Context, id, group string, ips []string, token string) error {
+	return c.ChangeWhitelist(ctx, id, WhitelistChange{Cover, group, ips}, token)
 }
 
 // ChangeUnderWay is the state of an Action that has not finished.

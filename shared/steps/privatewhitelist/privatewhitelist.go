@@ -1,0 +1,216 @@
+// Package privatewhitelist is the one step of scenario private-whitelist: it
+// changes one group of an instance's private IP whitelist as the spec says, and
+// takes back what it changed, entry by entry, so that what others add or remove
+// meanwhile stays as they left it.
+//
+// The plain list is the group default: it can be changed, but not be deleted.
+package privatewhitelist
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"eslink/events"
+	"eslink/shared/aliyun/escluster"
+	"eslink/shared/apierr"
+	"eslink/shared/engine"
+	"eslink/shared/run"
+	"eslink/shared/steps"
+)
+
+// Cluster is the instance's control plane.
+type Cluster interface {
+	Describe(ctx context.Context, id string) (escluster.Instance, error)
+	ChangeWhitelist(ctx context.Context, id string, change escluster.WhitelistChange, token string) error
+}
+
+// Step changes the group.
+type Step struct{ Cluster Cluster }
+
+// New returns the step for a function.
+func New(d steps.Deps) engine.Step { return &Step{Cluster: escluster.New(d.Cloud)} }
+
+const (
+	// settles is how long the cloud usually takes to put a whitelist into force.
+	settles = 45 * time.Second
+	// most is how many entries a group holds.
+	most = 300
+)
+
+// Up makes the group what the spec asks for, and reads it back when that is in
+// force.
+func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	in, have, exists, err := s.look(ctx, r)
+	if apierr.IsNotFound(err) {
+		return engine.Outcome{}, found("instanceId", "there is no cluster "+r.Spec.InstanceID+" in this region and account", "mind the ID")
+	}
+	if err != nil {
+		return engine.Outcome{}, err
+	}
+	switch in.Status {
+	case escluster.Active:
+	case escluster.Activating: // a change, ours included, counts only when it is done
+		return engine.Waitf(settles/2, "cluster %s is carrying out a change; its whitelist can be changed, and counts, when that is done", in.ID), nil
+	default:
+		return engine.Outcome{}, found("instanceId", fmt.Sprintf("%s is %s, and its whitelist cannot be changed", in.ID, in.Status), "see in its console why, make it active, then retry")
+	}
+	f := r.Facts.PrivateWhitelist
+	if f == nil {
+		f = &run.PrivateWhitelist{Group: groupOf(r)}
+		r.Facts.PrivateWhitelist = f
+	}
+	settle(f, have, exists)
+	want, problem := wanted(r.Spec.Whitelist, in.ID, have, exists)
+	if problem != nil {
+		return engine.Outcome{}, problem
+	}
+	next := &run.PendingWhitelist{Add: minus(want, have), Remove: minus(have, want), Create: !exists && len(want) > 0, Delete: exists && len(want) == 0}
+	if len(next.Add)+len(next.Remove) == 0 {
+		f.IPs, f.Pending = have, nil
+		return engine.Done(), nil
+	}
+	// What is about to change is saved first: after a lost reply, or a crash,
+	// nothing else would tell our entries from those of others.
+	if f.Pending == nil || !same(*f.Pending, *next) {
+		f.Pending = next
+		return engine.Waitf(time.Second, "cluster %s is about to change its whitelist group %s: %s", in.ID, f.Group, difference(next.Add, next.Remove)), nil
+	}
+	// The pasts that this can meet: the change was never sent; it was sent and
+	// refused; somebody has undone it. Had it come through, settle would have seen
+	// it. Sent twice it does no more than once.
+	c := change(r.Spec.Whitelist, have, next)
+	if err := s.Cluster.ChangeWhitelist(ctx, in.ID, c, token(r, in, c)); err != nil {
+		return engine.Outcome{}, err
+	}
+	fold(f)
+	return engine.Waitf(settles, "cluster %s takes up its whitelist group %s: %s", in.ID, f.Group, difference(next.Add, next.Remove)), nil
+}
+
+// Down takes back what the run changed: first what it removed comes in again,
+// then what it added goes, and with it the group if it was the run's own.
+func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	f := r.Facts.PrivateWhitelist
+	if f == nil {
+		return engine.Done(), nil
+	}
+	in, have, exists, err := s.look(ctx, r)
+	if apierr.IsNotFound(err) || err == nil && in.Status == escluster.Invalid { // gone, and its whitelist with it
+		r.Facts.PrivateWhitelist = nil
+		return engine.Done(), nil
+	}
+	if err != nil {
+		return engine.Outcome{}, err
+	}
+	switch in.Status {
+	case escluster.Active:
+	case escluster.Activating:
+		return engine.Waitf(settles/2, "cluster %s is carrying out a change; its whitelist group %s can be put back when that is done", in.ID, f.Group), nil
+	default:
+		return engine.Outcome{}, found("instanceId", fmt.Sprintf("%s is %s, and its whitelist group %s cannot be put back", in.ID, in.Status, f.Group), "make the cluster active, then retry")
+	}
+	settle(f, have, exists)
+	f.Pending = nil
+	back, ours := minus(f.Removed, have), common(have, f.Added)
+	c := escluster.WhitelistChange{Group: r.Spec.Whitelist.Group}
+	switch {
+	case !exists && !f.Deleted, len(back)+len(ours) == 0: // or somebody else deleted the group
+		r.Facts.PrivateWhitelist = nil
+		return engine.Done(), nil
+	case !exists:
+		c.Mode, c.IPs = escluster.Cover, back
+	case len(back) > 0:
+		c.Mode, c.IPs, ours = escluster.Append, back, nil
+	case len(ours) < len(have):
+		c.Mode, c.IPs = escluster.Delete, ours
+	case f.Created:
+		c.Mode = escluster.Cover
+	default:
+		return engine.Outcome{}, found("whitelist.group", fmt.Sprintf("of the whitelist group %s of %s nothing is left but what this run added, and at least one IP has to stay", f.Group, in.ID),
+			"put into it what is to stay, or delete it, then retry")
+	}
+	if err := s.Cluster.ChangeWhitelist(ctx, in.ID, c, token(r, in, c)); err != nil {
+		return engine.Outcome{}, err
+	}
+	return engine.Waitf(settles, "cluster %s puts its whitelist group %s back: %s", in.ID, f.Group, difference(back, ours)), nil
+}
+
+// look reads the group as it is.
+func (s *Step) look(ctx context.Context, r *run.Run) (in escluster.Instance, have []string, exists bool, err error) {
+	in, err = s.Cluster.Describe(ctx, r.Spec.InstanceID)
+	for _, g := range in.Private() {
+		if g.Name == groupOf(r) {
+			return in, g.IPs, true, err
+		}
+	}
+	return in, nil, false, err
+}
+
+func groupOf(r *run.Run) string { return cmp.Or(r.Spec.Whitelist.Group, escluster.DefaultGroup) }
+
+// wanted is what the group is to hold, or what keeps it from that.
+func wanted(w *events.Whitelist, id string, have []string, exists bool) ([]string, error) {
+	group := cmp.Or(w.Group, escluster.DefaultGroup)
+	want := w.IPs
+	switch {
+	case w.Mode == events.Cover:
+	case !exists:
+		return nil, found("whitelist.group", fmt.Sprintf("the private whitelist of %s has no group %s, and %s wants one that exists", id, group, w.Mode),
+			"mind its name, or use mode Cover, which creates it")
+	case w.Mode == events.Append:
+		want = append(append([]string{}, have...), minus(w.IPs, have)...)
+	default:
+		if want = minus(have, w.IPs); len(want) == 0 {
+			return nil, found("whitelist.ips", fmt.Sprintf("nothing would be left in the whitelist group %s of %s, and at least one IP has to stay", group, id),
+				"leave one out, or delete the group: mode Cover without ips")
+		}
+	}
+	if len(want) > most {
+		return nil, found("whitelist.ips", fmt.Sprintf("the whitelist group %s of %s would hold %d entries", group, id, len(want)), fmt.Sprintf("a group holds %d at most: use another one, or wider networks", most))
+	}
+	return want, nil
+}
+
+// change is the request for it. What is deleted is named as the group has it.
+func change(w *events.Whitelist, have []string, next *run.PendingWhitelist) escluster.WhitelistChange {
+	c := escluster.WhitelistChange{Mode: w.Mode, Group: w.Group, IPs: w.IPs}
+	switch w.Mode {
+	case events.Append:
+		c.IPs = next.Add
+	case events.Delete:
+		c.IPs = common(have, next.Remove)
+	}
+	return c
+}
+
+// token repeats a request while nothing has changed at the instance, and is
+// another one as soon as something has: a replayed one would have no effect.
+func token(r *run.Run, in escluster.Instance, c escluster.WhitelistChange) string {
+	return r.Token(fmt.Sprintf("private-whitelist/%d/%s/%s", in.UpdatedAt.UnixMilli(), c.Mode, strings.Join(c.IPs, ",")))
+}
+
+func found(field, message, remedy string) error {
+	return events.NewProblem(409, "findings", "private-whitelist found what must be mended first", events.Finding{Field: field, Message: message, Remedy: remedy})
+}
+
+// difference is a change as a person reads it.
+func difference(add, remove []string) string {
+	var out []string
+	if len(add) > 0 {
+		out = append(out, "adds "+list(add))
+	}
+	if len(remove) > 0 {
+		out = append(out, "removes "+list(remove))
+	}
+	return strings.Join(out, ", ")
+}
+
+func list(ips []string) string {
+	const shown = 8
+	if len(ips) > shown {
+		return fmt.Sprintf("%s and %d more", strings.Join(ips[:shown], " "), len(ips)-shown)
+	}
+	return strings.Join(ips, " ")
+}
