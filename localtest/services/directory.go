@@ -57,6 +57,7 @@ func (p People) UserDN(k Kind, name string) string { return p.dn(k, "people", na
 func (p People) GroupDN(k Kind, name string) string { return p.dn(k, "groups", name) }
 
 func (p People) dn(k Kind, unit, name string) string {
+	name = ldap.EscapeDN(name)
 	if k == ActiveDirectory {
 		return "CN=" + name + ",CN=Users," + p.root(k)
 	}
@@ -120,7 +121,7 @@ type entry struct {
 type attribute struct {
 	name     string
 	values   []string
-	computed bool // only when asked for by name, at the object itself
+	computed bool // only when asked for by name
 }
 
 func newEntry(dn string, attrs ...attribute) entry {
@@ -168,6 +169,9 @@ func openLDAP(p People) []entry {
 const (
 	builtinUsers = "CN=Users,CN=Builtin"
 	domainUsers  = "Domain Users"
+
+	tokenGroups   = "tokenGroups"       // all groups of a user, reckoned when the user alone is asked for
+	configuration = "CN=Configuration," // a partition of its own, which searches from above do not enter
 )
 
 func activeDirectory(p People) []entry {
@@ -176,7 +180,13 @@ func activeDirectory(p People) []entry {
 	fmt.Fprint(domain, root)
 	sid := func(rid uint32) string { return SID(5, 21, domain.Sum32(), domain.Sum32()>>3, domain.Sum32()>>7, rid) }
 	usersSID, domainUsersSID := SID(5, 32, 545), sid(513)
+	short, _, _ := strings.Cut(p.Domain(), ".")
+	short = strings.ToUpper(short)
 	out := []entry{
+		newEntry(configuration+root, is("objectClass", "top", "configuration"), is("cn", "Configuration")),
+		newEntry("CN=Partitions,"+configuration+root, is("objectClass", "top", "crossRefContainer"), is("cn", "Partitions")),
+		newEntry("CN="+short+",CN=Partitions,"+configuration+root, is("objectClass", "top", "crossRef"), is("cn", short),
+			is("nETBIOSName", short), is("nCName", root)),
 		newEntry(root, is("objectClass", "top", "domain", "domainDNS"), is("objectSid", SID(5, 21, domain.Sum32()))),
 		newEntry("CN=Users,"+root, is("objectClass", "top", "container"), is("cn", "Users")),
 		newEntry("CN=Builtin,"+root, is("objectClass", "top", "builtinDomain"), is("cn", "Builtin")),
@@ -202,7 +212,7 @@ func activeDirectory(p People) []entry {
 		out = append(out, newEntry(p.UserDN(ActiveDirectory, u.Name), is("objectClass", "top", "person", "organizationalPerson", "user"),
 			is("cn", u.Name), is("name", u.Name), is("sAMAccountName", u.Name), is("userPrincipalName", u.Name+"@"+p.Domain()),
 			is("primaryGroupID", "513"), is("objectSid", sid(rid)), is("memberOf", memberOf[u.Name]...),
-			attribute{"tokenGroups", append(token[u.Name], domainUsersSID, usersSID), true}))
+			attribute{tokenGroups, append(token[u.Name], domainUsersSID, usersSID), true}))
 		rid++
 	}
 	return out
@@ -255,7 +265,12 @@ func (d *Directory) login(name, password string) bool {
 func (d *Directory) search(base *ldap.DN, scope int64, filter *ber.Packet) (found []entry, exists bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	partition, _ := ldap.ParseDN(configuration + d.people.root(d.Kind)) // it was parsed when the entries were made
+	below := func(dn *ldap.DN) bool { return partition.EqualFold(dn) || partition.AncestorOfFold(dn) }
 	for _, e := range d.entries {
+		if below(e.dn) && !below(base) {
+			continue
+		}
 		within := e.dn.EqualFold(base)
 		exists = exists || within
 		switch scope {
@@ -273,7 +288,7 @@ func (d *Directory) search(base *ldap.DN, scope int64, filter *ber.Packet) (foun
 
 // pick gives the attributes of an entry that a search asked for: none, "*" and
 // names; "1.1" is none at all.
-func (e entry) pick(names []string, scope int64) []attribute {
+func (e entry) pick(names []string) []attribute {
 	wanted := map[string]bool{}
 	for _, n := range names {
 		wanted[strings.ToLower(n)] = true
@@ -281,7 +296,7 @@ func (e entry) pick(names []string, scope int64) []attribute {
 	all := len(wanted) == 0 || wanted["*"]
 	return slices.DeleteFunc(slices.Clone(e.attrs), func(a attribute) bool {
 		named := wanted[strings.ToLower(a.name)]
-		return len(a.values) == 0 || a.computed && (!named || scope != ldap.ScopeBaseObject) || !all && !named
+		return len(a.values) == 0 || a.computed && !named || !all && !named
 	})
 }
 

@@ -153,7 +153,10 @@ func (s *session) search(id int64, op *ber.Packet) bool {
 	}
 	if root {
 		e := newEntry("", is("objectClass", "top"), is("namingContexts", s.d.root()), is("supportedLDAPVersion", "3"))
-		return s.send(id, entryOf(e, names, scope, typesOnly)) && done(ldap.LDAPResultSuccess, "")
+		return s.send(id, entryOf(e, names, typesOnly)) && done(ldap.LDAPResultSuccess, "")
+	}
+	if ad && scope != ldap.ScopeBaseObject && slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, tokenGroups) }) {
+		return done(ldap.LDAPResultOperationsError, "tokenGroups is reckoned at one object")
 	}
 	found, exists := s.d.search(base, scope, op.Children[6])
 	if !exists {
@@ -163,7 +166,7 @@ func (s *session) search(id int64, op *ber.Packet) bool {
 		if limit > 0 && int64(n) == limit {
 			return done(ldap.LDAPResultSizeLimitExceeded, "")
 		}
-		if !s.send(id, entryOf(e, names, scope, typesOnly)) {
+		if !s.send(id, entryOf(e, names, typesOnly)) {
 			return false
 		}
 	}
@@ -210,9 +213,9 @@ func result(tag ber.Tag, code uint16, text string) *ber.Packet {
 	return p
 }
 
-func entryOf(e entry, names []string, scope int64, typesOnly bool) *ber.Packet {
+func entryOf(e entry, names []string, typesOnly bool) *ber.Packet {
 	list := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSequence, nil, "")
-	for _, a := range e.pick(names, scope) {
+	for _, a := range e.pick(names) {
 		values := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSet, nil, "")
 		for _, v := range a.values {
 			if !typesOnly {

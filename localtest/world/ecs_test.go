@@ -5,9 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"eslink/events"
+	"eslink/localtest/fakes/cloud"
 	"eslink/localtest/fakes/ecs"
 	"eslink/localtest/fakes/network"
 	"eslink/localtest/runtime"
@@ -37,10 +41,16 @@ var (
 	directory = events.UseCase{Kind: events.LDAP, Port: 389, Protocol: "ldap"}
 )
 
-// hosted is a sim whose runs end before a step, until passes.
+// hosted is a sim whose runs stop before a step.
 type hosted struct {
 	*sim
-	passes atomic.Bool
+	stopAt atomic.Pointer[string]
+}
+
+// drops reports whether a delivery is to the step that does not run.
+func (s *hosted) drops(d runtime.Delivery) bool {
+	stop := s.stopAt.Load()
+	return stop != nil && d.Queue == "eslink-"+*stop
 }
 
 func inHosted(t *testing.T, do func(t *testing.T, s *hosted)) {
@@ -68,9 +78,10 @@ func (s *hosted) services() {
 // walk again, and delivers until step stop, which never runs.
 func (s *hosted) begin(t *testing.T, spec events.Spec, stop string) {
 	t.Helper()
+	s.stopAt.Store(&stop)
 	if s.stop == nil {
 		s.Events.Fault = func(d runtime.Delivery) runtime.Fault {
-			return runtime.Fault{Drop: d.Queue == "eslink-"+stop && !s.passes.Load()}
+			return runtime.Fault{Drop: s.drops(d)}
 		}
 		require.NoError(t, s.Start())
 	}
@@ -151,7 +162,7 @@ func (s *hosted) talk(t *testing.T, domain string, port int) string {
 
 func (s *hosted) takenDown(t *testing.T) {
 	t.Helper()
-	s.passes.Store(true)
+	s.stopAt.Store(nil)
 	s.do(t, events.Request{Action: "teardown"})
 	s.ends(t, run.Removed)
 	require.Empty(t, s.Left())
@@ -226,4 +237,121 @@ func TestHostLinkIsMended(t *testing.T) {
 		}
 		s.takenDown(t)
 	})
+}
+
+// usesItsRights walks what the functions of this scenario alone are for.
+func (s *hosted) usesItsRights(t *testing.T) {
+	t.Helper()
+	s.services()
+	spec := hostSpec(webhook)
+	s.begin(t, spec, "configure")
+	id, group := s.CLB.LoadBalancers()[0].ID, s.CLB.Groups()[0].ID
+	require.NoError(t, s.Hosts.AddInstance(ecs.Instance{ID: "i-bp1another00000001", VPCID: SourceVPC, VSwitchID: "vsw-src-i000000000001", SecurityGroups: []string{SecurityGroup}}))
+	s.CLB.SetServers(group, "i-bp1another00000001", 8080)
+	s.begin(t, spec, "configure")
+	s.reaches(t, 8080)
+	require.Equal(t, id, s.CLB.LoadBalancers()[0].ID)
+	s.takenDown(t)
+
+	spec.Name, spec.UseCases = "copies", []events.UseCase{{Kind: events.ReindexUseCase, Port: 9200, Protocol: "http"}}
+	spec.Indices = []events.Index{{Source: "product_info", Dest: "dest"}}
+	s.begin(t, spec, "survey") // preflight looks at the security group
+	s.takenDown(t)
+}
+
+// TestHostCrashMatrix is TestCrashMatrix for what the functions that this scenario
+// alone has write to the cloud, with two ports.
+func TestHostCrashMatrix(t *testing.T) {
+	t.Parallel()
+	of := func(calls []point) (all []strike) {
+		for _, p := range calls {
+			if p.Write && p.Op != "PutRow" && p.Op != "publish" && slices.Contains([]string{"clb", "firewall", "clb-backend"}, p.Function) {
+				all = append(all, strike{p, DiesBefore}, strike{p, DiesAfter}, strike{p, LosesReply})
+			}
+		}
+		return all
+	}
+	spec := hostSpec(webhook, directory)
+	var up, down []strike
+	inHosted(t, func(t *testing.T, s *hosted) {
+		var p pointer
+		s.IO = func(c Call) Crash { p.point(c); return Lives }
+		s.begin(t, spec, "configure")
+		up = of(p.turn())
+		s.takenDown(t)
+		down = of(p.turn())
+	})
+	for i := range max(len(up), len(down)) {
+		up, down := up[i%len(up)], down[i%len(down)]
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			inHosted(t, func(t *testing.T, s *hosted) {
+				var p pointer
+				plan, struck := up, false
+				s.IO = func(c Call) Crash {
+					at := p.point(c)
+					p.mu.Lock()
+					defer p.mu.Unlock()
+					if at != plan.point || struck {
+						return Lives
+					}
+					struck = true
+					return plan.fate
+				}
+				s.begin(t, spec, "configure")
+				s.reaches(t, spec.Ports()...)
+				require.True(t, struck, "%v", plan)
+				p.turn()
+				p.mu.Lock()
+				plan, struck = down, false
+				p.mu.Unlock()
+				s.takenDown(t)
+				require.True(t, struck, "%v", plan)
+			})
+		})
+	}
+	require.GreaterOrEqual(t, len(up), 3*8, "balancer, rules, and of each port group, listener and its start")
+	require.GreaterOrEqual(t, len(down), 3*6, "of each port listener and group, rules, balancer")
+}
+
+// TestHostOnABadDay meets every event twice and out of order, and a cloud that
+// throttles and loses replies.
+func TestHostOnABadDay(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			inHosted(t, func(t *testing.T, s *hosted) {
+				r := rand.New(rand.NewPCG(seed, 11))
+				var mu sync.Mutex
+				chance := func(n int) bool { mu.Lock(); defer mu.Unlock(); return r.IntN(n) == 0 }
+				s.Events.Fault = func(d runtime.Delivery) runtime.Fault {
+					f := runtime.Fault{Drop: s.drops(d) || d.Queue != "" && chance(20)}
+					if !f.Drop && chance(3) {
+						f.Copies = 1
+					}
+					if !f.Drop && chance(5) {
+						f.Delay = time.Minute
+					}
+					return f
+				}
+				s.Account.SetFault(func(c cloud.Call) cloud.Fault {
+					switch {
+					case !byStep(c):
+						return cloud.Fault{}
+					case chance(30):
+						return cloud.Fault{Before: throttled(c)}
+					case chance(30):
+						return cloud.Fault{LoseReply: true}
+					}
+					return cloud.Fault{}
+				})
+				require.NoError(t, s.Start())
+				spec := hostSpec(directory, webhook)
+				s.begin(t, spec, "configure")
+				s.reaches(t, spec.Ports()...)
+				s.takenDown(t)
+			})
+		})
+	}
 }

@@ -16,7 +16,6 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/fakes/cloud"
-	"eslink/localtest/fakes/slb"
 	"eslink/localtest/runtime"
 	"eslink/shared/api"
 	"eslink/shared/check"
@@ -42,8 +41,9 @@ func (s *sim) check(t *testing.T, req events.CheckRequest) check.Reply {
 func TestLeastPrivilege(t *testing.T) {
 	inServing(t, Config{}, func(t *testing.T, s *serving) {
 		var lost once
+		h := &hosted{sim: s.sim}
 		s.Events.Fault = func(d runtime.Delivery) runtime.Fault {
-			return runtime.Fault{Drop: d.Queue != "" && lost.first()} // sweep sends it again
+			return runtime.Fault{Drop: d.Queue != "" && lost.first() || h.drops(d)} // sweep sends it again
 		}
 		s.start(t, events.Request{Spec: manual()})
 		s.ends(t, run.WaitingApproval)
@@ -82,7 +82,7 @@ func TestLeastPrivilege(t *testing.T) {
 		require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
 		require.True(t, s.check(t, events.CheckRequest{InstanceID: Instance, EndpointID: s.Links.Endpoints()[0].ID, UseCase: events.Watcher, Port: 8080,
 			Secrets: events.Secrets{Instance: SecretInstance}}).OK)
-		s.CLB.SetServers(s.CLB.Groups()[0].ID, slb.Server{ID: Host, Port: 81}) // somebody's
+		s.CLB.SetServers(s.CLB.Groups()[0].ID, Host, 81) // somebody's
 		hosted.UseCases = append(hosted.UseCases, useCase(events.Dictionary))
 		s.refuses("remote.dictionary")
 		s.start(t, events.Request{Spec: &hosted})
@@ -91,6 +91,7 @@ func TestLeastPrivilege(t *testing.T) {
 		s.ends(t, run.Failed)
 		s.do(t, events.Request{Action: "teardown"})
 		s.ends(t, run.Removed)
+		h.usesItsRights(t)
 
 		require.Empty(t, s.Account.Refusals())
 		for _, g := range s.Account.Grants() {

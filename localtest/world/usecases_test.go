@@ -330,3 +330,34 @@ func TestCheckTellsWhatHasBroken(t *testing.T) {
 		require.Empty(t, s.Account.Refusals())
 	})
 }
+
+// Two runs, of both scenarios, change one instance at the same time: each waits
+// for the other, and each takes back its own.
+func TestTwoScenariosOnOneInstance(t *testing.T) {
+	inServing(t, Config{}, func(t *testing.T, s *serving) {
+		before := maps.Clone(s.config())
+		spec := binding()
+		s.Clusters.AllowKeystore(Instance, false)
+		s.start(t, events.Request{Spec: &spec})
+		first := s.id
+		s.until(t, at("configure"))
+		s.start(t, events.Request{})
+		second := s.id
+		for _, id := range []string{first, second} {
+			s.id = id
+			s.ends(t, run.Done)
+		}
+		require.Equal(t, 2, s.restarted(Instance))
+		for _, id := range []string{second, first} {
+			s.id = id
+			s.do(t, events.Request{Action: "teardown"})
+		}
+		for _, id := range []string{second, first} {
+			s.id = id
+			s.ends(t, run.Removed)
+		}
+		require.Equal(t, before, s.config())
+		require.Empty(t, s.Left())
+		require.Empty(t, s.Account.Refusals())
+	})
+}

@@ -54,11 +54,18 @@ func TestTheEnvironmentAsDeployed(t *testing.T) {
 	for product, want := range map[string]string{
 		"nlb": "https://nlb.cn-hangzhou.aliyuncs.com", "elasticsearch": "https://elasticsearch.cn-hangzhou.aliyuncs.com",
 		"privatelink": "https://privatelink.cn-hangzhou.aliyuncs.com", "vpc": "https://vpc.cn-hangzhou.aliyuncs.com", "kms": "https://kms.cn-hangzhou.aliyuncs.com",
+		"slb": "https://slb.aliyuncs.com", "ecs": "https://ecs.cn-hangzhou.aliyuncs.com",
 		"mns": "https://1234567890123456.mns.cn-hangzhou.aliyuncs.com", "tablestore": "https://eslink.cn-hangzhou.ots.aliyuncs.com",
 	} {
 		scheme, host := f.Deps.Cloud.Endpoint(product)
 		assert.Equal(t, want, scheme+"://"+host)
 	}
+	elsewhere := deployed()
+	elsewhere["FC_REGION"] = "cn-zhangjiakou"
+	g, _, err := build(elsewhere, wire.Seams{})
+	require.NoError(t, err)
+	_, host := g.Deps.Cloud.Endpoint("slb")
+	assert.Equal(t, "slb.cn-zhangjiakou.aliyuncs.com", host, "not every region's is called in one place")
 	assert.Equal(t, steps.Network{SourceVPC: "vpc-src", SourceVSwitch: "vsw-src", DestinationVPC: "vpc-dst", DestinationVSwitch: "vsw-dst"}, f.Deps.Network)
 	assert.Equal(t, "cn-hangzhou", f.Deps.Cloud.Region)
 	assert.Equal(t, net.DefaultResolver, f.Deps.Cloud.Resolver)

@@ -29,11 +29,11 @@ const (
 	ldapTimeout   = 5 * time.Second
 	allGroups     = "(&(|(objectclass=groupOfNames)(objectclass=groupOfUniqueNames)(objectclass=group)(objectclass=posixGroup))(|(uniqueMember={0})(member={0})(memberUid={0})))"
 	userOfDomain  = "(&(objectClass=user)(|(sAMAccountName={0})(userPrincipalName={0}@%s)))"
-	userByUPN     = "(&(objectClass=user)(userPrincipalName={1}))"
+	userByUPN     = "(&(objectClass=user)(userPrincipalName={0}))"
+	userByAccount = "(&(objectClass=user)(sAMAccountName={0}))"
 	anyObject     = "(objectClass=*)"
 	noAttributes  = "1.1"
 	tokenGroups   = "tokenGroups"
-	netbiosFilter = "(&(objectClass=user)(sAMAccountName={0}))"
 )
 
 var searchScopes = map[string]int{"sub_tree": ldap.ScopeWholeSubtree, "one_level": ldap.ScopeSingleLevel, "base": ldap.ScopeBaseObject}
@@ -99,9 +99,6 @@ func (r *realm) urls() []string {
 
 // askDirectory logs a user in, or says why not.
 func (s *Server) askDirectory(ctx context.Context, r *realm, name, password string) (identity, error) {
-	if password == "" { // a bind without one would succeed as nobody
-		return identity{}, errors.New("simple bind operations are not allowed to contain a bind DN without a password")
-	}
 	c, err := s.connect(ctx, r)
 	if err != nil {
 		return identity{}, err
@@ -272,13 +269,11 @@ func (r *realm) activeDirectory(c *ldap.Conn, name, password string) (identity, 
 	id := identity{name: name, realm: r.name}
 	domain := r.set["domain_name"]
 	root := "DC=" + strings.ReplaceAll(domain, ".", ",DC=")
-	as, filter := name+"@"+domain, or(r.set["user_search.filter"], fmt.Sprintf(userOfDomain, domain))
-	account, _, principalName := strings.Cut(name, "@")
-	switch _, short, downLevel := strings.Cut(name, `\`); {
-	case downLevel:
-		as, account, filter = name, short, netbiosFilter
-	case principalName:
-		as, filter = name, userByUPN
+	short, account, downLevel := strings.Cut(name, `\`)
+	upn := !downLevel && strings.Contains(name, "@")
+	as := name
+	if !downLevel && !upn {
+		as += "@" + domain
 	}
 	if err := c.Bind(as, password); err != nil {
 		return identity{}, err
@@ -286,8 +281,23 @@ func (r *realm) activeDirectory(c *ldap.Conn, name, password string) (identity, 
 	if err := r.bindAsRealm(c); err != nil {
 		return identity{}, err
 	}
-	filter = strings.NewReplacer("{0}", ldap.EscapeFilter(account), "{1}", ldap.EscapeFilter(name)).Replace(filter)
-	found, err := find(c, or(r.set["user_search.base_dn"], root), r.set["user_search.scope"], filter)
+	base, scope, filter := or(r.set["user_search.base_dn"], root), r.set["user_search.scope"], or(r.set["user_search.filter"], fmt.Sprintf(userOfDomain, domain))
+	switch {
+	case downLevel: // the short name's domain is looked up, wherever the realm searches
+		known, err := find(c, "CN=Configuration,"+root, "", "(netbiosname="+ldap.EscapeFilter(short)+")", "ncname")
+		if err != nil {
+			return identity{}, err
+		}
+		if len(known) == 0 {
+			return identity{}, fmt.Errorf("no domain [%s]", short)
+		}
+		base, scope, filter = known[0].GetEqualFoldAttributeValue("ncname"), "", userByAccount
+	case upn:
+		account, scope, filter = name, "", userByUPN
+	default:
+		account = name
+	}
+	found, err := find(c, base, scope, strings.ReplaceAll(filter, "{0}", ldap.EscapeFilter(account)))
 	if err != nil {
 		return identity{}, err
 	}

@@ -11,18 +11,34 @@
 // stored results; users, privileges, document-level security; restarts with new
 // settings, which lose tasks and scrolls and refuse what a node refuses.
 //
+// It also reaches out, through Config.Remote and Config.Dial: ldap and
+// active_directory realms ask a directory, with role mappings by API and logins
+// remembered for 20 minutes; Watcher executes a watch that comes with the
+// request; a plugin keeps up with its remote dictionary.
+//
 // It does not, and says so with HTTP 501 and the type
-// unsupported_by_embedded_elasticsearch: any other path; scripts, pipelines and
-// slices in _reindex; bulk updates; queries beside match, term, terms, ids, range,
-// bool, exists, prefix, constant_score, match_all and match_none; aggregations
-// beside max, min and value_count; nested and other rarer field types, null_value,
-// copy_to and normalizers; analysis beyond tokenizers with lowercase; templates;
-// date math; filter_path; API keys and tokens; Watcher; role mappings; field-level
-// security.
+// unsupported_by_embedded_elasticsearch (a setting: by not booting): any other
+// path; scripts, pipelines and slices in _reindex; bulk updates; queries beside
+// match, term, terms, ids, range, bool, exists, prefix, constant_score, match_all
+// and match_none; aggregations beside max, min and value_count; nested and other
+// rarer field types, null_value, copy_to and normalizers; analysis beyond
+// tokenizers with lowercase; templates; date math; filter_path; API keys and
+// tokens; field-level security.
+//
+//	Watcher   stored watches; inputs beside simple and none, conditions beside
+//	          always and never, actions beside webhook; transforms, templates,
+//	          the mode skip, proxies, redirects
+//	realms    types beside file, native, ldap and active_directory; delegated
+//	          authorization, further metadata, load balancing, certificates of
+//	          their own, role_mapping.yml
+//	roles     defining them by API (Config.Roles does); role_templates, /regexps/
 //
 // It is not exact in: scores (one per matching clause, not BM25); ik_smart and
-// ik_max_word, which cut as standard does, having no dictionary; the 8.x
-// texts, which were read, not seen; columns in parse errors; the digits of a few
-// doubles that Java 17 prints longer than needed; ?refresh=wait_for, which
-// refreshes at once; _aliases, which is not atomic.
+// ik_max_word, which cut as standard does, having no dictionary; a Plugin's
+// dictionary, whose words are cut out of standard's; the 8.x texts and all of
+// Watcher's, which were read, not seen; columns in parse errors; the order of a
+// directory user's roles, which is sorted here and hashed there; the digits of a
+// few doubles that Java 17 prints longer than needed; ?refresh=wait_for, which
+// refreshes at once; _aliases, which is not atomic. Watcher is off unless a
+// setting switches it on, as on Alibaba Cloud.
 package elastic

@@ -83,6 +83,17 @@ func TestDirectoryLogin(t *testing.T) {
 	})
 }
 
+func TestNameWithAComma(t *testing.T) {
+	withDirectories(t, elastic.Config{Settings: templates()}, func(h *host, d, _ *services.Directory, _ func()) {
+		p := directorytest.People
+		p.Users = append(p.Users, services.User{Name: "wang, wu", Password: "canary-wang"})
+		d.Set(p)
+		status, body := h.who("wang, wu:canary-wang")
+		require.Equal(t, 200, status, "%v", body)
+		assert.Equal(t, `cn=wang\, wu,ou=people,dc=corp,dc=example,dc=org`, body["metadata"].(map[string]any)["ldap_dn"])
+	})
+}
+
 func TestDirectoryUserIsNotElastic(t *testing.T) {
 	withDirectories(t, elastic.Config{Settings: templates()}, func(h *host, d, _ *services.Directory, _ func()) {
 		p := directorytest.People
@@ -169,7 +180,7 @@ func TestUserSearch(t *testing.T) {
 		}
 		h.SetKeystore(secret)
 		require.NoError(t, h.Restart(userSearch(ldapRealm+"user_search.filter", "(|(cn={0})(cn=zhang))")))
-		h.denied("li:li-password") // two entries
+		h.denied("li:zhang-password") // two entries, of which the first would fit
 	})
 }
 
@@ -317,6 +328,21 @@ func TestSecureDirectory(t *testing.T) {
 		require.NoError(t, h.Restart(secure(adRealm+"url", "ldaps://plain.example:636")))
 		h.denied("li:li-password")
 	})
+}
+
+// What a real 7.17.29 shows of these, and what it does not.
+func TestNodesKeepSettingsToThemselves(t *testing.T) {
+	t.Parallel()
+	set := templates(ldapRealm+"ssl.verification_mode", "certificate", ldapRealm+"bind_dn", "cn=x", ldapRealm+"bind_password", "canary-1", ldapRealm+"hostname_verification", "true",
+		"reindex.ssl.verification_mode", "certificate", ldapRealm+"unmapped_groups_as_roles", "true")
+	h := newHost(t, elastic.Config{Settings: set})
+	_, flat := h.call(admin, "GET", "/_nodes/settings?flat_settings", "")
+	for _, hidden := range []string{"certificate", "bind_dn", "canary-1", "hostname_verification"} {
+		assert.NotContains(t, flat, hidden)
+	}
+	assert.Contains(t, flat, `"`+ldapRealm+`order":"2","`+ldapRealm+`unmapped_groups_as_roles":"true","`+ldapRealm+`url":"ldap://ldap.example:389","`+ldapRealm+`user_dn_templates":["cn={0},ou=people,dc=corp,dc=example,dc=org"]`)
+	_, nested := h.call(admin, "GET", "/_nodes/settings", "")
+	assert.Contains(t, nested, `"realms":{"file":{"f1":{"order":"0"}},"ldap":{"ldap1":{"group_search":{"base_dn":"dc=corp,dc=example,dc=org"},"order":"2"`)
 }
 
 // Each was seen on a real 7.17.29.

@@ -82,7 +82,7 @@ func New(t testing.TB, seed uint64) *World {
 	}}))
 	require.NoError(t, w.ES.AddInstance(escluster.Instance{ID: Src, VPCID: "vpc-src", VSwitchID: "vsw-src", Whitelist: []string{"10.2.0.0/24"}}))
 	require.NoError(t, w.ECS.AddSecurityGroup(SecurityGroup, "vpc-src"))
-	require.NoError(t, w.ECS.AddInstance(ecs.Instance{ID: Host, VPCID: "vpc-src", VSwitchID: "vsw-src-i", SecurityGroups: []string{SecurityGroup}}))
+	require.NoError(t, w.ECS.AddInstance(ecs.Instance{ID: Host, VPCID: "vpc-src", VSwitchID: "vsw-src-i", IP: netip.MustParseAddr("10.2.1.200"), SecurityGroups: []string{SecurityGroup}}))
 	w.Network = network.New(network.Products{Clusters: w.ES, Hosts: w.ECS, NLB: w.NLB, CLB: w.CLB, Links: w.Link})
 	for _, id := range []string{Dst, Src} {
 		w.Network.SetServer(id, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

@@ -224,8 +224,7 @@ func (n *Network) direct(vpcID string, to netip.Addr, port int, from ...netip.Ad
 // own is where a CLB's own packets come from: one address of the block stands for all.
 var own = netip.MustParseAddr("100.100.64.7")
 
-// host connects to a port of an ECS host within its VPC. Any of the addresses may be used, so all must be admitted. What
-// the host's own firewall would say is for the service to show: its packets are dropped or refused alike.
+// host connects to a port of an ECS host within its VPC. Any of the addresses may be used, so all must be admitted.
 func (n *Network) host(to slb.Server, from ...netip.Addr) (Route, *Fault) {
 	_, _, running, ok := n.hosts.Server(to.ID)
 	if !ok || !running {
@@ -235,11 +234,11 @@ func (n *Network) host(to slb.Server, from ...netip.Addr) (Route, *Fault) {
 		return Route{}, &Fault{Kind: Timeout, Link: "security group"}
 	}
 	route := Route{InstanceID: to.ID, Port: to.Port, Source: from[0]}
-	if s := n.server(route); !s.listens() || s.Loopback {
+	s := n.server(route)
+	if !s.listens() || s.Loopback {
 		return Route{}, &Fault{Kind: Refused, Link: "service"}
-	} else {
-		route.TLS = s.TLS
 	}
+	route.TLS = s.TLS
 	return route, nil
 }
 
@@ -355,9 +354,10 @@ func (n *Network) classicListener(id, zoneID string, port int) (Route, *Fault) {
 	}
 	first := &Fault{Kind: Refused, Link: "backend"}
 	for n0, s := range slices.DeleteFunc(groups[g].Servers, func(s slb.Server) bool { return s.Weight == 0 }) {
-		route, fault := n.host(s, own)
+		_, fault := n.host(s, own)
 		if fault == nil || !listeners[l].HealthCheck { // healthy, or nothing asks whether it is
-			if route, fault = n.host(s, address, own); fault == nil && listeners[l].ProxyProtocol {
+			route, fault := n.host(s, address, own)
+			if fault == nil && listeners[l].ProxyProtocol {
 				return Route{}, &Fault{Kind: Closed, Link: "proxy protocol"}
 			}
 			return route, fault

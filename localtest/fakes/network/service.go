@@ -35,12 +35,18 @@ func (s Service) dial(ctx context.Context, r Route) (net.Conn, error) {
 	near, far := net.Pipe()
 	if s.Serve != nil {
 		go s.Serve(far)
-		return near, nil
+	} else {
+		server := &http.Server{Handler: s.Handler}
+		go server.Serve(&once{conn: far}) // which returns at once; the connection lives on
 	}
-	server := &http.Server{Handler: s.Handler}
-	go server.Serve(&once{conn: far}) // which returns at once; the connection lives on
-	return near, nil
+	return piped{near}, nil
 }
+
+// piped is a pipe that has addresses of TCP, as clients and proxies expect.
+type piped struct{ net.Conn }
+
+func (piped) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+func (piped) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2} }
 
 // once is a listener that has one connection.
 type once struct{ conn net.Conn }
@@ -54,4 +60,4 @@ func (o *once) Accept() (net.Conn, error) {
 }
 
 func (o *once) Close() error   { return nil }
-func (o *once) Addr() net.Addr { return &net.IPAddr{} }
+func (o *once) Addr() net.Addr { return piped{}.RemoteAddr() }

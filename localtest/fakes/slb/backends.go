@@ -270,18 +270,19 @@ func (f *Fake) describeListener(r *cloud.Request) (any, error) {
 }
 
 func (f *Fake) startListener(r *cloud.Request) (any, error) {
-	return f.changeListener(r, "starting", "running", f.account.Between(time.Second, 15*time.Second), "stopped")
+	return f.changeListener(r, "starting", "running", 15*time.Second, "stopped")
 }
 
 func (f *Fake) stopListener(r *cloud.Request) (any, error) {
-	return f.changeListener(r, "stopping", "stopped", f.account.Between(time.Second, 5*time.Second), "running")
+	return f.changeListener(r, "stopping", "stopped", 5*time.Second, "running")
 }
 
 func (f *Fake) deleteListener(r *cloud.Request) (any, error) {
-	return f.changeListener(r, resource.Gone, "", 0, "stopped", "running")
+	return f.changeListener(r, resource.Gone, "", 5*time.Second, "stopped", "running")
 }
 
-func (f *Fake) changeListener(r *cloud.Request, via, then string, d time.Duration, from ...string) (any, error) {
+// changeListener is every write on an existing listener: allowed in some of its states, and it takes most at the longest.
+func (f *Fake) changeListener(r *cloud.Request, via, then string, most time.Duration, from ...string) (any, error) {
 	l, err := f.listener(r)
 	if err != nil {
 		return nil, err
@@ -297,8 +298,12 @@ func (f *Fake) changeListener(r *cloud.Request, via, then string, d time.Duratio
 		}
 		return nil, cloud.Errorf(400, code, "The listener is %s.", state)
 	}
+	d := f.account.Between(time.Second, most)
 	l.Change(f.account.Now(), via, d, then)
-	f.busy(b, "OperationBusy", max(d, f.account.Between(0, 5*time.Second)))
+	if then == "running" {
+		f.account.Await(l.check.first()) // until its backends are healthy
+	}
+	f.busy(b, "OperationBusy", d)
 	return map[string]any{}, nil
 }
 
@@ -330,7 +335,7 @@ func (f *Fake) describeHealth(r *cloud.Request) (any, error) {
 		if err != nil {
 			continue
 		}
-		first := time.Duration(l.check.healthy*l.check.interval) * time.Second
+		first := l.check.first()
 		for _, x := range g.Servers {
 			settled := s.Status == "running" && l.HealthCheck && !now.Before(l.Since(now).Add(first)) && !now.Before(g.since[Server{ID: x.ID, Port: x.Port}].Add(first))
 			all = append(all, backend{s, x, settled})

@@ -84,6 +84,9 @@ type listener struct {
 
 type healthCheck struct{ port, timeout, interval, healthy, unhealthy int }
 
+// first is how long the first checks take to decide that a server is healthy.
+func (c healthCheck) first() time.Duration { return time.Duration(c.healthy*c.interval) * time.Second }
+
 type group struct {
 	Group
 	resource.Lag
@@ -187,6 +190,16 @@ func (f *Fake) SetListener(loadBalancerID string, port int, status string) {
 	}
 }
 
+// SetServers puts one server into a group in place of all others, as if by hand.
+func (f *Fake) SetServers(groupID, serverID string, port int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if g, err := f.group(groupID); err == nil {
+		g.Servers = nil
+		f.put(g, []Server{{ID: serverID, Port: port, Weight: 100}})
+	}
+}
+
 // LoadBalancers are those that exist now, whatever lists show.
 func (f *Fake) LoadBalancers() []LoadBalancer {
 	f.mu.Lock()
@@ -249,21 +262,6 @@ func (f *Fake) Remove(id string) {
 	f.balancers = slices.DeleteFunc(f.balancers, func(b *balancer) bool { return b.ID == id })
 	f.listeners = slices.DeleteFunc(f.listeners, func(l *listener) bool { return l.LoadBalancerID == id })
 	f.groups = slices.DeleteFunc(f.groups, func(g *group) bool { return g.ID == id || g.LoadBalancerID == id })
-}
-
-// SetServers changes what stands behind a group likewise.
-func (f *Fake) SetServers(groupID string, servers ...Server) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, g := range f.groups {
-		if g.ID != groupID {
-			continue
-		}
-		g.Servers, g.since = servers, map[Server]time.Time{}
-		for _, s := range servers {
-			g.since[s] = f.account.Now()
-		}
-	}
 }
 
 // RemoveListener makes a listener vanish likewise.

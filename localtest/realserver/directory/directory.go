@@ -88,12 +88,15 @@ func Start(ctx context.Context, k services.Kind, p services.People) (*Server, er
 	if err := Check(k); err != nil {
 		return nil, err
 	}
+	address, err := freeAddress()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w (does a directory of this machine's own listen on all addresses?)", k, err)
+	}
 	home, err := os.MkdirTemp("", "eslink-"+string(k)+"-")
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", k, err)
+		return nil, fmt.Errorf("start %s: %w", k, err)
 	}
-	s := &Server{kind: k, home: home, log: filepath.Join(home, "log"),
-		address: netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(254)), byte(rand.IntN(256)), byte(1 + rand.IntN(254))})}
+	s := &Server{kind: k, home: home, log: filepath.Join(home, "log"), address: address}
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
 	if k == services.ActiveDirectory {
@@ -109,6 +112,18 @@ func Start(ctx context.Context, k services.Kind, p services.People) (*Server, er
 		return nil, errors.Join(fmt.Errorf("start %s: %w\n%s", k, err, bytes.TrimSpace(output)), s.Stop())
 	}
 	return s, nil
+}
+
+// freeAddress finds an address whose Port nobody has.
+func freeAddress() (addr netip.Addr, err error) {
+	for range 20 {
+		addr = netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(254)), byte(rand.IntN(256)), byte(1 + rand.IntN(254))})
+		var l net.Listener
+		if l, err = net.Listen("tcp4", netip.AddrPortFrom(addr, Port).String()); err == nil {
+			return addr, l.Close()
+		}
+	}
+	return netip.Addr{}, err
 }
 
 // Addr is where it listens, "127.x.y.z:389".

@@ -52,6 +52,12 @@ func questions(k services.Kind) []question {
 			People.GroupDN(k, "es_readers"), People.GroupDN(k, "es_readers")},
 		{"token groups are counted at the user alone", "zhang", dn("li"), ldap.ScopeBaseObject, "(objectClass=*)", []string{"tokenGroups"},
 			"cn=li,ou=people,dc=corp,dc=example,dc=org", "CN=li,CN=Users,DC=corp,DC=example,DC=org 4 tokenGroups"},
+		{"token groups from above", "zhang", strings.TrimPrefix(dn("")[3:], ","), ldap.ScopeWholeSubtree, "(cn=li)", []string{"tokenGroups", "cn"},
+			"cn=li,ou=people,dc=corp,dc=example,dc=org cn=li", "error 1"},
+		{"the domain of a short name", "zhang", "CN=Partitions,CN=Configuration," + root, ldap.ScopeWholeSubtree, "(netbiosname=corp)", []string{"ncname"},
+			"-", "CN=CORP,CN=Partitions,CN=Configuration,DC=corp,DC=example,DC=org nCName=DC=corp,DC=example,DC=org"},
+		{"a partition seen from above", "zhang", root, ldap.ScopeWholeSubtree, "(netbiosname=corp)", []string{"1.1"},
+			"-", "reference ldap://corp.example.org/CN=Configuration,DC=corp,DC=example,DC=org"},
 		{"without a login", "", root, ldap.ScopeWholeSubtree, "(cn=zhang)", nil, "error 32", "error 1"},
 		{"a base that is not there", "zhang", "ou=nowhere," + root, ldap.ScopeWholeSubtree, "(cn=zhang)", nil, "error 32", "error 32"},
 		{"an attribute nobody has", "zhang", root, ldap.ScopeBaseObject, "(noSuchAttribute=x)", nil, "", ""},
@@ -104,6 +110,15 @@ func Run(t *testing.T, k services.Kind, dial func() *ldap.Conn) {
 		}
 		require.NoError(t, c.Close())
 	}
+	if k == services.ActiveDirectory {
+		return // Samba lets the login before go on
+	}
+	c := dial()
+	require.NoError(t, c.Bind(People.UserDN(k, "zhang"), passwordOf("zhang")))
+	require.Error(t, c.Bind(People.UserDN(k, "zhang"), "wrong"))
+	_, err := c.Search(ldap.NewSearchRequest(People.UserDN(k, "zhang"), ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 5, false, "(cn=*)", nil, nil))
+	assert.Error(t, err, "a login that fails ends the one before")
+	require.NoError(t, c.Close())
 }
 
 func passwordOf(user string) string {

@@ -7,9 +7,9 @@ import (
 
 // codes are those of the API's error tables for the operations used here.
 var codes = aliyun.Codes{
-	"InvalidSecurityGroupId.NotFound":     apierr.NotFound,
-	"InvalidSecurityGroupRule.NotFound":   apierr.NotFound,
-	"InvalidSecurityGroupRuleId.NotFound": apierr.NotFound,
+	"InvalidSecurityGroupId.NotFound":       apierr.NotFound,
+	"InvalidSecurityGroupRule.RuleNotExist": apierr.NotFound,
+	"InvalidSecurityGroupRuleId.NotFound":   apierr.NotFound,
 	// The group is being changed by somebody else.
 	"InvalidOperation.ResourceConflict": apierr.Conflict,
 	"Conflict.*":                        apierr.Conflict,

@@ -122,19 +122,20 @@ func (c *Client) Rules(ctx context.Context, groupID string) ([]Rule, error) {
 
 // Admission is a network that is to be admitted to a TCP port.
 type Admission struct {
-	Port int
-	CIDR netip.Prefix
+	Port     int
+	CIDR     netip.Prefix
+	Priority int // of the rule, 1 to 100
 }
 
-// Admit adds a rule of the first priority for each admission, at most 100;
-// AuthorizeSecurityGroup. One that the group has already, whatever its
-// description, is not added again, so that no token is needed.
+// Admit adds a rule for each admission, at most 100; AuthorizeSecurityGroup. One
+// that the group has already, whatever its description, is not added again, so
+// that no token is needed.
 func (c *Client) Admit(ctx context.Context, groupID string, admissions []Admission, description string) error {
 	var rules []sdk.AuthorizeSecurityGroupPermissions
 	for _, a := range admissions {
 		port := strconv.Itoa(a.Port)
 		rules = append(rules, sdk.AuthorizeSecurityGroupPermissions{IpProtocol: "TCP", PortRange: port + "/" + port, SourceCidrIp: a.CIDR.String(),
-			Policy: "accept", Priority: "1", NicType: "intranet", Description: description})
+			Policy: "accept", Priority: strconv.Itoa(a.Priority), NicType: "intranet", Description: description})
 	}
 	req := sdk.CreateAuthorizeSecurityGroupRequest()
 	req.SecurityGroupId, req.Permissions = groupID, &rules
@@ -144,7 +145,7 @@ func (c *Client) Admit(ctx context.Context, groupID string, admissions []Admissi
 	return nil
 }
 
-// Revoke removes rules by their IDs; those that are gone are no error;
+// Revoke removes rules by their IDs, all or, if one of them is gone, none;
 // RevokeSecurityGroup.
 func (c *Client) Revoke(ctx context.Context, groupID string, ruleIDs []string) error {
 	req := sdk.CreateRevokeSecurityGroupRequest()

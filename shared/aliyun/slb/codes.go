@@ -29,11 +29,7 @@ var codes = aliyun.Codes{
 
 // named are the codes of a call that names a listener or server group and says
 // nothing else: there, an invalid parameter is one that does not exist.
-var named = with(aliyun.Codes{
-	"InvalidParameter": apierr.NotFound,
-	"The specified VServerGroupId does not exist": apierr.NotFound,
-	"The specified resource does not exist":       apierr.NotFound,
-})
+var named = with(aliyun.Codes{"InvalidParameter": apierr.NotFound})
 
 func with(more aliyun.Codes) aliyun.Codes {
 	all := maps.Clone(codes)

@@ -141,7 +141,7 @@ func (s *Step) serve(ctx context.Context, r *run.Run, lb slb.LoadBalancer, port 
 		return engine.Outcome{}, fmt.Errorf("listener %d of clb %s (proxy protocol: %t, health check %s) is not as eslink makes it: delete it, then retry", port, lb.ID, l.ProxyProtocol, l.HealthCheck)
 	case l.Status == slb.Stopped: // as it is born
 		err := s.Listeners.StartListener(ctx, lb.ID, port)
-		return engine.Waitf(soon, "listener %d of clb %s is being started", port, lb.ID), err
+		return engine.Waitf(2*soon, "listener %d of clb %s is being started", port, lb.ID), err
 	case l.Status != slb.Running:
 		return engine.Waitf(soon, "listener %d of clb %s is %s", port, lb.ID, l.Status), nil
 	}
@@ -191,7 +191,7 @@ func (s *Step) create(ctx context.Context, r *run.Run, balancer string, host slb
 		return engine.Outcome{}, err
 	}
 	if until := before.At.Add(lag); s.Now().Before(until) {
-		return engine.Waitf(until.Sub(s.Now()), "a server group for port %d was asked for and no reply came: waits until the list would show it", host.Port), nil
+		return engine.Waitf(until.Sub(s.Now()), "a server group for port %d was asked for a short while ago: waits until the list would show it", host.Port), nil
 	}
 	if err := s.Parts.PutPart(ctx, r.ID, part(host.Port), asked{s.Now()}); err != nil {
 		return engine.Outcome{}, err
@@ -205,7 +205,7 @@ func (s *Step) create(ctx context.Context, r *run.Run, balancer string, host slb
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	s.record(r, host.Port, id)
+	record(r, host.Port, id)
 	return engine.Waitf(soon, "server group %s is being made for port %d", id, host.Port), nil
 }
 

@@ -22,7 +22,7 @@ func (s *Step) find(ctx context.Context, r *run.Run, balancer string, port int) 
 		if !apierr.IsNotFound(err) {
 			return &g, err
 		}
-		s.record(r, port, "")
+		record(r, port, "")
 	}
 	listed, err := s.Groups.Groups(ctx, balancer)
 	if err != nil {
@@ -47,7 +47,7 @@ func (s *Step) find(ctx context.Context, r *run.Run, balancer string, port int) 
 		return nil, fmt.Errorf("server groups %s of clb %s are both called %s: delete those that no listener uses, then retry", strings.Join(ids, ", "), balancer, name(r, port))
 	}
 	if found != nil {
-		s.record(r, port, found.ID)
+		record(r, port, found.ID)
 	}
 	return found, nil
 }
@@ -61,7 +61,8 @@ func recorded(r *run.Run, port int) string {
 	return ""
 }
 
-func (s *Step) record(r *run.Run, port int, groupID string) {
+// record keeps the ID of a port's group.
+func record(r *run.Run, port int, groupID string) {
 	if r.Facts.CLBBackend == nil {
 		r.Facts.CLBBackend = &run.CLBBackend{}
 	}

@@ -8,10 +8,12 @@ import (
 	sdk "github.com/aliyun/alibaba-cloud-sdk-go/services/privatelink"
 	"github.com/stretchr/testify/require"
 
+	"eslink/events"
 	"eslink/localtest/fakes/faketest"
 	fake "eslink/localtest/fakes/privatelink"
 	"eslink/shared/engine"
 	"eslink/shared/run"
+	"eslink/shared/steps/clb"
 	"eslink/shared/steps/endpointservice"
 	"eslink/shared/steps/nlb"
 	"eslink/shared/steps/stepstest"
@@ -232,4 +234,30 @@ func TestAForeignConnectionKeepsTheServiceAndIsNamed(t *testing.T) {
 	change(false)
 	w.Down(w.step, w.run)
 	w.none()
+}
+
+// A CLB serves PrivateLink in its first zone.
+func TestAServiceOnACLB(t *testing.T) {
+	t.Parallel()
+	for _, m := range stepstest.Mishaps() {
+		t.Run(string(m), func(t *testing.T) {
+			w := stepstest.New(t, 1)
+			r := w.HostRun("clb", events.UseCase{Kind: events.Watcher, Port: 8080})
+			w.Up(clb.New(w.Deps), r)
+			w.At(r, "endpoint-service")
+			step := endpointservice.New(w.Deps)
+			w.Break(1, m)
+			w.Up(step, r)
+			all := w.Link.Services()
+			require.Len(t, all, 1)
+			require.Equal(t, "slb", all[0].ResourceType)
+			require.Len(t, all[0].Resources, 1)
+			require.Equal(t, r.Facts.CLB.ID+" "+faketest.ZoneI, all[0].Resources[0].ID+" "+all[0].Resources[0].ZoneID)
+			before := w.Writes()
+			require.Equal(t, 1, w.Up(step, r))
+			require.Equal(t, before, w.Writes())
+			w.Down(step, r)
+			require.Empty(t, w.Link.Services())
+		})
+	}
 }

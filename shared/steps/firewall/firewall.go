@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -38,64 +39,67 @@ const settles = 5 * time.Second
 // balancers is the block that a CLB's own packets come from.
 var balancers = netip.MustParsePrefix("100.64.0.0/10")
 
-// Unseen is what no API of the cloud tells of a host, and so of a backend that
+// unseen is what no API of the cloud tells of a host, and so of a backend that
 // fails its health check.
-const Unseen = "eslink cannot see the host's own firewall (iptables has to admit 100.64.0.0/10), nor whether the service listens on 0.0.0.0 rather than 127.0.0.1"
+const unseen = "eslink cannot see the host's own firewall (iptables has to admit 100.64.0.0/10), nor whether the service listens on 0.0.0.0 rather than 127.0.0.1"
 
 // Up makes the host's security groups admit the balancer to the run's ports, by
-// rules in the first of them unless others admit all of it already, and takes
-// back rules of ours for ports that the run has left.
+// rules in the first of them unless other rules admit all of it already. Rules
+// of other runs do not count, since they go with those runs. What the run has
+// left, ports and security groups, is taken back.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
-	p := r.Facts.Preflight
-	vswitch, err := netip.ParsePrefix(p.VSwitches[0].CIDR)
+	host := r.Facts.Preflight.ECS
+	want, err := wanted(r)
 	if err != nil {
-		return engine.Outcome{}, fmt.Errorf("the vSwitch of the balancer of run %s has no network on record: %w", r.ID, err)
+		return engine.Outcome{}, err
 	}
-	var want []ecs.Admission
-	for _, port := range r.Spec.Ports() {
-		want = append(want, ecs.Admission{Port: port, CIDR: balancers}, ecs.Admission{Port: port, CIDR: vswitch})
+	group := host.SecurityGroups[0]
+	if f := r.Facts.Firewall; f != nil {
+		if !slices.Contains(host.SecurityGroups, f.SecurityGroupID) { // the host has left it
+			if n, err := s.takeBack(ctx, r, f.SecurityGroupID); n > 0 || err != nil {
+				return engine.Waitf(settles, "ECS instance %s is not in security group %s any more: the run's %d rules there are being removed", host.InstanceID, f.SecurityGroupID, n), err
+			}
+		} else {
+			group = f.SecurityGroupID
+		}
 	}
-	group := p.ECS.SecurityGroups[0]
-	if f := r.Facts.Firewall; f != nil && slices.Contains(p.ECS.SecurityGroups, f.SecurityGroupID) {
-		group = f.SecurityGroupID
-	}
-	var all, ours []ecs.Rule
-	for _, id := range p.ECS.SecurityGroups {
+	var all, there []ecs.Rule // of all groups, but for other runs'; of the one
+	for _, id := range host.SecurityGroups {
 		rules, err := s.Rules.Rules(ctx, id)
 		if err != nil {
 			return engine.Outcome{}, err
 		}
-		all = append(all, rules...)
 		if id == group {
-			ours = own(r, rules)
+			there = rules
 		}
+		all = append(all, slices.DeleteFunc(slices.Clone(rules), func(x ecs.Rule) bool { return !own(r, x) && ofRuns.MatchString(x.Description) })...)
 	}
 	f := &run.Firewall{SecurityGroupID: group}
 	r.Facts.Firewall = f
 	var left []string
-	for _, rule := range ours {
-		i := slices.IndexFunc(want, func(a ecs.Admission) bool { return is(rule, a) })
-		if i < 0 {
-			left = append(left, rule.ID)
-			continue
+	for _, x := range there {
+		i := slices.IndexFunc(want, func(a ecs.Admission) bool { return is(x, a) })
+		switch {
+		case !own(r, x):
+		case i < 0:
+			left = append(left, x.ID)
+		default:
+			f.Rules = append(f.Rules, run.FirewallRule{ID: x.ID, Port: want[i].Port, CIDR: x.CIDR})
 		}
-		f.Rules = append(f.Rules, run.FirewallRule{ID: rule.ID, Port: want[i].Port, CIDR: rule.CIDR})
 	}
 	if len(left) > 0 {
-		if err := s.revoke(ctx, group, left); err != nil {
-			return engine.Outcome{}, err
-		}
-		return engine.Waitf(settles, "security group %s: %d rules for what the run has left are being removed", group, len(left)), nil
+		return engine.Waitf(settles, "security group %s: %d rules for what the run has left are being removed", group, len(left)), s.revoke(ctx, group, left)
 	}
 	var missing []ecs.Admission
 	for _, a := range want {
 		decides, ok := ecs.Decides(all, a)
 		switch {
 		case ok && decides.Accepts():
-		case ok && decides.Priority == 1: // no rule of ours comes before it
-			return engine.Outcome{}, fmt.Errorf("rule %s (%s) of ECS instance %s drops what comes from %s to port %d before any rule could admit the balancer: remove it or give it a later priority, then retry",
-				decides.ID, decides.Description, p.ECS.InstanceID, a.CIDR, a.Port)
+		case slices.ContainsFunc(there, func(x ecs.Rule) bool { return own(r, x) && is(x, a) }):
+			return engine.Outcome{}, fmt.Errorf("rule %s (%s) of ECS instance %s drops what comes from %s to port %d before the rule of the run admits the balancer: remove it or give it a later priority, then retry",
+				decides.ID, decides.Description, host.InstanceID, a.CIDR, a.Port)
 		default:
+			a.Priority = free(there, a)
 			missing = append(missing, a)
 		}
 	}
@@ -105,11 +109,35 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	// The pasts that this can meet: there are no rules; some of them were removed
 	// by somebody; the reply to the same request was lost. A rule that is there is
 	// not added again.
-	if err := s.Rules.Admit(ctx, group, missing, r.Name("firewall")); err != nil {
+	if err := s.Rules.Admit(ctx, group, missing, r.Name(what)); err != nil {
 		return engine.Outcome{}, err
 	}
 	return engine.Waitf(settles, "security group %s takes up %d rules that admit the balancer (%s) to %s of ECS instance %s; %s: if either keeps the balancer out, step clb-backend will wait for backend %s, which it finds abnormal",
-		group, len(missing), sources(missing), ports(missing), p.ECS.InstanceID, Unseen, p.ECS.InstanceID), nil
+		group, len(missing), sources(missing), ports(missing), host.InstanceID, unseen, host.InstanceID), nil
+}
+
+// wanted is what the host has to admit.
+func wanted(r *run.Run) ([]ecs.Admission, error) {
+	vswitch, err := netip.ParsePrefix(r.Facts.Preflight.VSwitches[0].CIDR)
+	if err != nil {
+		return nil, fmt.Errorf("the vSwitch of the balancer of run %s has no network on record: %w", r.ID, err)
+	}
+	var want []ecs.Admission
+	for _, port := range r.Spec.Ports() {
+		want = append(want, ecs.Admission{Port: port, CIDR: balancers}, ecs.Admission{Port: port, CIDR: vswitch})
+	}
+	return want, nil
+}
+
+// free is the first priority at which a group has no such rule yet: one that is
+// the same but for its description would not be added.
+func free(rules []ecs.Rule, a ecs.Admission) int {
+	for n := 1; n < 100; n++ {
+		if !slices.ContainsFunc(rules, func(x ecs.Rule) bool { return x.Priority == n && x.Accepts() && is(x, a) }) {
+			return n
+		}
+	}
+	return 100
 }
 
 // Down takes the run's rules back.
@@ -122,26 +150,33 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		groups = append(groups, f.SecurityGroupID)
 	}
 	for _, group := range groups {
-		rules, err := s.Rules.Rules(ctx, group)
-		if apierr.IsNotFound(err) {
-			continue // the group is gone, and its rules with it
-		}
-		if err != nil {
-			return engine.Outcome{}, err
-		}
-		var ids []string
-		for _, rule := range own(r, rules) {
-			ids = append(ids, rule.ID)
-		}
-		if len(ids) > 0 {
-			if err := s.revoke(ctx, group, ids); err != nil {
-				return engine.Outcome{}, err
-			}
-			return engine.Waitf(settles, "security group %s: the run's %d rules are being removed", group, len(ids)), nil
+		if n, err := s.takeBack(ctx, r, group); n > 0 || err != nil {
+			return engine.Waitf(settles, "security group %s: the run's %d rules are being removed", group, n), err
 		}
 	}
 	r.Facts.Firewall = nil
 	return engine.Done(), nil
+}
+
+// takeBack removes the run's rules from a group and returns how many there were.
+func (s *Step) takeBack(ctx context.Context, r *run.Run, group string) (int, error) {
+	rules, err := s.Rules.Rules(ctx, group)
+	if apierr.IsNotFound(err) {
+		return 0, nil // the group is gone, and its rules with it
+	}
+	if err != nil {
+		return 0, err
+	}
+	var ids []string
+	for _, x := range rules {
+		if own(r, x) {
+			ids = append(ids, x.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return 0, nil
+	}
+	return len(ids), s.revoke(ctx, group, ids)
 }
 
 // revoke removes rules. If one of them is gone, all are looked at again.
@@ -152,14 +187,18 @@ func (s *Step) revoke(ctx context.Context, group string, ids []string) error {
 	return nil
 }
 
-// own are those of the rules that the run added.
-func own(r *run.Run, rules []ecs.Rule) []ecs.Rule {
-	return slices.DeleteFunc(slices.Clone(rules), func(x ecs.Rule) bool { return x.Description != r.Name("firewall") })
-}
+// what ends the description of a run's rules.
+const what = "firewall"
 
-// is reports whether a rule of ours is the one for an admission.
+// ofRuns are the descriptions of any run's rules.
+var ofRuns = regexp.MustCompile(`^eslink-[0-9a-f]{16}-` + what + `$`)
+
+// own reports whether the run added a rule.
+func own(r *run.Run, rule ecs.Rule) bool { return rule.Description == r.Name(what) }
+
+// is reports whether a rule is one that Admit makes of an admission.
 func is(rule ecs.Rule, a ecs.Admission) bool {
-	return rule.CIDR == a.CIDR.String() && rule.Ports == fmt.Sprintf("%d/%d", a.Port, a.Port)
+	return strings.EqualFold(rule.Protocol, "tcp") && rule.CIDR == a.CIDR.String() && rule.Ports == fmt.Sprintf("%d/%d", a.Port, a.Port)
 }
 
 func sources(admissions []ecs.Admission) string {

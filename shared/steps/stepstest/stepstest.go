@@ -87,6 +87,19 @@ func (w *World) Run(step string) *run.Run {
 	return r
 }
 
+// HostRun is a run from Dst to services on Host, at a step, with what preflight
+// finds.
+func (w *World) HostRun(step string, useCases ...events.UseCase) *run.Run {
+	r := w.Run(step)
+	r.Spec.Name, r.Spec.Scenario, r.Spec.Target, r.Spec.UseCases = "services", flow.ESToECS, events.Target{ECSInstanceID: faketest.Host}, useCases
+	r.ID = run.IDOf(w.Account.AccountID, r.Spec)
+	h := w.ECS.Instances()[0]
+	r.Facts.Preflight.VSwitches = r.Facts.Preflight.VSwitches[:1]
+	r.Facts.Preflight.ECS = &run.ECSHost{InstanceID: h.ID, PrivateIP: h.IP.String(), VpcID: h.VPCID, VSwitchID: h.VSwitchID, ZoneID: h.ZoneID, SecurityGroups: h.SecurityGroups}
+	r.Facts.Preflight.Target = run.Cluster{InstanceID: h.ID, Domain: h.IP.String(), Port: useCases[0].Port, Protocol: "http", VpcID: h.VPCID, VSwitchID: h.VSwitchID, ZoneIDs: []string{h.ZoneID}}
+	return r
+}
+
 // At puts the run's cursor on a step, as of now.
 func (w *World) At(r *run.Run, step string) {
 	r.Cursor = run.Cursor{Step: step, Since: w.Now(), WakeAt: w.Now()}
