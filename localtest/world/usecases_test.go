@@ -84,6 +84,16 @@ func (s *serving) put(t *testing.T, path, body string) int {
 	return resp.StatusCode
 }
 
+// refuses has the nodes not come up with a setting.
+func (s *serving) refuses(key string) {
+	s.Clusters.OnConfig(func(id string, config map[string]string) error {
+		if config[key] != "" {
+			config[key+".typo"] = "x"
+		}
+		return s.takeUp(id, config)
+	})
+}
+
 // useCase is one of each kind.
 func useCase(kind string) events.UseCase {
 	switch kind {
@@ -258,14 +268,8 @@ func TestBadDaysOfUseCases(t *testing.T) {
 			[]string{"login: ", "refuses zhang", "put the right password into the user's secret"}, func(s *serving) { s.Secrets.Put("eslink/zhang", login("zhang", "canary-zhang")) }},
 		"service that answers nobody": {events.Watcher, func(s *serving) { s.hook.Answer(503) }, []string{"operation: ", "is answered 503"}, func(s *serving) { s.hook.Answer(200) }},
 		"word that is not there":      {events.Dictionary, func(s *serving) { s.dictionary.Set("other") }, []string{"operation: ", "of cloud-native", "words.dic"}, func(s *serving) { s.dictionary.Set("cloud-native"); time.Sleep(2 * time.Minute) }},
-		"setting that nodes refuse": {events.Dictionary, func(s *serving) {
-			s.Clusters.OnConfig(func(id string, config map[string]string) error {
-				if config["remote.dictionary"] != "" {
-					config["remote.dictionary.typo"] = "x"
-				}
-				return s.takeUp(id, config)
-			})
-		}, []string{"do not come up with the new configuration", "unknown setting [remote.dictionary.typo]", `{"action":"restore"`}, nil},
+		"setting that nodes refuse": {events.Dictionary, func(s *serving) { s.refuses("remote.dictionary") },
+			[]string{"do not come up with the new configuration", "unknown setting [remote.dictionary.typo]", `{"action":"restore"`}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inServing(t, Config{}, func(t *testing.T, s *serving) {
@@ -323,6 +327,37 @@ func TestCheckTellsWhatHasBroken(t *testing.T) {
 		s.Network.SetService(Host, 389, network.Service{Serve: s.ldap.ServeConn})
 		time.Sleep(5 * time.Minute)
 		failing()
+		require.Empty(t, s.Account.Refusals())
+	})
+}
+
+// Two runs, of both scenarios, change one instance at the same time: each waits
+// for the other, and each takes back its own.
+func TestTwoScenariosOnOneInstance(t *testing.T) {
+	inServing(t, Config{}, func(t *testing.T, s *serving) {
+		before := maps.Clone(s.config())
+		spec := binding()
+		s.Clusters.AllowKeystore(Instance, false)
+		s.start(t, events.Request{Spec: &spec})
+		first := s.id
+		s.until(t, at("configure"))
+		s.start(t, events.Request{})
+		second := s.id
+		for _, id := range []string{first, second} {
+			s.id = id
+			s.ends(t, run.Done)
+		}
+		require.Equal(t, 2, s.restarted(Instance))
+		for _, id := range []string{second, first} {
+			s.id = id
+			s.do(t, events.Request{Action: "teardown"})
+		}
+		for _, id := range []string{second, first} {
+			s.id = id
+			s.ends(t, run.Removed)
+		}
+		require.Equal(t, before, s.config())
+		require.Empty(t, s.Left())
 		require.Empty(t, s.Account.Refusals())
 	})
 }

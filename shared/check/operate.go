@@ -159,21 +159,16 @@ func (o Operator) analyze(ctx context.Context, l Link, linked run.Check) (checks
 	if l.Before != nil {
 		was = fmt.Sprintf("before the link it made %s of it", quoted(l.Before))
 	}
-	if !Whole(tokens, p.Word) {
+	if !es.Whole(tokens, p.Word) {
 		checks := stopped(operation, fmt.Sprintf("%s makes %s of %s; %s", p.Analyzer, quoted(tokens), p.Word, was),
 			fmt.Sprintf("look whether %s is in the dictionary at %s, whether the plugin's address is %s://%s:%d%[2]s, and at the instance's log; see check link", p.Word, p.Path, l.Protocol, l.Domain, l.Port))
 		checks[network], checks[login] = unseen(l, linked), run.Check{Name: "login", OK: true, Detail: "the dictionary asks for none"}
 		return checks, linked.OK, nil
 	}
-	if l.Before != nil && Whole(l.Before, p.Word) {
+	if l.Before != nil && es.Whole(l.Before, p.Word) {
 		return stopped(operation, fmt.Sprintf("%s keeps %s whole, as it did before the link", p.Analyzer, p.Word), "give a word in plugin.word that the analyzer does not know of itself"), false, nil
 	}
 	return passed(l, "the dictionary asks for none", fmt.Sprintf("%s keeps %s whole; %s", p.Analyzer, p.Word, was)), false, nil
-}
-
-// Whole reports whether an analyzer has left a word as it is.
-func Whole(tokens []string, word string) bool {
-	return len(tokens) == 1 && strings.EqualFold(tokens[0], word)
 }
 
 func quoted(tokens []string) string { return fmt.Sprintf("%q", tokens) }

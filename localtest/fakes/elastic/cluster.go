@@ -115,6 +115,7 @@ func (c *call) nodes() (int, any, error) {
 			if flat == nil {
 				flat = map[string]string{}
 			}
+			maps.DeleteFunc(flat, func(k, _ string) bool { return secretive(k) })
 			maps.Copy(flat, map[string]string{"cluster.name": s.config.Name, "node.name": s.nodeName(n)})
 			return "settings", settingsReply(flat, c.flag("flat_settings", false))
 		},

@@ -330,6 +330,21 @@ func TestSecureDirectory(t *testing.T) {
 	})
 }
 
+// What a real 7.17.29 shows of these, and what it does not.
+func TestNodesKeepSettingsToThemselves(t *testing.T) {
+	t.Parallel()
+	set := templates(ldapRealm+"ssl.verification_mode", "certificate", ldapRealm+"bind_dn", "cn=x", ldapRealm+"bind_password", "canary-1", ldapRealm+"hostname_verification", "true",
+		"reindex.ssl.verification_mode", "certificate", ldapRealm+"unmapped_groups_as_roles", "true")
+	h := newHost(t, elastic.Config{Settings: set})
+	_, flat := h.call(admin, "GET", "/_nodes/settings?flat_settings", "")
+	for _, hidden := range []string{"certificate", "bind_dn", "canary-1", "hostname_verification"} {
+		assert.NotContains(t, flat, hidden)
+	}
+	assert.Contains(t, flat, `"`+ldapRealm+`order":"2","`+ldapRealm+`unmapped_groups_as_roles":"true","`+ldapRealm+`url":"ldap://ldap.example:389","`+ldapRealm+`user_dn_templates":["cn={0},ou=people,dc=corp,dc=example,dc=org"]`)
+	_, nested := h.call(admin, "GET", "/_nodes/settings", "")
+	assert.Contains(t, nested, `"realms":{"file":{"f1":{"order":"0"}},"ldap":{"ldap1":{"group_search":{"base_dn":"dc=corp,dc=example,dc=org"},"order":"2"`)
+}
+
 // Each was seen on a real 7.17.29.
 func TestRealmsThatDoNotBoot(t *testing.T) {
 	t.Parallel()

@@ -101,9 +101,27 @@ func nest(flat map[string]string) map[string]any {
 			}
 			m = child
 		}
-		m[parts[len(parts)-1]] = flat[k]
+		m[parts[len(parts)-1]] = shown(flat[k])
 	}
 	return out
+}
+
+// shown is a setting's value as replies have it: a list that elasticsearch.yml
+// writes as one is one.
+func shown(value string) any {
+	var list []string
+	if strings.HasPrefix(value, "[") && decode([]byte(value), &list) == nil {
+		return list
+	}
+	return value
+}
+
+// secretive says whether nodes tell nobody their value of a setting.
+func secretive(key string) bool {
+	path, ofRealm := strings.CutPrefix(key, realmPrefix)
+	parts := strings.SplitN(path, ".", 3)
+	return strings.HasPrefix(key, "reindex.ssl.") || ofRealm && len(parts) == 3 &&
+		known([]string{"bind_dn", "bind_password", "hostname_verification", "ssl."}, parts[2])
 }
 
 func settingsReply(flat map[string]string, asFlat bool) map[string]any {
@@ -112,7 +130,7 @@ func settingsReply(flat map[string]string, asFlat bool) map[string]any {
 	}
 	out := map[string]any{}
 	for k, v := range flat {
-		out[k] = v
+		out[k] = shown(v)
 	}
 	return out
 }

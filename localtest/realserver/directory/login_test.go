@@ -102,14 +102,19 @@ func TestRealLogin(t *testing.T) {
 		keystore map[string]string
 		zhang    string // what the reply for zhang holds
 	}{
-		"templates":            {services.OpenLDAP, templates, nil, `"ldap_groups":["cn=es_readers,ou=groups,dc=corp,dc=example,dc=org"]`},
+		"templates": {services.OpenLDAP, templates, nil, `"ldap_groups":["cn=es_readers,ou=groups,dc=corp,dc=example,dc=org"]`},
+		"two templates": {services.OpenLDAP, with(templates, "user_dn_templates", `["cn={0},ou=groups,dc=corp,dc=example,dc=org","cn={0},ou=people,dc=corp,dc=example,dc=org"]`), nil,
+			`"ldap_dn":"cn=zhang,ou=people,`},
 		"templates, no list":   {services.OpenLDAP, with(templates, "user_dn_templates", "cn={0},ou=people,dc=corp,dc=example,dc=org"), nil, "unable to authenticate"},
 		"templates, no groups": {services.OpenLDAP, with(templates, "group_search.base_dn", "dc=nowhere"), nil, "error attempting to authenticate request"},
 		"search":               {services.OpenLDAP, search, secret, `"roles":["es_readers"]`},
 		"search, wrong secret": {services.OpenLDAP, search, map[string]string{ldapRealm + "secure_bind_password": "wrong"}, "unable to authenticate"},
 		"search, no secret":    {services.OpenLDAP, search, nil, "unable to authenticate"},
 		"active directory":     {services.ActiveDirectory, ad, nil, `"CN=es_readers,CN=Users,DC=corp,DC=example,DC=org"`},
-		"one level of groups":  {services.ActiveDirectory, with(ad, "group_search.scope", "one_level"), nil, `"ldap_groups":[]`},
+		"active directory, as itself": {services.ActiveDirectory, with(ad, "bind_dn", "guest1"), map[string]string{adRealm + "secure_bind_password": "guest1-password"},
+			`"CN=es_readers,CN=Users,DC=corp,DC=example,DC=org"`},
+		"active directory, not itself": {services.ActiveDirectory, with(ad, "bind_dn", "guest1"), map[string]string{adRealm + "secure_bind_password": "wrong"}, "unable to authenticate"},
+		"one level of groups":          {services.ActiveDirectory, with(ad, "group_search.scope", "one_level"), nil, `"ldap_groups":[]`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			prefix := map[services.Kind]string{services.OpenLDAP: ldapRealm, services.ActiveDirectory: adRealm}[c.kind]

@@ -41,6 +41,7 @@ type directory struct {
 	mappings map[string]es.RoleMapping
 	logins   map[string]kms.Login
 	down     error // of the nodes
+	lost     error // the reply to a role mapping's PUT
 }
 
 func newDirectory(t *testing.T, seed uint64, sample string) *directory {
@@ -103,7 +104,7 @@ func (p people) RoleMappings(context.Context) (map[string]es.RoleMapping, error)
 
 func (p people) PutRoleMapping(_ context.Context, name string, m es.RoleMapping) error {
 	p.w.mappings[name] = m
-	return nil
+	return p.w.lost
 }
 
 func (p people) DeleteRoleMapping(_ context.Context, name string) error {
@@ -263,6 +264,30 @@ func TestTheKeystoreComesFirstBothWays(t *testing.T) {
 			require.Equal(t, []string{"UpdateKeystores", "UpdateInstanceSettings", "UpdateKeystores", "UpdateInstanceSettings"}, order)
 		})
 	}
+}
+
+func TestTearDownAfterAPasswordThatNobodyRecorded(t *testing.T) {
+	t.Parallel()
+	for _, m := range []stepstest.Mishap{stepstest.CrashAfter, stepstest.LoseReply} {
+		w := newDirectoryIn(t, 50, "ldap")
+		w.binds()
+		w.ES.AllowKeystore(faketest.Dst, false)
+		w.Break(1, m)
+		w.Once(w.step, w.run)
+		require.Len(t, w.ES.Secure(faketest.Dst), 1)
+		w.Down(w.step, w.run)
+		require.Empty(t, w.ES.Secure(faketest.Dst), m)
+	}
+}
+
+func TestTearDownAfterARoleMappingThatNobodyRecorded(t *testing.T) {
+	w := newDirectory(t, 51, "ldap")
+	w.lost = errors.New("the reply is lost")
+	_, err := w.Walk(w.step, w.run, run.Up)
+	require.ErrorContains(t, err, "lost")
+	require.Len(t, w.mappings, 2)
+	w.Down(w.step, w.run)
+	require.Len(t, w.mappings, 1)
 }
 
 func TestANewPasswordIsWrittenOnceMore(t *testing.T) {
