@@ -2,6 +2,7 @@
 # nothing else. The rest needs what its comment says.
 
 GO ?= go
+SHELL = /bin/bash
 # The functions are built with -trimpath; with the same flag everywhere nothing is
 # compiled twice.
 export GOFLAGS = -trimpath
@@ -27,6 +28,7 @@ race: ## the same under the race detector, but for the long campaigns
 lint: ## vet, staticcheck, gofmt, module checksums
 	$(GO) vet ./... ./.deploy ./.deploy/cmd
 	$(GO) vet -tags real ./localtest/...
+	$(GO) vet -tags bench ./localtest/...
 	$(GO) tool staticcheck ./... ./.deploy ./.deploy/cmd
 	@test -z "$$(gofmt -l events functions localtest shared .deploy)" || { gofmt -l events functions localtest shared .deploy; exit 1; }
 	$(GO) mod verify
@@ -48,10 +50,11 @@ demo-real: ## the demo on real Elasticsearch 7.17.29 (needs Java 17 and Maven)
 	$(GO) run ./localtest demo -elasticsearch real
 
 test-real: ## the tests that need real Elasticsearch (Java 17 and Maven; about 10 minutes)
-	$(GO) test -p 1 -count=1 -tags real -run Real -timeout 40m ./localtest/...
+	$(GO) test -p 1 -count=1 -tags real -timeout 40m ./localtest/realserver/...
+	$(GO) test -p 1 -count=1 -tags real -run Real -timeout 40m ./localtest/fakes/elastic ./localtest/world
 
 bench: ## cold starts, sizes, memory, invocations, time
-	$(GO) run ./localtest bench
+	set -o pipefail; $(GO) test -count=1 -tags bench -run Figures -v ./localtest/world | grep -v '^ \|^=== '
 
 build: ## the binaries that `s deploy` uploads
 	for f in $$(ls functions); do GOOS=linux GOARCH=amd64 CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w" -o target/$$f/main ./functions/$$f || exit 1; done

@@ -101,6 +101,7 @@ func (i *instance) invoke(payload []byte, creds cloud.Credentials) Result {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	failed := func(format string, args ...any) Result {
+		peak := i.rss()
 		i.kill()
 		<-i.exited
 		i.mu.Lock()
@@ -111,7 +112,7 @@ func (i *instance) invoke(payload []byte, creds cloud.Credentials) Result {
 			return r
 		default:
 		}
-		args = append(args, i.rss()>>20)
+		args = append(args, peak>>20)
 		return Result{ErrorType: unhandled, Body: errorDocument(format, args...)}
 	}
 	var r Result
@@ -219,19 +220,18 @@ func (i *instance) kill() bool {
 // stop kills the process before its API goes away, because the SDK would ask an absent API again without pause. It
 // returns the process's peak memory in bytes.
 func (i *instance) stop() int64 {
+	peak := i.rss()
 	i.kill()
 	<-i.exited
 	i.server.Close()
-	return i.rss()
+	return peak
 }
 
+// rss is the peak memory in bytes of a process that lives, else 0: what the kernel counts for one that ended includes
+// the pages of its parent, from the moment of the fork.
 func (i *instance) rss() int64 {
-	if i.cmd.ProcessState == nil {
+	if i.dead() {
 		return 0
 	}
-	usage, ok := i.cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return 0
-	}
-	return maxRSS(usage)
+	return peakRSS(i.cmd.Process.Pid)
 }

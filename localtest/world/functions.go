@@ -50,10 +50,15 @@ var otherFunctions = map[string]func(*wire.Function) wire.Handler{
 	"sweep":  api.SweepFunction,
 }
 
-// build is a function's handler, as its main builds it.
-func build(name string, f *wire.Function) wire.Handler {
+// build is a function's handler, as its main builds it, with its step inside
+// around, if there is one.
+func build(name string, f *wire.Function, around func(engine.Step) engine.Step) wire.Handler {
 	if b, ok := otherFunctions[name]; ok {
 		return b(f)
 	}
-	return f.Step(name, stepFunctions[name])
+	step := stepFunctions[name]
+	if around == nil {
+		return f.Step(name, step)
+	}
+	return f.Step(name, func(d steps.Deps) engine.Step { return around(step(d)) })
 }

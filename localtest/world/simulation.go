@@ -16,6 +16,7 @@ import (
 	"eslink/events"
 	"eslink/localtest/runtime"
 	"eslink/shared/api"
+	"eslink/shared/engine"
 	"eslink/shared/run"
 	"eslink/shared/wire"
 )
@@ -30,6 +31,8 @@ type Simulation struct {
 	IO func(Call) Crash
 	// Logs gets what the functions log; nil discards it.
 	Logs io.Writer
+	// Around wraps every step, may be nil.
+	Around func(engine.Step) engine.Step
 
 	calls       atomic.Int64
 	mu          sync.Mutex
@@ -130,7 +133,7 @@ func (s *Simulation) Invoke(ctx context.Context, name string, payload []byte) (r
 	if err != nil {
 		return runtime.Result{}, err
 	}
-	body, err := build(short, fn)(ctx, payload)
+	body, err := build(short, fn, s.Around)(ctx, payload)
 	switch {
 	case inv.dead.Load():
 		return runtime.Result{ErrorType: "UnhandledInvocationError", Body: []byte(`{"errorMessage":"Process exited unexpectedly before completing request"}`)}, nil

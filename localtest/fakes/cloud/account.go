@@ -33,7 +33,9 @@ type Account struct {
 	log          *slog.Logger
 
 	mu        sync.Mutex
-	rand      *rand.Rand
+	rand      *rand.Rand    // of ids
+	times     *rand.Rand    // of durations: the same ones however often is asked
+	waits     time.Duration // see Waits
 	root      Credentials
 	keys      map[string]key // by access key id
 	roles     map[string]*role
@@ -50,7 +52,7 @@ type Account struct {
 func New(c Config) *Account {
 	a := &Account{
 		Region: c.Region, AccountID: c.AccountID, now: c.Now, signNow: c.SignNow, log: c.Log,
-		rand: rand.New(rand.NewPCG(c.Seed, 0x65736c696e6b)),
+		rand: rand.New(rand.NewPCG(c.Seed, 0x65736c696e6b)), times: rand.New(rand.NewPCG(c.Seed, 0x74696d6573)),
 		keys: map[string]key{}, roles: map[string]*role{}, seen: map[string]bool{},
 	}
 	if a.now == nil {
@@ -77,7 +79,31 @@ func (a *Account) SignNow() time.Time { return a.signNow() }
 func (a *Account) Between(lo, hi time.Duration) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return lo + time.Duration(a.rand.Int64N(int64(hi-lo)+1))
+	d := lo + time.Duration(a.times.Int64N(int64(hi-lo)+1))
+	a.waits += d
+	return d
+}
+
+// Lag draws how long a list trails a write, up to most.
+func (a *Account) Lag(most time.Duration) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return time.Duration(a.times.Int64N(int64(most) + 1))
+}
+
+// Await notes time that the cloud takes without drawing it, as health checks do.
+func (a *Account) Await(d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waits += d
+}
+
+// Waits is how long the cloud has had its callers wait so far: what Between drew and Await noted. Nobody who does one
+// thing after the other is done sooner.
+func (a *Account) Waits() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.waits
 }
 
 // NewID draws an id: prefix and n characters of [0-9a-z].

@@ -253,7 +253,9 @@ func (f *Fake) createVpcEndpoint(r *cloud.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.endpoints[e.ID] = endpoint{i.ID, resource.Born(f.account)}
+	own := endpoint{i.ID, resource.Born(f.account)}
+	f.endpoints[e.ID] = own
+	f.account.Await(max(0, own.Shown().Sub(e.Ready))) // lists alone tell of it
 	return map[string]any{"Result": map[string]any{
 		"endpointId": e.ID, "endpointDomain": e.Domain, "endpointName": e.ID, "serviceId": e.ServiceID,
 	}}, nil

@@ -59,6 +59,7 @@ func (f *Fake) createListener(r *cloud.Request) (any, error) {
 	l.ID, l.Lag = fmt.Sprintf("%s@%d", f.account.NewID("lsn-", 18), l.Port), resource.Born(f.account)
 	l.Machine = listenerStates.Start(f.account.Now(), "Provisioning", d, "Running")
 	b.Change(f.account.Now(), "Configuring", d, "Active")
+	f.account.Await(time.Duration(g.check.healthy*g.check.interval) * time.Second) // until its backends are healthy
 	f.listeners = append(f.listeners, l)
 	return map[string]any{"ListenerId": l.ID, "JobId": f.job(d)}, nil
 }

@@ -53,6 +53,7 @@ type Endpoint struct {
 	Connection                            string     // Disconnected, Connecting, Connected, Disconnecting, Deleting, ServiceDeleted
 	ZoneStatus                            string     // Wait, Connecting, Connected, Disconnecting, Disconnected
 	Created                               time.Time
+	Ready                                 time.Time // of one just made: when it is Active, and lists show it
 }
 
 var (
@@ -191,7 +192,13 @@ func (f *Fake) CreateEndpoint(serviceID, zoneID, ownerID, vpcID string) (Endpoin
 	e.Machine = endpointStates.Start(now, "Creating", f.account.Between(5*time.Second, time.Minute), "Active")
 	e.connection = connectionStates.Start(now, "Disconnected", 0, "")
 	f.endpoints = append(f.endpoints, e)
-	return e.now(f), nil
+	made := e.now(f)
+	made.Ready = e.Due()
+	if e.Shown().After(made.Ready) {
+		f.account.Await(e.Shown().Sub(made.Ready))
+		made.Ready = e.Shown()
+	}
+	return made, nil
 }
 
 // AddForeignEndpoint is CreateEndpoint by somebody else, who now asks for acceptance.

@@ -41,6 +41,9 @@ func (m *Machine) State(now time.Time) string {
 	return m.state
 }
 
+// Due is when the change that is under way ends, or when the last one did.
+func (m *Machine) Due() time.Time { return m.due }
+
 // Since is when the state at now began.
 func (m *Machine) Since(now time.Time) time.Time {
 	m.State(now)
@@ -71,10 +74,13 @@ type Lag struct{ shown, hidden time.Time }
 const maxLag = 2 * time.Minute
 
 // Born is the lag of a resource made now.
-func Born(a *cloud.Account) Lag { return Lag{shown: a.Now().Add(a.Between(0, maxLag))} }
+func Born(a *cloud.Account) Lag { return Lag{shown: a.Now().Add(a.Lag(maxLag))} }
+
+// Shown is when lists begin to show the resource.
+func (l Lag) Shown() time.Time { return l.shown }
 
 // Dies notes that the resource will be gone at t.
-func (l *Lag) Dies(a *cloud.Account, t time.Time) { l.hidden = t.Add(a.Between(0, maxLag)) }
+func (l *Lag) Dies(a *cloud.Account, t time.Time) { l.hidden = t.Add(a.Lag(maxLag)) }
 
 // Listed reports whether lists show the resource at now.
 func (l Lag) Listed(now time.Time) bool {

@@ -66,7 +66,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	case err != nil:
 		return engine.Outcome{}, err
 	case c == nil:
-		return engine.Waitf(pause, "endpoint %s has not yet asked service %s for a connection", endpoint, service), nil
+		return engine.Waitf(max(pause, s.Now().Sub(r.Cursor.Since)/3), "endpoint %s has not yet asked service %s for a connection", endpoint, service), nil
 	}
 	switch c.Status {
 	case privatelink.ConnectionConnected:

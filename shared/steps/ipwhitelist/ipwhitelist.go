@@ -48,7 +48,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	switch in.Status {
 	case escluster.Active:
 	case escluster.Activating: // a whitelist, ours included, is in force only afterwards
-		return engine.Waitf(settles/2, "cluster %s is carrying out a change; its whitelist can be changed, and counts, when that is done", in.ID), nil
+		return engine.Waitf(settles*2/3, "cluster %s is carrying out a change; its whitelist can be changed, and counts, when that is done", in.ID), nil
 	default:
 		return engine.Outcome{}, fmt.Errorf("cluster %s is %s, and its whitelist cannot be changed: see in its console why, make it active, then retry", in.ID, in.Status)
 	}
@@ -84,7 +84,7 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	switch in.Status {
 	case escluster.Active:
 	case escluster.Activating:
-		return engine.Waitf(settles/2, "cluster %s is carrying out a change; the whitelist group %s can be removed when that is done", in.ID, groupOf(r)), nil
+		return engine.Waitf(settles*2/3, "cluster %s is carrying out a change; the whitelist group %s can be removed when that is done", in.ID, groupOf(r)), nil
 	default:
 		return engine.Outcome{}, fmt.Errorf("cluster %s is %s, and its whitelist group %s cannot be removed: make the cluster active, then retry", in.ID, in.Status, groupOf(r))
 	}

@@ -193,5 +193,5 @@ func local(lb *nlb.LoadBalancer) []string {
 // pause grows with the time that the step has taken, so that polling adds a
 // little to whatever the cloud needs, and few invocations.
 func (s *Step) pause(r *run.Run) time.Duration {
-	return min(max(s.Now().Sub(r.Cursor.Since)/4, 10*time.Second), 45*time.Second)
+	return min(max(s.Now().Sub(r.Cursor.Since)/3, 10*time.Second), 45*time.Second)
 }

@@ -219,7 +219,7 @@ func unhealthy(sick []nlb.Abnormal, want []nlb.Server, target run.Cluster, balan
 		return engine.Waitf(20*time.Second, "backends of %s do not answer the balancer's health check: %s; does its private whitelist admit the balancer's local addresses %s?",
 			target.InstanceID, strings.Join(failing, ", "), strings.Join(balancer.LocalAddresses, ", ")), true
 	case len(fresh) > 0:
-		return engine.Waitf(soon, "the health of %s is being checked for the first time", strings.Join(fresh, ", ")), true
+		return engine.Waitf(soon*3/2, "the health of %s is being checked for the first time", strings.Join(fresh, ", ")), true
 	}
 	return engine.Outcome{}, false
 }
