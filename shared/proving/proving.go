@@ -130,6 +130,8 @@ type state struct {
 	Standing
 	Next []int64    `json:"next"`           // each shard's next sequence number; -1: read whole
 	Sums proof.Sums `json:"sums,omitempty"` // when summing
+
+	onward bool // this invocation has read a page, and none of them in part
 }
 
 // load reads a reading's row, or begins one.
@@ -174,7 +176,13 @@ func (s *Scan) Sum(ctx context.Context, partitions int, until time.Time) (Standi
 			return nil
 		}, nil
 	})
-	if err != nil {
+	return s.save(ctx, row, st, err)
+}
+
+// save keeps a reading's row. An error that may pass does not undo the pages
+// before it: the next invocation goes on from there.
+func (s *Scan) save(ctx context.Context, row string, st *state, err error) (Standing, error) {
+	if err != nil && (!st.onward || apierr.ClassOf(err) != apierr.Retry) {
 		return Standing{}, err
 	}
 	return st.Standing, s.Rows.PutPart(ctx, s.Run.ID, row, st)
@@ -235,13 +243,12 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 		}
 		return func() error { return out.add(ctx, listed) }, nil
 	})
-	if err == nil {
-		err = out.flush(ctx)
+	if err == nil || st.onward {
+		if err := out.flush(ctx); err != nil {
+			return Standing{}, err
+		}
 	}
-	if err != nil {
-		return Standing{}, err
-	}
-	return st.Standing, s.Rows.PutPart(ctx, s.Run.ID, row, st)
+	return s.save(ctx, row, st, err)
 }
 
 // describe lists documents, some with their fields.
@@ -353,6 +360,19 @@ func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool
 		st.Next = append(st.Next, 0)
 	}
 	var mu sync.Mutex
+	spoilt := false // a page was taken in part
+	take := func(p *pager, docs int, alone func() error) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if err := alone(); err != nil || spoilt {
+			spoilt, st.onward = true, false
+			return err
+		}
+		st.onward = true
+		st.Next[p.shard] = p.next
+		st.Read += int64(docs)
+		return nil
+	}
 	var turn atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	for range readers {
@@ -374,12 +394,7 @@ func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool
 					if err != nil {
 						return fmt.Errorf("index %s: %w", s.Index, err)
 					}
-					mu.Lock()
-					err = alone()
-					st.Next[shard] = p.next
-					st.Read += int64(len(docs))
-					mu.Unlock()
-					if err != nil {
+					if err := take(p, len(docs), alone); err != nil {
 						return err
 					}
 				}
