@@ -484,7 +484,7 @@ func (o *options) spec(d *world.Deployment) events.Spec {
 		return d.HostSpec(o.useCases...)
 	case flow.PrivateWhitelist:
 		return events.Spec{Name: "office", Scenario: flow.PrivateWhitelist, Region: world.Region, InstanceID: world.Instance,
-			Whitelist: &events.Whitelist{IPs: []string{"192.168.0.0/25", "192.168.1.9"}, Group: "office"}}
+			Whitelist: &events.Whitelist{Mode: events.Cover, IPs: []string{"192.168.0.0/25", "192.168.1.9"}, Group: "office"}}
 	}
 	spec := d.Spec()
 	if o.protocol == "https" {
