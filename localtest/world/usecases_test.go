@@ -331,6 +331,23 @@ func TestCheckTellsWhatHasBroken(t *testing.T) {
 	})
 }
 
+// Whether the cloud restarts nodes for a secure setting is documented nowhere.
+func TestAKeystoreThatRestarts(t *testing.T) {
+	for _, version := range []string{"7.10.2", "7.17.29", "8.15.1"} {
+		t.Run(version, func(t *testing.T) {
+			inServing(t, Config{Version: version}, func(t *testing.T, s *serving) {
+				before := maps.Clone(s.config())
+				s.Clusters.AllowKeystore(Instance, true)
+				spec := binding()
+				s.start(t, events.Request{Spec: &spec})
+				s.ends(t, run.Done)
+				require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
+				s.takenDown(t, before)
+			})
+		})
+	}
+}
+
 // Two runs, of both scenarios, change one instance at the same time: each waits
 // for the other, and each takes back its own.
 func TestTwoScenariosOnOneInstance(t *testing.T) {

@@ -67,7 +67,12 @@ func Needs(s events.Spec, domain string, config map[string]string, ours Ours, be
 }
 
 // SecurePassword is the secure setting of the password that a realm binds with.
-func SecurePassword(u events.UseCase) string { return realmPrefix(u) + "secure_bind_password" }
+func SecurePassword(u events.UseCase) string { return realmPrefix(u) + securePassword }
+
+const securePassword = "secure_bind_password"
+
+// IsPassword reports whether a setting is such a secure one.
+func IsPassword(key string) bool { return strings.HasSuffix(key, "."+securePassword) }
 
 // KeystoreRemedy is what can be done where there is no keystore.
 const KeystoreRemedy = "give userDnTemplates instead of bindDn and userSearch (Active Directory: leave bindDn out), which need no secret on the nodes; or, of an instance of cloud-native control (v3), have Alibaba Cloud put it on the keystore's allowlist"
