@@ -56,7 +56,7 @@ func (s *sim) begun(t *testing.T) {
 		if _, err := s.Status(s.id); err == nil {
 			return
 		}
-		require.True(t, time.Now().Before(end), "no run %v", s.Logs)
+		require.True(t, time.Now().Before(end), "no run")
 	}
 }
 
@@ -71,7 +71,6 @@ func (s *sim) runs(t *testing.T) int {
 func TestAClusterConnectsItself(t *testing.T) {
 	t.Parallel()
 	inWorld(t, Config{}, func(t *testing.T, s *sim) {
-		s.Logs = &lines{}
 		spec := profile("auto")
 		s.putProfile(t, "orders", spec)
 		instance := s.create(t, map[string]string{"eslink:profile": "orders"}, spec)
