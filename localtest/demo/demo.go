@@ -209,6 +209,9 @@ func (s *session) deploy(ctx context.Context, w *world.World) error {
 		if len(s.useCases) == 0 {
 			s.useCases = w.Serves
 		}
+		if s.elasticsearch == "real" {
+			s.out.say("real servers from Maven keep no role mappings by API: a directory's groups are roles here")
+		}
 		s.out.say("on ECS host %s: %s", world.Host, strings.Join(s.useCases, ", "))
 		if err := w.Serve(ctx, s.useCases...); err != nil {
 			return err

@@ -56,7 +56,11 @@ func (w *World) HostSpec(kinds ...string) events.Spec {
 	s := events.Spec{Name: "services", Scenario: events.ESToECS, Region: Region, InstanceID: Instance, Target: events.Target{ECSInstanceID: Host},
 		Secrets: events.Secrets{Instance: SecretInstance}, Approve: "auto", AcceptRisks: w.risks}
 	for _, kind := range kinds {
-		s.UseCases = append(s.UseCases, hostUseCase(kind))
+		u := hostUseCase(kind)
+		if u.LDAP != nil && !w.mapsRoles {
+			u.LDAP.RoleMappings, u.LDAP.UnmappedGroupsAsRoles = nil, true
+		}
+		s.UseCases = append(s.UseCases, u)
 	}
 	if slices.Contains(kinds, events.ReindexUseCase) {
 		s.Secrets.Target = SecretTarget

@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -245,8 +244,8 @@ func (p *process) resolve(place *network.Place, names func() []string) {
 			if _, ok := open[name]; ok {
 				continue
 			}
-			address, stop, err := realserver.ForwardPorts(p.running, linkPorts(), func(ctx context.Context, port int) (net.Conn, error) {
-				return place.DialContext(ctx, "tcp", net.JoinHostPort(name, strconv.Itoa(port)))
+			address, stop, err := realserver.Forward(p.running, func(ctx context.Context) (net.Conn, error) {
+				return place.DialContext(ctx, "tcp", net.JoinHostPort(name, strconv.Itoa(realserver.Port)))
 			})
 			if err != nil {
 				p.log.Error("name does not resolve", "name", name, "err", err)
@@ -275,17 +274,6 @@ func (p *process) resolve(place *network.Place, names func() []string) {
 		case <-tick.C:
 		}
 	}
-}
-
-// linkPorts are those at which a link can have a listener here. Others than root
-// have no ports below 1024, and so no directories.
-func linkPorts() (ports []int) {
-	for _, kind := range Kinds {
-		if port := hostUseCase(kind).Port; port >= 1024 || os.Geteuid() == 0 {
-			ports = append(ports, port)
-		}
-	}
-	return ports
 }
 
 // close ends the server. Cancel running before.

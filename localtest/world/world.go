@@ -114,8 +114,11 @@ type World struct {
 	offer    func(ctx context.Context, kind string) (network.Service, error) // on the host
 	greet    func(in escluster.Instance, event []byte)                       // a new instance, whose server is there; may be nil
 	analyzer string                                                          // of the products' texts
-	docs     string                                                          // in place of the products, if any
-	risks    []string                                                        // that the demo's spec has to accept here
+	// mapsRoles says that servers keep role mappings by API. Real ones from Maven
+	// lack a module that the index of these takes.
+	mapsRoles bool
+	docs      string   // in place of the products, if any
+	risks     []string // that the demo's spec has to accept here
 
 	mu     sync.Mutex
 	writes []string
@@ -138,7 +141,7 @@ func New(c Config) (*World, error) {
 	if c.Version == "" {
 		c.Version = "8.15.1"
 	}
-	w := &World{Config: c, analyzer: "ik_smart", Serves: Kinds}
+	w := &World{Config: c, analyzer: "ik_smart", Serves: Kinds, mapsRoles: true}
 	w.start, w.offer = w.embed, w.fakeService
 	return w, w.build()
 }
