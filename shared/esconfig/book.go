@@ -44,12 +44,14 @@ type Own struct {
 	// Keystore are secure settings; the value tells which version of which
 	// secret they hold, "" while that is unknown.
 	Keystore map[string]string `json:"keystore,omitempty"`
+	// Unread says that nodes have yet to restart, to read a password.
+	Unread bool `json:"unread,omitempty"`
 	// Mappings are role mappings, by name.
 	Mappings []string `json:"mappings,omitempty"`
 }
 
 func (o Own) clone() Own {
-	return Own{Ours{slices.Clone(o.Entries), maps.Clone(o.Settings)}, maps.Clone(o.Keystore), slices.Clone(o.Mappings)}
+	return Own{Ours{slices.Clone(o.Entries), maps.Clone(o.Settings)}, maps.Clone(o.Keystore), o.Unread, slices.Clone(o.Mappings)}
 }
 
 // Read opens a run's book.

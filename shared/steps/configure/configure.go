@@ -30,6 +30,7 @@ type Cluster interface {
 	UpdateConfig(ctx context.Context, id string, config map[string]string, token string) (changeID string, err error)
 	EstimateRestart(ctx context.Context, id string) (time.Duration, error)
 	ActionRecords(ctx context.Context, id string) ([]escluster.Action, error)
+	Restart(ctx context.Context, id, token string) error
 	Interrupt(ctx context.Context, id, token string) error
 	Keystore(ctx context.Context, id string) ([]string, error)
 	SetKeystore(ctx context.Context, id string, update map[string]string, remove []string) error
@@ -139,7 +140,7 @@ func (s *Step) walk(ctx context.Context, r *run.Run, g goal) (engine.Outcome, er
 	case err != nil:
 		return engine.Outcome{}, err
 	case in.Status == escluster.Activating:
-		return s.follow(ctx, r, in.ID)
+		return s.follow(ctx, r, in.ID, book)
 	case in.Status != escluster.Active:
 		return engine.Outcome{}, fmt.Errorf("cluster %s is %s, and its configuration cannot be changed: see in its console why, make it active, then retry", in.ID, in.Status)
 	}
@@ -153,6 +154,9 @@ func (s *Step) walk(ctx context.Context, r *run.Run, g goal) (engine.Outcome, er
 	}
 	if len(c.Difference) > 0 || !keystore.empty() {
 		return s.write(ctx, r, g, book, keystore)
+	}
+	if book.Unread && g.up {
+		return s.restart(ctx, r, book, in)
 	}
 	return s.finish(ctx, r, g, book, c)
 }
@@ -213,6 +217,7 @@ func (s *Step) write(ctx context.Context, r *run.Run, g goal, book *esconfig.Boo
 	case len(k.set) > 0:
 		return s.setPasswords(ctx, r, book, k.set)
 	}
+	book.Unread = false
 	book.Ours = book.Ours.With(c.Then)
 	if err := book.Save(ctx, in.Config); err != nil {
 		return engine.Outcome{}, err

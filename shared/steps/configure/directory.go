@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"eslink/events"
 	"eslink/shared/access"
+	"eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
 	"eslink/shared/es"
@@ -81,9 +83,33 @@ func (s *Step) setPasswords(ctx context.Context, r *run.Run, book *esconfig.Book
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	book.Keystore = known
+	book.Keystore, book.Unread = known, true
 	return engine.Waitf(minWait, "the keystore of cluster %s has the password that a realm binds with; the configuration is next", id), book.Save(ctx, nil)
 }
+
+// restart has nodes read a password that came without a change of esConfig,
+// unless the cloud restarts them for it by itself, as it may do within
+// ownRestart.
+func (s *Step) restart(ctx context.Context, r *run.Run, book *esconfig.Book, in escluster.Instance) (engine.Outcome, error) {
+	f := r.Facts.Configure
+	if f == nil { // the record of the write is lost
+		f = &run.Configure{WroteAt: s.Now()}
+		r.Facts.Configure = f
+	}
+	if s.Now().Sub(f.WroteAt) < ownRestart {
+		return engine.Waitf(minWait, "cluster %s has a new password that a realm binds with, which its nodes read when they restart", in.ID), nil
+	}
+	if err := s.Cluster.Restart(ctx, in.ID, r.Token(fmt.Sprintf("configure/restart/%d", in.UpdatedAt.UnixMilli()))); err != nil {
+		return engine.Outcome{}, err
+	}
+	f.WroteAt = s.Now()
+	f.Writes++
+	book.Unread = false
+	return engine.Waitf(minWait, "cluster %s restarts its nodes one by one, to read the new password that a realm binds with", in.ID), book.Save(ctx, nil)
+}
+
+// ownRestart is how long the cloud may take to restart nodes by itself.
+const ownRestart = time.Minute
 
 // dropPasswords takes secure settings of ours out. Pasts: still there; gone
 // already, or never come to be.
