@@ -82,9 +82,6 @@ func TestLeastPrivilege(t *testing.T) {
 		require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
 		require.True(t, s.check(t, events.CheckRequest{InstanceID: Instance, EndpointID: s.Links.Endpoints()[0].ID, UseCase: events.Watcher, Port: 8080,
 			Secrets: events.Secrets{Instance: SecretInstance}}).OK)
-		s.Secrets.Put("eslink/bind", login("reader", "canary-reader")) // anew
-		s.start(t, events.Request{Spec: &hosted, Again: true})
-		s.ends(t, run.Done)
 		s.CLB.SetServers(s.CLB.Groups()[0].ID, Host, 81) // somebody's
 		hosted.UseCases = append(hosted.UseCases, useCase(events.Dictionary))
 		s.refuses("remote.dictionary")

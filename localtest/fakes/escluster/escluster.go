@@ -144,7 +144,6 @@ func New(a *cloud.Account, network *vpc.Networks, links *privatelink.Fake) *Fake
 		"GetKeystores":                 f.getKeystores,
 		"UpdateKeystores":              f.updateKeystores,
 		"InterruptElasticsearchTask":   f.interrupt,
-		"RestartInstance":              f.restartInstance,
 		"EstimatedRestartTime":         f.estimatedRestartTime,
 		"ListActionRecords":            f.listActionRecords,
 		"ModifyWhiteIps":               f.modifyWhiteIps,

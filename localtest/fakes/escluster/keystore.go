@@ -91,27 +91,11 @@ func (f *Fake) updateKeystores(r *cloud.Request) (any, error) {
 	return map[string]any{"Result": true}, nil
 }
 
-// restartInstance restarts the nodes in place, as they are.
-func (f *Fake) restartInstance(r *cloud.Request) (any, error) {
-	if err := r.Only("InstanceId", "force"); err != nil {
-		return nil, err
-	}
-	i, err := f.writable(r)
-	if err != nil {
-		return nil, err
-	}
-	var body struct {
-		RestartType  string
-		BlueGreenDep bool
-	}
-	if err := decode(r, &body, "restartType", "blueGreenDep"); err != nil {
-		return nil, err
-	}
-	if body.RestartType != "instance" || body.BlueGreenDep {
-		return nil, cloud.Errorf(501, "NotImplemented", "The fake restarts whole instances in place only.")
-	}
-	f.begin(i, r, f.restartTime(i), i.Config)
-	return map[string]any{"Result": i.describe()}, nil
+// Restart restarts an instance's nodes as they are, as somebody does in its console.
+func (f *Fake) Restart(id string) {
+	f.with(id, func(i *instance) {
+		f.begin(i, &cloud.Request{Action: "RestartInstance", ID: f.account.NewID("restart", 18)}, f.restartTime(i), i.Config)
+	})
 }
 
 // interrupt suspends the change under way: the instance is active again, and its nodes are as they are. Assumed, as the

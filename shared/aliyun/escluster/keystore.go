@@ -67,18 +67,6 @@ func (c *Client) SetKeystore(ctx context.Context, id string, update map[string]s
 	return nil
 }
 
-// Restart restarts an instance's nodes one by one, so that they read their secure
-// settings; RestartInstance.
-func (c *Client) Restart(ctx context.Context, id, token string) error {
-	req := sdk.CreateRestartInstanceRequest()
-	req.InstanceId, req.ClientToken = id, token
-	body(req.RoaRequest, map[string]any{"restartType": "instance"})
-	if _, err := aliyun.Call[struct{}](ctx, c.c, product, req, codes); err != nil {
-		return fmt.Errorf("restart %s: %w", id, err)
-	}
-	return nil
-}
-
 // Interrupt suspends the change that an instance is carrying out, so that
 // another can be asked for; InterruptElasticsearchTask.
 func (c *Client) Interrupt(ctx context.Context, id, token string) error {

@@ -30,7 +30,6 @@ type Cluster interface {
 	UpdateConfig(ctx context.Context, id string, config map[string]string, token string) (changeID string, err error)
 	EstimateRestart(ctx context.Context, id string) (time.Duration, error)
 	ActionRecords(ctx context.Context, id string) ([]escluster.Action, error)
-	Restart(ctx context.Context, id, token string) error
 	Interrupt(ctx context.Context, id, token string) error
 	Keystore(ctx context.Context, id string) ([]string, error)
 	SetKeystore(ctx context.Context, id string, update map[string]string, remove []string) error
@@ -156,7 +155,7 @@ func (s *Step) walk(ctx context.Context, r *run.Run, g goal) (engine.Outcome, er
 		return s.write(ctx, r, g, book, keystore)
 	}
 	if book.Unread && g.up {
-		return s.restart(ctx, r, book, in)
+		return s.restarted(ctx, r, book)
 	}
 	return s.finish(ctx, r, g, book, c)
 }
