@@ -34,7 +34,8 @@ func (s *Step) follow(ctx context.Context, r *run.Run, id string, book *esconfig
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	if book.Unread = false; ours { // whatever restarts them
+	if ours && book.Unread { // whatever restarts them
+		book.Unread = false
 		if err := book.Save(ctx, nil); err != nil {
 			return engine.Outcome{}, err
 		}
