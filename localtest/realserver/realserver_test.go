@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -210,6 +211,28 @@ func TestForwardAsksForEachConnection(t *testing.T) {
 	assert.Error(t, err)
 	_, err = ask(other)
 	assert.NoError(t, err)
+}
+
+func TestForwardOfSeveralPorts(t *testing.T) {
+	t.Parallel()
+	asked := make(chan int, 1)
+	addr, stop, err := ForwardPorts(t.Context(), []int{18389, 18080}, func(_ context.Context, port int) (net.Conn, error) {
+		asked <- port
+		return nil, errors.New("closed")
+	})
+	require.NoError(t, err)
+	for _, port := range []uint16{18389, 18080} {
+		c, err := net.Dial("tcp4", netip.AddrPortFrom(addr, port).String())
+		assert.EqualValues(t, port, <-asked)
+		if err == nil { // the reset may be here already
+			c.Close()
+		}
+	}
+	stop()
+	for _, port := range []uint16{18389, 18080} {
+		_, err := net.Dial("tcp4", netip.AddrPortFrom(addr, port).String())
+		assert.ErrorIs(t, err, syscall.ECONNREFUSED)
+	}
 }
 
 func TestStoppedForwardCutsWhatIsOpen(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"eslink/events"
@@ -19,18 +20,12 @@ import (
 	"eslink/shared/run"
 )
 
-// Parallel is how many tasks run at once: each holds a scroll on every shard of
-// its source, and pages in the destination's memory.
-const Parallel = 4
-
 // What breaks off and may pass is started again after a pause, longer each time
 // (15 s to 10 min, 45 minutes in all), before a person looks.
 const (
-	maxLost   = 8
-	minPause  = 15 * time.Second
-	maxPause  = 10 * time.Minute
-	pageSize  = 1000 // Elasticsearch's own, if the spec names none
-	shrinking = 4    // a page that was too large becomes this much smaller
+	maxLost  = 8
+	minPause = 15 * time.Second
+	maxPause = 10 * time.Minute
 )
 
 // Clusters gives access to the instance, and the target's login.
@@ -39,77 +34,30 @@ type Clusters interface {
 	Login(ctx context.Context, s access.Side) (kms.Login, error)
 }
 
+// Rows keeps rows of a run.
+type Rows interface {
+	PutPart(ctx context.Context, runID, name string, v any) error
+	GetPart(ctx context.Context, runID, name string, v any) error
+}
+
 // Copy is one run's copying, within one invocation.
 type Copy struct {
 	Clusters Clusters
+	Rows     Rows
 	Now      func() time.Time
+	Split    Split
 	run      *run.Run
 	client   *es.Client
+	soonest  time.Duration // until a task that runs is done, as far as can be told
 }
 
 // Open opens the instance for r.
-func Open(ctx context.Context, c Clusters, now func() time.Time, r *run.Run) (*Copy, error) {
+func Open(ctx context.Context, c Clusters, rows Rows, now func() time.Time, r *run.Run) (*Copy, error) {
 	client, err := c.Open(ctx, access.Instance(r))
 	if err != nil {
 		return nil, err
 	}
-	return &Copy{c, now, r, client}, nil
-}
-
-// Plan makes the list of tasks, one per index, in the spec's order. A copy that
-// runs is kept, and one that was finished too if nothing has changed at its
-// source since.
-func Plan(r *run.Run) {
-	old := tasks(r)
-	plan := make([]run.Task, len(r.Spec.Indices))
-	for i, ix := range r.Spec.Indices {
-		t := old[key(ix.Source, ix.Dest)]
-		if running := !t.Intent.IsZero() && t.Result == nil; !running && !Copied(r, i) {
-			t = run.Task{Source: ix.Source, Dest: ix.Dest, Attempt: t.Attempt, SourceState: r.Facts.Survey.Indices[i].State}
-		}
-		plan[i] = t
-	}
-	r.Facts.Reindex = &run.Reindex{Tasks: plan}
-}
-
-// Copied reports whether the spec's i-th index was copied whole, and its source
-// has not changed since.
-func Copied(r *run.Run, i int) bool {
-	ix := r.Spec.Indices[i]
-	t := tasks(r)[key(ix.Source, ix.Dest)]
-	return t.Result != nil && clean(t.Result) && t.SourceState == r.Facts.Survey.Indices[i].State
-}
-
-// Drop forgets what was copied into an index that is not there any more.
-func Drop(r *run.Run, dest string) {
-	if r.Facts.Reindex == nil {
-		return
-	}
-	for i, t := range r.Facts.Reindex.Tasks {
-		if t.Dest == dest { // the attempt stays: it names the next task
-			r.Facts.Reindex.Tasks[i] = run.Task{Source: t.Source, Dest: t.Dest, Attempt: t.Attempt}
-		}
-	}
-}
-
-// Distrust has the spec's i-th index copied again by the next walk, whatever its
-// source says: the proof found documents missing or other.
-func Distrust(r *run.Run, i int) { r.Facts.Reindex.Tasks[i].SourceState = "" }
-
-func key(source, dest string) string { return source + "\x00" + dest }
-
-func tasks(r *run.Run) map[string]run.Task {
-	known := map[string]run.Task{}
-	if r.Facts.Reindex != nil {
-		for _, t := range r.Facts.Reindex.Tasks {
-			known[key(t.Source, t.Dest)] = t
-		}
-	}
-	return known
-}
-
-func clean(res *run.TaskResult) bool {
-	return res.FailureCount == 0 && res.VersionConflicts == 0 && !res.Cancelled
+	return &Copy{Clusters: c, Rows: rows, Now: now, Split: usual, run: r, client: client}, nil
 }
 
 // Intend notes that the tasks that are due now are about to be started, and
@@ -125,11 +73,11 @@ func (c *Copy) Intend() bool {
 	intended := false
 	for i := range tasks {
 		t := &tasks[i]
-		if busy >= Parallel || !t.Intent.IsZero() || t.Result != nil || now.Before(t.NotBefore) {
+		if busy >= cmp.Or(c.run.Facts.Reindex.Parallel, Parallel) || !t.Intent.IsZero() || t.Result != nil || now.Before(t.NotBefore) || c.waitsFor(t) {
 			continue
 		}
 		t.Attempt++
-		t.OpaqueID = fmt.Sprintf("eslink/%s/%d/%d/%d", c.run.ID, c.run.Generation, i, t.Attempt)
+		t.OpaqueID = fmt.Sprintf("%s%d/%d", c.ours(t), t.Window, t.Attempt)
 		t.Intent = now
 		busy++
 		intended = true
@@ -137,12 +85,18 @@ func (c *Copy) Intend() bool {
 	return intended
 }
 
+// ours begins the X-Opaque-Id of every task of t's index in this generation.
+func (c *Copy) ours(t *run.Task) string {
+	return fmt.Sprintf("eslink/%s/%d/%d/", c.run.ID, c.run.Generation, c.position(t))
+}
+
 // Pause is how long every copy that is left waits before it is started again,
 // or 0 if one is under way or due.
 func (c *Copy) Pause() time.Duration {
 	var pause time.Duration
-	for _, t := range c.run.Facts.Reindex.Tasks {
-		if t.Result != nil {
+	for i := range c.run.Facts.Reindex.Tasks {
+		t := &c.run.Facts.Reindex.Tasks[i]
+		if t.Result != nil || c.waitsFor(t) {
 			continue
 		}
 		left := t.NotBefore.Sub(c.Now())
@@ -156,6 +110,17 @@ func (c *Copy) Pause() time.Duration {
 	return pause
 }
 
+// Soonest is how long it may take until a task is done whose place another one
+// waits for, or 0 if none waits or nothing can be told.
+func (c *Copy) Soonest() time.Duration {
+	for i := range c.run.Facts.Reindex.Tasks {
+		if t := &c.run.Facts.Reindex.Tasks[i]; t.Result == nil && t.Intent.IsZero() {
+			return c.soonest
+		}
+	}
+	return 0
+}
+
 // Start starts the intended tasks.
 //
 // Pasts of a kick-off: never sent; sent and its reply lost, or the record not
@@ -164,39 +129,81 @@ func (c *Copy) Pause() time.Duration {
 // no task runs it is sent (again): documents are written under their own IDs, so
 // a second copy of the same ones does no harm.
 func (c *Copy) Start(ctx context.Context) error {
+	var running []es.Task
 	for i := range c.run.Facts.Reindex.Tasks {
 		t := &c.run.Facts.Reindex.Tasks[i]
 		if t.Intent.IsZero() || t.ID != "" || t.Result != nil {
 			continue
 		}
-		found, ok, err := c.client.FindTask(ctx, t.OpaqueID)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			if found.ID, err = c.kickOff(ctx, i, t); err != nil {
+		if running == nil {
+			var err error
+			if running, err = c.client.Tasks(ctx); err != nil {
 				return err
 			}
 		}
-		t.ID, t.StartedMS = found.ID, found.StartedMS
+		if err := c.start(ctx, t, running); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (c *Copy) kickOff(ctx context.Context, i int, t *run.Task) (string, error) {
+func (c *Copy) start(ctx context.Context, t *run.Task, running []es.Task) error {
+	for _, found := range running {
+		if found.OpaqueID == t.OpaqueID {
+			t.ID, t.StartedMS = found.ID, found.StartedMS
+			if t.Nodes == "" { // it has seen its own node's life, at least
+				return c.note(ctx, t)
+			}
+			return nil
+		}
+	}
+	for _, found := range running {
+		if open(t) && strings.HasPrefix(found.OpaqueID, c.ours(t)) {
+			// A kick-off that came late copies a window a second time. It must not
+			// write older versions after the last window's.
+			return c.client.CancelTask(ctx, found.ID, false)
+		}
+	}
+	if err := c.note(ctx, t); err != nil {
+		return err
+	}
+	id, err := c.kickOff(ctx, t)
+	t.ID, t.StartedMS = id, 0
+	return err
+}
+
+func (c *Copy) kickOff(ctx context.Context, t *run.Task) (string, error) {
 	spec := c.run.Spec
 	source := access.Target(c.run)
 	login, err := c.Clusters.Login(ctx, source)
 	if err != nil {
 		return "", err
 	}
+	q, err := query(spec.Indices[c.position(t)], t)
+	if err != nil {
+		return "", err
+	}
 	b := es.ReindexBody{Conflicts: spec.Reindex.Conflicts, Dest: es.ReindexDest{Index: t.Dest},
-		Source: es.ReindexSource{Index: t.Source, Query: spec.Indices[i].Query, Size: cmp.Or(t.Size, spec.Reindex.Size), Remote: Remote(c.run, login)}}
-	rate := spec.Reindex.RequestsPerSecond
+		Source: es.ReindexSource{Index: t.Source, Query: q, Size: cmp.Or(t.Size, spec.Reindex.Size), Remote: Remote(c.run, login)}}
+	return c.client.Reindex(ctx, b, t.OpaqueID, c.rate(t))
+}
+
+// rate is what a task may write, in documents a second, nil if nothing is said of
+// it. What is asked for is an index's: its windows share it.
+func (c *Copy) rate(t *run.Task) *float64 {
+	rate := c.run.Spec.Reindex.RequestsPerSecond
 	if c.run.RequestsPerSecond != nil {
 		rate = c.run.RequestsPerSecond
 	}
-	return c.client.Reindex(ctx, b, t.OpaqueID, rate)
+	if rate != nil && *rate > 0 && windowed(t) && !open(t) {
+		share := *rate / float64(cmp.Or(c.run.Facts.Reindex.Parallel, Parallel))
+		rate = &share
+	}
+	if t.PerSecond > 0 && (rate == nil || *rate < 0 || *rate > t.PerSecond) {
+		rate = &t.PerSecond
+	}
+	return rate
 }
 
 // Remote is the target as the instance sees it, through the link.
@@ -209,30 +216,40 @@ func Remote(r *run.Run, login kms.Login) es.Remote {
 	}
 }
 
+// Count is how far the copy of an index is, in documents.
+type Count struct{ Done, Total int64 }
+
 // Observe reads every started task once and notes what it says. It returns how
-// many are unfinished, started or not.
-func (c *Copy) Observe(ctx context.Context) (unfinished int, status es.TaskStatus, err error) {
+// many are unfinished, started or not, and how far each index of the spec is.
+// What stops the run is often the same for all tasks, so all are read before the
+// first such error is returned.
+func (c *Copy) Observe(ctx context.Context) (unfinished int, counts []Count, err error) {
+	counts = make([]Count, len(c.run.Spec.Indices))
 	for i := range c.run.Facts.Reindex.Tasks {
 		t := &c.run.Facts.Reindex.Tasks[i]
+		n := &counts[c.position(t)]
 		if t.Result == nil && t.ID != "" {
-			got, err := c.observe(ctx, i, t)
-			if err != nil {
-				return 0, status, err
+			got, e := c.observe(ctx, t)
+			if e != nil && (ctx.Err() != nil || apierr.ClassOf(e) != apierr.Fatal) {
+				return 0, nil, e
 			}
-			status.Total += got.Total
-			status.Created += got.Processed()
+			if err == nil {
+				err = e
+			}
+			n.Total += got.Total
+			n.Done += got.Processed()
 		}
 		if t.Result == nil {
 			unfinished++
 			continue
 		}
-		status.Total += t.Result.Total
-		status.Created += t.Result.Created + t.Result.Updated + t.Result.Deleted + t.Result.Noops + t.Result.VersionConflicts
+		n.Total += t.Result.Total
+		n.Done += t.Result.Created + t.Result.Updated + t.Result.Deleted + t.Result.Noops + t.Result.VersionConflicts
 	}
-	return unfinished, status, nil
+	return unfinished, counts, err
 }
 
-func (c *Copy) observe(ctx context.Context, i int, t *run.Task) (es.TaskStatus, error) {
+func (c *Copy) observe(ctx context.Context, t *run.Task) (es.TaskStatus, error) {
 	got, err := c.client.Task(ctx, t.ID)
 	switch {
 	case apierr.IsNotFound(err):
@@ -243,22 +260,29 @@ func (c *Copy) observe(ctx context.Context, i int, t *run.Task) (es.TaskStatus, 
 		// Task numbers start again with a node, so an ID can be given out twice.
 		return es.TaskStatus{}, c.again(t, "task "+t.ID+" is somebody else's now (a node restarted)")
 	case got.Error != nil:
-		return es.TaskStatus{}, c.failed(i, t, got.Error)
+		return es.TaskStatus{}, c.failed(t, got)
 	case !got.Completed:
 		t.StartedMS = got.StartedMS
-		if want := c.run.RequestsPerSecond; want != nil && got.Status.RequestsPerSecond != *want {
+		if n := got.Status.Processed(); n > 0 && got.Running > 0 {
+			left := time.Duration(float64(got.Status.Total-n) / float64(n) * float64(got.Running))
+			if c.soonest == 0 || left < c.soonest {
+				c.soonest = max(left, 1)
+			}
+		}
+		// The server keeps a float.
+		if want := c.rate(t); c.run.RequestsPerSecond != nil && float32(got.Status.RequestsPerSecond) != float32(*want) {
 			return got.Status, c.client.Rethrottle(ctx, t.ID, *want)
 		}
 		return got.Status, nil
 	case got.Response == nil:
 		return es.TaskStatus{}, c.again(t, "task "+t.ID+" ended without a result")
 	}
-	return es.TaskStatus{}, c.finished(i, t, got.Response)
+	return es.TaskStatus{}, c.finished(ctx, t, got)
 }
 
 // reset forgets a task that is over, so that the copy can be started again.
 func reset(t *run.Task) {
-	t.ID, t.Intent, t.StartedMS, t.OpaqueID = "", time.Time{}, 0, ""
+	t.ID, t.Intent, t.StartedMS, t.OpaqueID, t.Nodes = "", time.Time{}, 0, "", ""
 }
 
 // again has a copy started once more, after a pause, with a note of why.
@@ -295,24 +319,58 @@ const (
 
 func tooLarge(kind string) bool { return kind == rejected || kind == tooLong }
 
-func (c *Copy) failed(i int, t *run.Task, cause *es.Cause) error {
+// is matches one type of error.
+func is(kind string) func(string) bool { return func(k string) bool { return k == kind } }
+
+func (c *Copy) failed(t *run.Task, got es.Task) error {
+	cause := got.Error
 	status := cause.RemoteStatus()
 	size := cmp.Or(t.Size, c.run.Spec.Reindex.Size, pageSize)
-	shrinks := status == 0 && cause.Is(tooLarge) && size > 1
-	if shrinks {
-		t.Size = max(1, size/shrinking)
+	shrinks := status == 0 && cause.Is(tooLarge)
+	if shrinks && cause.Is(is(rejected)) {
+		c.slower(t, got.Status, got.Running)
 	}
-	if shrinks || cause.Is(passing) || status == http.StatusTooManyRequests || status >= 500 {
+	if shrinks && size > 1 {
+		t.Size = size / 2
+		c.run.Note(c.Now(), c.run.Cursor.Step, "smaller pages", fmt.Sprintf("%d documents of %s: %s", t.Size, t.Source, cause))
+		reset(t)
+		t.NotBefore = c.Now().Add(minPause)
+		return nil
+	}
+	if cause.Is(passing) || status == http.StatusTooManyRequests || status >= 500 {
 		return c.again(t, cause.String())
 	}
 	reset(t) // retry starts a new one
-	finding := events.Finding{Field: fmt.Sprintf("indices[%d]", i), Message: cause.String(), Remedy: "mend that, then send action retry"}
-	if status == http.StatusUnauthorized {
+	finding := events.Finding{Field: fmt.Sprintf("indices[%d]", c.position(t)), Message: cause.String(), Remedy: "mend that, then send action retry"}
+	switch {
+	case cause.Is(is(tooLong)):
+		finding.Message = fmt.Sprintf("a document of %s%s, the one after %d others, is larger than the 100 MB that _reindex takes from another cluster: %s",
+			t.Source, within(t), got.Status.Processed(), cause)
+		finding.Remedy = "leave it out with indices[].query and move it by itself, or make it smaller, then start again"
+	case status == http.StatusUnauthorized:
 		finding.Field = "secrets.target"
 		finding.Message = "the source refuses the login of secret " + c.run.Spec.Secrets.Target + ", seen from " + c.run.Spec.InstanceID
 		finding.Remedy = "put the right password into that secret, then send action retry"
 	}
 	return events.NewProblem(409, "copy", "the copy of "+t.Source+" into "+t.Dest+" broke off", finding)
+}
+
+// within says which sequence numbers a window has.
+func within(t *run.Task) string {
+	switch {
+	case !windowed(t):
+		return ""
+	case open(t):
+		return fmt.Sprintf(" with _seq_no from %d on", t.From)
+	}
+	return fmt.Sprintf(" with _seq_no %d to %d", t.From, t.Below-1)
+}
+
+// slower halves the rate of a copy that the destination had too much to do for.
+func (c *Copy) slower(t *run.Task, s es.TaskStatus, running time.Duration) {
+	if s.Processed() > 0 && running > 0 {
+		t.PerSecond = max(1, float64(s.Processed())/running.Seconds()/2)
+	}
 }
 
 // refused reports whether the index refuses all writes: what says nothing of a
@@ -330,11 +388,28 @@ func passes(f es.Failure) bool {
 // kept bounds the failures that the record keeps word for word.
 const kept = 20
 
-func (c *Copy) finished(i int, t *run.Task, res *es.TaskResponse) error {
+// failuresRow has a task's failures, windowRow what a window reported.
+func failuresRow(i int, t *run.Task) string {
+	return fmt.Sprintf("failures/%05d/%05d/%d", i, t.Window, t.Attempt)
+}
+func windowRow(i int, t *run.Task) string { return fmt.Sprintf("window/%05d/%05d", i, t.Window) }
+
+// maxFailures bounds a row of them; a task reports those of one page.
+const maxFailures = 2000
+
+func (c *Copy) finished(ctx context.Context, t *run.Task, got es.Task) error {
+	res, i := got.Response, c.position(t)
 	out := &run.TaskResult{Total: res.Total, Created: res.Created, Updated: res.Updated, Deleted: res.Deleted, Noops: res.Noops,
 		VersionConflicts: res.VersionConflicts, FailureCount: len(res.Failures), Cancelled: res.Canceled != ""}
-	for _, f := range res.Failures[:min(kept, len(res.Failures))] {
-		out.Failures = append(out.Failures, f.String())
+	var lines []string
+	for _, f := range res.Failures[:min(maxFailures, len(res.Failures))] {
+		lines = append(lines, f.String())
+	}
+	out.Failures = lines[:min(kept, len(lines))]
+	if len(lines) > 0 {
+		if err := c.Rows.PutPart(ctx, c.run.ID, failuresRow(i, t), lines); err != nil {
+			return err
+		}
 	}
 	what := "the copy of " + t.Source + " into " + t.Dest
 	switch {
@@ -344,6 +419,9 @@ func (c *Copy) finished(i int, t *run.Task, res *es.TaskResponse) error {
 			events.Finding{Field: fmt.Sprintf("indices[%d].dest", i), Message: res.Failures[slices.IndexFunc(res.Failures, refused)].String(),
 				Remedy: "lift what refuses the write, then send action retry"})
 	case slices.ContainsFunc(res.Failures, passes):
+		if slices.ContainsFunc(res.Failures, func(f es.Failure) bool { return f.Status == http.StatusTooManyRequests }) {
+			c.slower(t, res.TaskStatus, got.Running)
+		}
 		return c.again(t, res.Failures[slices.IndexFunc(res.Failures, passes)].String())
 	case res.TimedOut:
 		return c.again(t, "the source did not answer a page in time")
@@ -355,36 +433,42 @@ func (c *Copy) finished(i int, t *run.Task, res *es.TaskResponse) error {
 			events.Finding{Field: fmt.Sprintf("indices[%d]", i), Message: fmt.Sprintf("task %s was cancelled on %s after %d of %d documents", id, c.run.Spec.InstanceID, res.Processed(), res.Total),
 				Remedy: "ask who did and why, then send action retry, with action throttle if it was too much"})
 	}
+	if whole, err := c.onDisk(ctx, t); err != nil {
+		return err
+	} else if !whole {
+		return c.again(t, "a node of the destination restarted, with documents that were not on its disk yet")
+	}
+	if windowed(t) {
+		done := *t
+		done.Result = out
+		if err := c.Rows.PutPart(ctx, c.run.ID, windowRow(i, t), done); err != nil {
+			return err
+		}
+	}
 	t.Result = out
+	// The last window starts when the source shows all that the others may have
+	// missed.
+	for n := range c.run.Facts.Reindex.Tasks {
+		last := &c.run.Facts.Reindex.Tasks[n]
+		if open(last) && last.Source == t.Source && last.Dest == t.Dest && last.Result == nil && last.Intent.IsZero() && !c.waitsFor(last) {
+			last.NotBefore = c.Now().Add(settle(c.run.Facts.Survey.Indices[i].Refresh))
+		}
+	}
 	return nil
 }
 
-// Cancel stops what runs and reports whether anything still does.
+// Cancel stops what runs, whether its reply ever came or not, and reports whether
+// anything still does.
 func (c *Copy) Cancel(ctx context.Context) (running bool, err error) {
-	for i := range c.run.Facts.Reindex.Tasks {
-		t := &c.run.Facts.Reindex.Tasks[i]
-		if t.Result != nil || t.Intent.IsZero() {
+	tasks, err := c.client.Tasks(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, t := range tasks {
+		if !strings.HasPrefix(t.OpaqueID, fmt.Sprintf("eslink/%s/%d/", c.run.ID, c.run.Generation)) {
 			continue
 		}
-		id := t.ID
-		if id == "" { // its reply may be lost
-			found, ok, err := c.client.FindTask(ctx, t.OpaqueID)
-			if err != nil {
-				return false, err
-			}
-			if !ok {
-				continue
-			}
-			id = found.ID
-		}
-		got, err := c.client.Task(ctx, id)
-		if apierr.IsNotFound(err) || err == nil && (got.Completed || got.OpaqueID != t.OpaqueID) {
-			continue
-		}
-		if err != nil {
-			return false, err
-		}
-		if err := c.client.CancelTask(ctx, id, false); err != nil {
+		if err := c.client.CancelTask(ctx, t.ID, false); err != nil {
 			return false, err
 		}
 		running = true

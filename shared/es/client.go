@@ -1,6 +1,6 @@
 // Package es is the data plane of an Elasticsearch cluster as eslink needs it:
-// look at indices and nodes, create an index, run and follow _reindex, count
-// and list IDs. It uses go-elasticsearch's esapi on a transport of its own, for
+// look at indices and nodes, create an index, run and follow _reindex, count and
+// read documents. It uses go-elasticsearch's esapi on a transport of its own, for
 // two reasons: the full client links every API (31 MB instead of 18), and it
 // refuses servers that do not send X-Elastic-Product, as 7.10 on Alibaba Cloud
 // does not. Nothing is retried here, least of all _reindex: a repeated kick-off
@@ -187,6 +187,12 @@ func classOf(status int) apierr.Class {
 func IsUnauthorized(err error) bool {
 	var e *apierr.Error
 	return errors.As(err, &e) && e.Status == http.StatusUnauthorized
+}
+
+// IsForbidden reports whether err says that the user may not do that.
+func IsForbidden(err error) bool {
+	var e *apierr.Error
+	return errors.As(err, &e) && e.Status == http.StatusForbidden
 }
 
 // body encodes v for a request.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -52,6 +53,48 @@ func (c *Client) FreeBytes(ctx context.Context) (int64, error) {
 		}
 	}
 	return free, err
+}
+
+// IndexingPressure returns how many bytes of writes the least of the data nodes
+// has under way at once before it refuses more: a tenth of its heap. A server
+// that does not tell returns 0.
+func (c *Client) IndexingPressure(ctx context.Context) (int64, error) {
+	var out struct {
+		Nodes map[string]struct {
+			Pressure struct {
+				Memory struct {
+					Limit int64 `json:"limit_in_bytes"`
+				}
+			} `json:"indexing_pressure"`
+		}
+	}
+	err := c.do(ctx, "read indexing pressure", esapi.NodesStatsRequest{Metric: []string{"indexing_pressure"}}, &out)
+	var least int64
+	for _, n := range out.Nodes {
+		if limit := n.Pressure.Memory.Limit; limit > 0 && (least == 0 || limit < least) {
+			least = limit
+		}
+	}
+	return least, err
+}
+
+// Lives names the cluster's nodes and when each began: another text means that
+// one of them has restarted, left or come.
+func (c *Client) Lives(ctx context.Context) (string, error) {
+	var out struct {
+		Nodes map[string]struct {
+			JVM struct {
+				Start int64 `json:"start_time_in_millis"`
+			}
+		}
+	}
+	err := c.do(ctx, "read nodes", esapi.NodesInfoRequest{Metric: []string{"jvm"}}, &out)
+	var lives []string
+	for id, n := range out.Nodes {
+		lives = append(lives, fmt.Sprintf("%s@%d", id, n.JVM.Start))
+	}
+	slices.Sort(lives)
+	return strings.Join(lives, " "), err
 }
 
 // Settings are what a node was started with, by flat key.

@@ -59,6 +59,20 @@ func SourceIncomplete(mappings json.RawMessage) string {
 	return ""
 }
 
+// Setting is what an index's own settings say under a name, without "index.", as
+// they say it, or "".
+func Setting(settings json.RawMessage, name string) (string, error) {
+	flat := map[string]json.RawMessage{}
+	if err := flattenInto(flat, settings); err != nil {
+		return "", err
+	}
+	var text string
+	if raw, ok := flat[name]; ok && json.Unmarshal(raw, &text) != nil {
+		return string(raw), nil // a number
+	}
+	return text, nil
+}
+
 // builtIn are analyzers that every distribution has and mappings often name;
 // the others, plugins' or not, are tried.
 var builtIn = []string{"standard", "simple", "whitespace", "stop", "keyword", "pattern", "fingerprint", "default"}

@@ -82,6 +82,20 @@ func (c *Client) Refresh(ctx context.Context, index string) error {
 	return c.do(ctx, "refresh index "+index, esapi.IndicesRefreshRequest{Index: []string{index}}, nil)
 }
 
+// PutSettings changes settings of an index; nil takes one back to its default.
+func (c *Client) PutSettings(ctx context.Context, index string, settings map[string]*string) error {
+	reader, err := body(map[string]any{"index": settings})
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, "change settings of index "+index, esapi.IndicesPutSettingsRequest{Index: []string{index}, Body: reader}, nil)
+}
+
+// Flush has all writes so far on disk.
+func (c *Client) Flush(ctx context.Context, index string) error {
+	return c.do(ctx, "flush index "+index, esapi.IndicesFlushRequest{Index: []string{index}}, nil)
+}
+
 // Count counts the documents of an index under a query, or all with none.
 func (c *Client) Count(ctx context.Context, index string, query json.RawMessage) (int64, error) {
 	req := esapi.CountRequest{Index: []string{index}}

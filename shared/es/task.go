@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
@@ -64,7 +65,8 @@ type Task struct {
 	Completed bool
 	StartedMS int64
 	OpaqueID  string
-	Status    TaskStatus // while it runs
+	Running   time.Duration // for how long, by the cluster's clock
+	Status    TaskStatus    // while it runs
 	Response  *TaskResponse
 	Error     *Cause
 }
@@ -122,12 +124,14 @@ type taskInfo struct {
 	Node      string            `json:"node"`
 	ID        int64             `json:"id"`
 	StartedMS int64             `json:"start_time_in_millis"`
+	RunningNS int64             `json:"running_time_in_nanos"`
 	Status    TaskStatus        `json:"status"`
 	Headers   map[string]string `json:"headers"`
 }
 
 func (t taskInfo) task() Task {
-	return Task{ID: fmt.Sprintf("%s:%d", t.Node, t.ID), StartedMS: t.StartedMS, OpaqueID: t.Headers["X-Opaque-Id"], Status: t.Status}
+	return Task{ID: fmt.Sprintf("%s:%d", t.Node, t.ID), StartedMS: t.StartedMS, OpaqueID: t.Headers["X-Opaque-Id"],
+		Running: time.Duration(t.RunningNS), Status: t.Status}
 }
 
 // Task returns a task, or an error of class NotFound if the cluster knows
@@ -147,20 +151,30 @@ func (c *Client) Task(ctx context.Context, id string) (Task, error) {
 	return t, nil
 }
 
-// FindTask returns the running _reindex that was started with opaqueID, if any.
-func (c *Client) FindTask(ctx context.Context, opaqueID string) (Task, bool, error) {
+// Tasks lists the _reindex tasks that run.
+func (c *Client) Tasks(ctx context.Context) ([]Task, error) {
 	detailed := true
 	var out struct{ Tasks []taskInfo }
 	req := esapi.TasksListRequest{Actions: []string{"*reindex"}, Detailed: &detailed, GroupBy: "none"}
 	if err := c.do(ctx, "list tasks", req, &out); err != nil {
-		return Task{}, false, err
+		return nil, err
 	}
-	for _, info := range out.Tasks {
-		if t := info.task(); t.OpaqueID == opaqueID {
-			return t, true, nil
+	tasks := make([]Task, len(out.Tasks))
+	for i, info := range out.Tasks {
+		tasks[i] = info.task()
+	}
+	return tasks, nil
+}
+
+// FindTask returns the running _reindex that was started with opaqueID, if any.
+func (c *Client) FindTask(ctx context.Context, opaqueID string) (Task, bool, error) {
+	tasks, err := c.Tasks(ctx)
+	for _, t := range tasks {
+		if t.OpaqueID == opaqueID {
+			return t, true, err
 		}
 	}
-	return Task{}, false, nil
+	return Task{}, false, err
 }
 
 // CancelTask asks a task to stop after its current page, and waits until it has

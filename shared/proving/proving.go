@@ -130,6 +130,8 @@ type state struct {
 	Standing
 	Next []int64    `json:"next"`           // each shard's next sequence number; -1: read whole
 	Sums proof.Sums `json:"sums,omitempty"` // when summing
+
+	onward bool // this invocation has read a page, and none of them in part
 }
 
 // load reads a reading's row, or begins one.
@@ -174,7 +176,13 @@ func (s *Scan) Sum(ctx context.Context, partitions int, until time.Time) (Standi
 			return nil
 		}, nil
 	})
-	if err != nil {
+	return s.save(ctx, row, st, err)
+}
+
+// save keeps a reading's row. An error that may pass does not undo the pages
+// before it: the next invocation goes on from there.
+func (s *Scan) save(ctx context.Context, row string, st *state, err error) (Standing, error) {
+	if err != nil && (!st.onward || apierr.ClassOf(err) != apierr.Retry) {
 		return Standing{}, err
 	}
 	return st.Standing, s.Rows.PutPart(ctx, s.Run.ID, row, st)
@@ -186,12 +194,13 @@ const (
 	bytesPerPart = 512 << 10
 )
 
-// A Want says what is listed: the documents of some of so many partitions, or
-// all if there are none; with their fields, or not.
+// A Want says what is listed: the documents of some of so many partitions, those
+// of the first Detailed of them with their fields; or all documents, if there are
+// no partitions.
 type Want struct {
-	Partitions []int
-	Of         int
-	Fields     bool
+	Partitions []int `json:"partitions"`
+	Of         int   `json:"of"`
+	Detailed   int   `json:"detailed"`
 }
 
 // List lists documents in rows, as far as it comes until a time.
@@ -204,9 +213,9 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 	if st.Done {
 		return st.Standing, nil
 	}
-	wanted := make([]bool, want.Of)
-	for _, p := range want.Partitions {
-		wanted[p] = true
+	wanted, detailed := make([]bool, want.Of), make([]bool, want.Of)
+	for i, p := range want.Partitions {
+		wanted[p], detailed[p] = true, i < want.Detailed
 	}
 	out := lister{scan: s, st: st}
 	err = s.walk(ctx, st, until, s.Content && want.Of == 0, func(h *proof.Hasher, shard int, docs []es.Document) (func() error, error) {
@@ -225,7 +234,7 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 			}
 			docs = found
 		}
-		listed, err := describe(h, docs, want.Fields)
+		listed, err := describe(h, docs, func(id string) bool { return want.Of > 0 && detailed[proof.Partition(id, want.Of)] })
 		if err != nil {
 			return nil, err
 		}
@@ -234,21 +243,20 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 		}
 		return func() error { return out.add(ctx, listed) }, nil
 	})
-	if err == nil {
-		err = out.flush(ctx)
+	if err == nil || st.onward {
+		if err := out.flush(ctx); err != nil {
+			return Standing{}, err
+		}
 	}
-	if err != nil {
-		return Standing{}, err
-	}
-	return st.Standing, s.Rows.PutPart(ctx, s.Run.ID, row, st)
+	return s.save(ctx, row, st, err)
 }
 
-// describe lists documents.
-func describe(h *proof.Hasher, docs []es.Document, fields bool) ([]proof.Document, error) {
+// describe lists documents, some with their fields.
+func describe(h *proof.Hasher, docs []es.Document, fields func(id string) bool) ([]proof.Document, error) {
 	out := make([]proof.Document, len(docs))
 	for i, d := range docs {
 		var err error
-		if out[i], err = h.List(d.ID, d.Routing, d.Source, fields); err != nil {
+		if out[i], err = h.List(d.ID, d.Routing, d.Source, fields(d.ID)); err != nil {
 			return nil, err
 		}
 	}
@@ -326,7 +334,7 @@ func (s *Scan) Look(ctx context.Context, listed []proof.Document) ([]proof.Docum
 	if err != nil {
 		return nil, err
 	}
-	return describe(new(proof.Hasher), docs, len(listed) > 0 && listed[0].Fields != nil)
+	return describe(new(proof.Hasher), docs, func(string) bool { return listed[0].Fields != nil })
 }
 
 const (
@@ -352,6 +360,19 @@ func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool
 		st.Next = append(st.Next, 0)
 	}
 	var mu sync.Mutex
+	spoilt := false // a page was taken in part
+	take := func(p *pager, docs int, alone func() error) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if err := alone(); err != nil || spoilt {
+			spoilt, st.onward = true, false
+			return err
+		}
+		st.onward = true
+		st.Next[p.shard] = p.next
+		st.Read += int64(docs)
+		return nil
+	}
 	var turn atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	for range readers {
@@ -373,12 +394,7 @@ func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool
 					if err != nil {
 						return fmt.Errorf("index %s: %w", s.Index, err)
 					}
-					mu.Lock()
-					err = alone()
-					st.Next[shard] = p.next
-					st.Read += int64(len(docs))
-					mu.Unlock()
-					if err != nil {
+					if err := take(p, len(docs), alone); err != nil {
 						return err
 					}
 				}
@@ -501,7 +517,7 @@ func (s *Scan) Sample(ctx context.Context) (Standing, error) {
 			}
 			docs = len(page)
 			fresh := slices.DeleteFunc(page, func(d es.Document) bool { return seen[d.ID] })
-			listed, err := describe(new(proof.Hasher), fresh, true)
+			listed, err := describe(new(proof.Hasher), fresh, func(string) bool { return true })
 			if err != nil {
 				return Standing{}, fmt.Errorf("index %s: %w", s.Index, err)
 			}

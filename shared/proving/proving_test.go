@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"eslink/localtest/fakes/elastic"
+	"eslink/shared/apierr"
 	"eslink/shared/es"
 	"eslink/shared/proof"
 	"eslink/shared/proving"
@@ -164,6 +165,60 @@ func TestSumsDoNotDependOnHowTheyAreRead(t *testing.T) {
 	require.Equal(t, []int{proof.Partition("1", 64)}, unequal)
 }
 
+// A source that refuses every other page is read all the same.
+func TestPagesThatFail(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill("a", 5, 3000, 30)
+	n := 0
+	w.refuse = func(int) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if n++; n%4 == 0 {
+			return &apierr.Error{Class: apierr.Retry, Code: "http_503", Status: 503}
+		}
+		return nil
+	}
+	s := w.scan(proving.Source, "a")
+	failed := 0
+	for done := false; !done; {
+		at, err := s.Sum(t.Context(), 64, w.Now().Add(time.Hour))
+		if err != nil {
+			failed++
+		}
+		require.Less(t, failed, 30)
+		done = err == nil && at.Done
+	}
+	for done := false; !done; {
+		at, err := s.List(t.Context(), proving.Want{}, w.Now().Add(time.Hour))
+		if err != nil {
+			failed++
+		}
+		require.Less(t, failed, 60)
+		done = err == nil && at.Done
+		if done {
+			require.EqualValues(t, 2700, at.Read)
+		}
+	}
+	w.refuse = nil
+	w.sum(w.scan(proving.Dest, "a"), 64, 1000)
+	unequal, _, _, err := proving.Compare(t.Context(), w, w.run, 0)
+	require.NoError(t, err)
+	require.Empty(t, unequal)
+	listed := map[string]bool{}
+	for part := 0; ; part++ {
+		docs, err := proving.Listed(t.Context(), w, w.run, proving.Source, 0, part)
+		if err != nil {
+			break
+		}
+		for _, d := range docs {
+			require.NotContains(t, listed, d.ID)
+			listed[d.ID] = true
+		}
+	}
+	require.Len(t, listed, 2700)
+}
+
 // A million empty numbers are passed over in a few pages.
 func TestGapsAreCheap(t *testing.T) {
 	t.Parallel()
@@ -231,7 +286,7 @@ func TestListings(t *testing.T) {
 				require.NoError(t, err)
 				for _, d := range docs {
 					require.NotContains(t, late, d.ID)
-					require.Equal(t, want.Fields, d.Fields != nil)
+					require.Equal(t, want.Detailed > 0 && proof.Partition(d.ID, want.Of) == want.Partitions[0], d.Fields != nil)
 					late[d.ID] = d.Late
 				}
 			}
@@ -250,7 +305,7 @@ func TestListings(t *testing.T) {
 	}
 	require.Greater(t, written, 50)
 	require.Less(t, written, 1000)
-	some := all(proving.Want{Partitions: []int{3, 60}, Of: 64, Fields: true})
+	some := all(proving.Want{Partitions: []int{3, 60}, Of: 64, Detailed: 1})
 	n := 0
 	for id := range late {
 		if p := proof.Partition(id, 64); p == 3 || p == 60 {

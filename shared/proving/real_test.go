@@ -100,7 +100,7 @@ func TestReal(t *testing.T) {
 				t.Logf("%.0f documents a second in %d pages", float64(a.Documents())/took.Seconds(), w.pages)
 				listed := map[*proving.Scan][]proof.Document{}
 				for _, side := range []*proving.Scan{source, dest} {
-					at, err := side.List(t.Context(), proving.Want{Partitions: unequal, Of: 256, Fields: true}, w.Now().Add(time.Hour))
+					at, err := side.List(t.Context(), proving.Want{Partitions: unequal, Of: 256, Detailed: 256}, w.Now().Add(time.Hour))
 					require.NoError(t, err)
 					require.True(t, at.Done)
 					for part := range at.Parts {

@@ -100,6 +100,8 @@ type SurveyedIndex struct {
 	// ShardSeqNos has each primary shard's own highest, by the shard's number:
 	// what is above them was written later.
 	ShardSeqNos []int64 `json:"shardSeqNos,omitempty"`
+	// Refresh is its refresh_interval, if it has one of its own.
+	Refresh string `json:"refresh,omitempty"`
 	// State changes whenever the index does: its UUID, and how many operations
 	// its primary shards have seen.
 	State     string   `json:"state,omitempty"`
@@ -270,19 +272,30 @@ type DestinationIndex struct {
 	Creating bool `json:"creating,omitempty"`
 	// Before is how many documents it held before the copy.
 	Before int64 `json:"before"`
+	// Load says that its settings are those for a load, "set", or are about to
+	// be, "intended". What they were is a row of its own.
+	Load string `json:"load,omitempty"`
 }
 
-// Reindex are the tasks that copy, in the spec's order.
+// Reindex are the tasks that copy, in the spec's order: one of an index, or one
+// of each of its windows, the open-ended one last.
 type Reindex struct {
 	Tasks []Task `json:"tasks"`
+	// Parallel is how many run at once.
+	Parallel int `json:"parallel,omitempty"`
 }
 
 // Task is one _reindex. Node IDs survive a restart and task numbers start
 // again, so the ID alone does not identify it.
 type Task struct {
-	Source   string `json:"source"`
-	Dest     string `json:"dest"`
-	OpaqueID string `json:"opaqueId"` // run, index and attempt, as X-Opaque-Id
+	Source string `json:"source"`
+	Dest   string `json:"dest"`
+	// Window is the how-many-th of its index: it copies sequence numbers that are
+	// at least From and, unless it is 0, below Below.
+	Window   int    `json:"window,omitempty"`
+	From     int64  `json:"from,omitempty"`
+	Below    int64  `json:"below,omitempty"`
+	OpaqueID string `json:"opaqueId"` // run, index, window and attempt, as X-Opaque-Id
 	Attempt  int    `json:"attempt"`
 	// Intent is when the kick-off was about to be sent, ID what came back.
 	Intent time.Time `json:"intent,omitzero"`
@@ -293,8 +306,13 @@ type Task struct {
 	// started again, the next one not before NotBefore.
 	Lost      int       `json:"lost,omitempty"`
 	NotBefore time.Time `json:"notBefore,omitzero"`
-	// Size, if set, is the page size that the copy came down to.
-	Size      int         `json:"size,omitempty"`
+	// Size, if set, is the page size that was chosen, or that the copy came down
+	// to; PerSecond the rate in documents that it came down to.
+	Size      int     `json:"size,omitempty"`
+	PerSecond float64 `json:"perSecond,omitempty"`
+	// Nodes names the lives of the destination's nodes when it was started, if
+	// one that ends would take documents with it (settings for the load).
+	Nodes     string      `json:"nodes,omitempty"`
 	ID        string      `json:"id,omitempty"`
 	StartedMS int64       `json:"startedMs,omitempty"`
 	Result    *TaskResult `json:"result,omitempty"`
@@ -308,7 +326,7 @@ type TaskResult struct {
 	Deleted          int64    `json:"deleted"`
 	Noops            int64    `json:"noops"`
 	VersionConflicts int64    `json:"versionConflicts"`
-	Failures         []string `json:"failures,omitempty"` // at most 20, as type: reason of id
+	Failures         []string `json:"failures,omitempty"` // at most 20, as type: reason of id; all are in a row
 	FailureCount     int      `json:"failureCount,omitempty"`
 	Cancelled        bool     `json:"cancelled,omitempty"`
 }
@@ -320,6 +338,15 @@ type Progress struct {
 	DocsPerSecond float64   `json:"docsPerSecond,omitempty"`
 	ETA           string    `json:"eta,omitempty"` // a duration
 	At            time.Time `json:"at,omitzero"`
+	// Indices are how far each index is, in the spec's order.
+	Indices []IndexProgress `json:"indices,omitempty"`
+}
+
+// IndexProgress is how far the copy of one index has come.
+type IndexProgress struct {
+	Dest      string `json:"dest"`
+	Documents int64  `json:"documents"`
+	Total     int64  `json:"total"`
 }
 
 // Digest is the source's side of the proof, in the spec's order.

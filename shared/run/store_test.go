@@ -236,7 +236,7 @@ func full() *run.Run {
 	perSecond := 500.0
 	cluster := run.Cluster{InstanceID: "es-cn-dst000000001", Domain: "d", Endpoints: []string{"e"}, Port: 9200, Protocol: "http", Version: "7.10.0_with_X-Pack", VpcID: "vpc", VSwitchID: "vsw", ZoneIDs: []string{"z"}}
 	host := &run.ECSHost{InstanceID: "i-1", PrivateIP: "10.0.0.9", VpcID: "vpc", VSwitchID: "vsw", ZoneID: "z", SecurityGroups: []string{"sg-1"}}
-	destination := []run.DestinationIndex{{Name: "dest", Created: true, UUID: "u", Creating: true, Before: 1}}
+	destination := []run.DestinationIndex{{Name: "dest", Created: true, UUID: "u", Creating: true, Before: 1, Load: "set"}}
 	r := &run.Run{ID: id, Generation: 2, AccountID: "1234567890123456", Direction: run.Down, Status: run.Failed,
 		Spec: events.Spec{Name: "orders", Scenario: "es-to-es", Region: "cn-hangzhou", Zone: "cn-hangzhou-i", InstanceID: "es-cn-dst000000001",
 			Target:  events.Target{InstanceID: "es-cn-src000000002", ECSInstanceID: "i-1", PrivateIP: "10.0.0.9", Port: 9200, Protocol: "https", TLS: "certificate"},
@@ -263,7 +263,7 @@ func full() *run.Run {
 		RequestsPerSecond: &perSecond, Tokens: map[string]int{"nlb": 1}, CreatedAt: at,
 		Facts: run.Facts{
 			Preflight:         &run.Preflight{Instance: cluster, Target: cluster, ECS: host, Zone: "z", VSwitches: []run.VSwitch{{VSwitchID: "vsw", ZoneID: "z", CIDR: "10.0.0.0/24"}}},
-			Survey:            &run.Survey{Version: "7.10.0", Indices: []run.SurveyedIndex{{Source: "product_info", Dest: "dest", Documents: 6, Total: 7, Bytes: 8, MaxSeqNo: 9, ShardSeqNos: []int64{9, 8}, State: "u/9", Analyzers: []string{"ik_smart"}}}},
+			Survey:            &run.Survey{Version: "7.10.0", Indices: []run.SurveyedIndex{{Source: "product_info", Dest: "dest", Documents: 6, Total: 7, Bytes: 8, MaxSeqNo: 9, ShardSeqNos: []int64{9, 8}, Refresh: "30s", State: "u/9", Analyzers: []string{"ik_smart"}}}},
 			NLB:               &run.NLB{ID: "nlb-1", LocalAddresses: []string{"10.0.0.5"}, Asked: at},
 			IPWhitelist:       &run.IPWhitelist{Group: "eslink", Addresses: []string{"10.0.0.5"}},
 			NLBBackend:        &run.NLBBackend{ServerGroupID: "sgp-1", ListenerID: "lsn-1", Servers: []string{"10.0.0.9"}, Job: &run.Job{ID: "job-1", Token: "t"}, Asked: at},
@@ -276,9 +276,9 @@ func full() *run.Run {
 			Configure:         &run.Configure{Entry: "d:9200", Added: true, Keys: []string{"k"}, WroteAt: at, ChangeID: "c", Writes: 1, Unlike: at, Failing: at},
 			Dictionary:        &run.Dictionary{Analyzer: "ik_smart", Word: "w", Before: []string{"v"}},
 			Destination:       &run.DestinationFacts{Indices: destination, Earlier: destination},
-			Reindex: &run.Reindex{Tasks: []run.Task{{Source: "product_info", Dest: "dest", OpaqueID: "o", Attempt: 1, Intent: at, SourceState: "u/9", Lost: 1, NotBefore: at, Size: 500, ID: "n:1", StartedMS: 2,
+			Reindex: &run.Reindex{Parallel: 4, Tasks: []run.Task{{Source: "product_info", Dest: "dest", Window: 1, From: 5, Below: 10, PerSecond: 50, Nodes: "n@1", OpaqueID: "o", Attempt: 1, Intent: at, SourceState: "u/9", Lost: 1, NotBefore: at, Size: 500, ID: "n:1", StartedMS: 2,
 				Result: &run.TaskResult{Total: 1, Created: 2, Updated: 3, Deleted: 4, Noops: 5, VersionConflicts: 6, Failures: []string{"f"}, FailureCount: 7, Cancelled: true}}}},
-			Progress: &run.Progress{Documents: 1, Total: 2, DocsPerSecond: 3, ETA: "4s", At: at},
+			Progress: &run.Progress{Documents: 1, Total: 2, DocsPerSecond: 3, ETA: "4s", At: at, Indices: []run.IndexProgress{{Dest: "dest", Documents: 1, Total: 2}}},
 			Digest:   &run.Digest{Level: "ids", Walk: "w", Indices: []run.IndexDigest{{Documents: 6, IDParts: 1, IDsDone: true, Level: "ids", Partitions: 2, Wanted: 1, Changed: true, Windows: []int64{4, 2}}}},
 			Verify: &run.Verify{Checks: []run.Check{{Name: "link", OK: true, Detail: "d", Remedy: "r", Seconds: 0.1}}, Operated: []run.Check{{Name: "link"}}, Probe: &run.Probe{TaskID: "n:2", Since: at},
 				Differences: []string{"d"}, Level: "ids", Next: 1, NextPart: 2,

@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -72,20 +73,12 @@ func (r *realm) checkURLs(prefix string) *Error {
 	if len(urls) == 0 {
 		return illegal("missing required LDAP setting [%surl]", prefix)
 	}
-	secure := 0
-	for _, u := range urls {
-		switch scheme, _, _ := strings.Cut(strings.ToLower(u), "://"); scheme {
-		case "ldaps":
-			secure++
-		case "ldap":
-		default:
-			return illegal("configured LDAP protocols are not all equal (ldaps://.. and ldap://..): [%s]", strings.Join(urls, ","))
+	for _, scheme := range []string{"ldap://", "ldaps://"} {
+		if !slices.ContainsFunc(urls, func(u string) bool { return !strings.HasPrefix(strings.ToLower(u), scheme) }) {
+			return nil
 		}
 	}
-	if secure != 0 && secure != len(urls) {
-		return illegal("configured LDAP protocols are not all equal (ldaps://.. and ldap://..): [%s]", strings.Join(urls, ","))
-	}
-	return nil
+	return illegal("configured LDAP protocols are not all equal (ldaps://.. and ldap://..): [%s]", strings.Join(urls, ","))
 }
 
 // urls are where the directory is; Active Directory's default is its domain.
@@ -168,31 +161,22 @@ func (s *Server) trust(r *realm, host string) *tls.Config {
 	return c
 }
 
-func (r *realm) bindPassword() string {
-	if r.secret != "" {
-		return r.secret
-	}
-	return r.set["bind_password"]
-}
-
 // bindAsRealm logs the realm itself in, where it has a name for that.
 func (r *realm) bindAsRealm(c *ldap.Conn) error {
 	name := r.set["bind_dn"]
 	switch {
 	case name == "":
 		return nil
-	case r.bindPassword() == "":
-		return errors.New("the bind DN has no password")
 	case r.kind == "active_directory" && !strings.ContainsAny(name, `\@=`):
 		name += "@" + r.set["domain_name"]
 	}
-	return c.Bind(name, r.bindPassword())
+	return c.Bind(name, cmp.Or(r.secret, r.set["bind_password"])) // without a password it fails, as it must
 }
 
 func (r *realm) ldap(c *ldap.Conn, name, password string) (identity, error) {
 	id := identity{name: name, realm: r.name}
 	if _, templates := r.set["user_dn_templates"]; templates {
-		var err error
+		err := errors.New("no template")
 		for _, t := range r.templates() {
 			id.dn = strings.ReplaceAll(t, "{0}", ldap.EscapeDN(name))
 			if err = c.Bind(id.dn, password); err == nil {
@@ -206,10 +190,7 @@ func (r *realm) ldap(c *ldap.Conn, name, password string) (identity, error) {
 		if err := r.bindAsRealm(c); err != nil {
 			return identity{}, err
 		}
-		filter := r.set["user_search.filter"]
-		if filter == "" {
-			filter = "(" + or(r.set["user_search.attribute"], "uid") + "={0})"
-		}
+		filter := cmp.Or(r.set["user_search.filter"], "("+cmp.Or(r.set["user_search.attribute"], "uid")+"={0})")
 		found, err := find(c, r.set["user_search.base_dn"], r.set["user_search.scope"], strings.ReplaceAll(filter, "{0}", ldap.EscapeFilter(name)))
 		if err != nil {
 			return identity{}, err
@@ -244,7 +225,7 @@ func (r *realm) templates() []string {
 // attribute when no search is configured.
 func (r *realm) ldapGroups(c *ldap.Conn, dn string) ([]string, error) {
 	base := r.set["group_search.base_dn"]
-	own := or(r.set["user_group_attribute"], "memberOf")
+	own := cmp.Or(r.set["user_group_attribute"], "memberOf")
 	if base != "" {
 		own = r.set["group_search.user_attribute"]
 	}
@@ -260,7 +241,7 @@ func (r *realm) ldapGroups(c *ldap.Conn, dn string) ([]string, error) {
 		}
 		member = values[0]
 	}
-	filter := strings.ReplaceAll(or(r.set["group_search.filter"], allGroups), "{0}", ldap.EscapeFilter(member))
+	filter := strings.ReplaceAll(cmp.Or(r.set["group_search.filter"], allGroups), "{0}", ldap.EscapeFilter(member))
 	found, err := find(c, base, r.set["group_search.scope"], filter, noAttributes)
 	return names(found), err
 }
@@ -281,7 +262,7 @@ func (r *realm) activeDirectory(c *ldap.Conn, name, password string) (identity, 
 	if err := r.bindAsRealm(c); err != nil {
 		return identity{}, err
 	}
-	base, scope, filter := or(r.set["user_search.base_dn"], root), r.set["user_search.scope"], or(r.set["user_search.filter"], fmt.Sprintf(userOfDomain, domain))
+	base, scope, filter := cmp.Or(r.set["user_search.base_dn"], root), r.set["user_search.scope"], cmp.Or(r.set["user_search.filter"], fmt.Sprintf(userOfDomain, domain))
 	switch {
 	case downLevel: // the short name's domain is looked up, wherever the realm searches
 		known, err := find(c, "CN=Configuration,"+root, "", "(netbiosname="+ldap.EscapeFilter(short)+")", "ncname")
@@ -316,7 +297,7 @@ func (r *realm) activeDirectory(c *ldap.Conn, name, password string) (identity, 
 	if sids.Len() == 0 {
 		return id, nil
 	}
-	groups, err := find(c, or(r.set["group_search.base_dn"], root), r.set["group_search.scope"], "(|"+sids.String()+")", noAttributes)
+	groups, err := find(c, cmp.Or(r.set["group_search.base_dn"], root), r.set["group_search.scope"], "(|"+sids.String()+")", noAttributes)
 	id.groups = names(groups)
 	return id, broken(err)
 }
@@ -342,7 +323,7 @@ func notAuthenticated(cause *Error) *Error {
 // find searches. References to other servers are left aside, as
 // ignore_referral_errors does by default.
 func find(c *ldap.Conn, base, scope, filter string, attributes ...string) ([]*ldap.Entry, error) {
-	r, err := c.Search(ldap.NewSearchRequest(base, searchScopes[or(scope, "sub_tree")], ldap.NeverDerefAliases, 0, int(ldapTimeout/time.Second), false, filter, attributes, nil))
+	r, err := c.Search(ldap.NewSearchRequest(base, searchScopes[cmp.Or(scope, "sub_tree")], ldap.NeverDerefAliases, 0, int(ldapTimeout/time.Second), false, filter, attributes, nil))
 	if err != nil {
 		return nil, fmt.Errorf("search %s below %s: %w", filter, base, err)
 	}
@@ -369,11 +350,4 @@ func sidText(sid []byte) string {
 		}
 	}
 	return out
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

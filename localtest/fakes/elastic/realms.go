@@ -58,7 +58,8 @@ var (
 			"port.ldap", "port.ldaps", "port.gc_ldap", "port.gc_ldaps"}),
 	}
 	// Known to real servers, and to this one only by name.
-	notDone = []string{"files.role_mapping", "metadata", "authorization_realms", "user_search.down_level_filter", "user_search.upn_filter", "load_balance.type",
+	otherRealms = []string{"pki.", "saml.", "kerberos.", "oidc.", "jwt."}
+	notDone     = []string{"files.role_mapping", "metadata", "authorization_realms", "user_search.down_level_filter", "user_search.upn_filter", "load_balance.type",
 		"ssl.certificate_authorities", "ssl.certificate", "ssl.key", "ssl.keystore.", "ssl.truststore."}
 )
 
@@ -88,10 +89,10 @@ func (s *Server) chain(settings, keystore map[string]string) ([]*realm, error) {
 			return nil, illegal("Incorrect realm settings found. Realm settings have been changed to include the type as part of the setting key.")
 		case ok && rest == "secure_bind_password":
 			return nil, illegal("Setting [%s] is a secure setting and must be stored inside the Elasticsearch keystore, but was found inside elasticsearch.yml", key)
+		case known(otherRealms, strings.TrimPrefix(key, realmPrefix)), ok && known(notDone, rest) && known(realmSettings[r.kind], rest):
+			return nil, unsupported("setting [%s]", key)
 		case !ok || !known(realmSettings[r.kind], rest):
 			return nil, unknownSetting(key)
-		case known(notDone, rest):
-			return nil, unsupported("setting [%s]", key)
 		}
 		if e := checkRealmValue(key, rest, settings[key]); e != nil {
 			return nil, e

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"strings"
@@ -167,6 +168,23 @@ func TestDirectoryThatDoesNotAnswer(t *testing.T) {
 	})
 }
 
+func TestDirectoryThatHangs(t *testing.T) {
+	withDirectories(t, elastic.Config{Settings: templates(ldapRealm+"url", "ldap://hung.example:389")}, func(h *host, _, _ *services.Directory, _ func()) {
+		h.serve("hung.example:389", func(l net.Listener) error {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return nil
+				}
+				go func() { _, _ = io.Copy(io.Discard, c) }()
+			}
+		})
+		began := time.Now()
+		h.denied("zhang:zhang-password")
+		assert.Equal(t, 5*time.Second, time.Since(began))
+	})
+}
+
 func TestUserSearch(t *testing.T) {
 	secret := map[string]string{ldapRealm + "secure_bind_password": "guest1-password"}
 	withDirectories(t, elastic.Config{Settings: userSearch(ldapRealm+"unmapped_groups_as_roles", "true"), Keystore: secret}, func(h *host, d, _ *services.Directory, _ func()) {
@@ -210,6 +228,8 @@ func TestGroupsOfAUser(t *testing.T) {
 // A plain string is a list too, cut at the commas of the DN: it boots, and nobody gets in.
 func TestTemplateIsAList(t *testing.T) {
 	withDirectories(t, elastic.Config{Settings: templates(ldapRealm+"user_dn_templates", "cn={0},ou=people,dc=corp,dc=example,dc=org")}, func(h *host, _, _ *services.Directory, _ func()) {
+		h.denied("zhang:zhang-password")
+		require.NoError(t, h.Restart(templates(ldapRealm+"user_dn_templates", "[]")))
 		h.denied("zhang:zhang-password")
 	})
 }
@@ -373,6 +393,8 @@ func TestRealmsThatDoNotBoot(t *testing.T) {
 		"secret without a realm": {settings: settings(), keystore: map[string]string{secret: "x"}, says: "found settings for the realm [ldap1] (with type [ldap]) in the secure settings (elasticsearch.keystore), but this realm does not have any settings in elasticsearch.yml."},
 		"secret twice":           {settings: userSearch(ldapRealm+"bind_password", "x"), keystore: map[string]string{secret: "x"}, says: "You cannot specify both [" + ldapRealm + "bind_password] and [" + secret + "]"},
 		"secret of nothing":      {settings: templates(), keystore: map[string]string{ldapRealm + "secure_bind_passwort": "x"}, says: "unknown secure setting [" + ldapRealm + "secure_bind_passwort]"},
+		"not done":               {settings: templates(ldapRealm+"metadata", "mail"), says: "unsupported_by_embedded_elasticsearch: setting [" + ldapRealm + "metadata]"},
+		"another type":           {settings: settings("xpack.security.authc.realms.saml.s.order", "7"), says: "unsupported_by_embedded_elasticsearch"},
 		"6.x":                    {settings: settings("xpack.security.authc.realms.ldap1.type", "ldap"), says: "Incorrect realm settings found. Realm settings have been changed to include the type as part of the setting key."},
 	} {
 		h := newHost(t, elastic.Config{})

@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -173,7 +174,7 @@ func parseRule(mapping, within string, raw json.RawMessage, mayExcept bool) (rul
 	if err != nil {
 		return nil, badRule("expected [object] to be an object but found %s instead", raw)
 	}
-	at := or(within, mapping)
+	at := cmp.Or(within, mapping)
 	if len(keys) != 1 {
 		return nil, badRule("object [%s] contains multiple fields", at)
 	}

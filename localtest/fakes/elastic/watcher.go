@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -52,7 +53,7 @@ type webhook struct {
 	shown                      object // as the record repeats it
 }
 
-func parseWatch(format string, args ...any) *Error {
+func badWatch(format string, args ...any) *Error {
 	return fail(400, "parse_exception", format, args...)
 }
 
@@ -85,7 +86,7 @@ func (c *call) executeWatch() (int, any, error) {
 	for _, a := range w.actions {
 		acked, last := "awaits_successful_execution", object(nil)
 		if !w.never {
-			a.mode = or(modes[a.id], or(modes["_all"], "execute"))
+			a.mode = cmp.Or(modes[a.id], modes["_all"], "execute")
 			result, failure := s.act(ctx, a)
 			results = append(results, result)
 			last = obj("timestamp", at, "successful", failure == nil)
@@ -263,7 +264,7 @@ func (s *Server) hookFault(h webhook, err, cause error) *Error {
 func (c *call) parseExecution() (w watch, modes map[string]string, e *Error) {
 	keys, values, err := members(c.body)
 	if err != nil && len(c.body) > 0 {
-		return w, nil, parseWatch("Failed to parse content: %s", err)
+		return w, nil, badWatch("Failed to parse content: %s", err)
 	}
 	record, ignore := c.flag("record_execution", false), c.flag("ignore_condition", false)
 	var alternative json.RawMessage
@@ -276,26 +277,26 @@ func (c *call) parseExecution() (w watch, modes map[string]string, e *Error) {
 		case json.Unmarshal(raw, &flag) == nil && k == "ignore_condition":
 			ignore = flag
 		case json.Unmarshal(raw, &flag) == nil:
-			return w, nil, parseWatch("could not parse watch execution request. unexpected boolean field [%s]", k)
+			return w, nil, badWatch("could not parse watch execution request. unexpected boolean field [%s]", k)
 		case k == "watch", k == "trigger_data":
 		case k == "alternative_input":
 			alternative = raw
 		case k == "action_modes":
 			if json.Unmarshal(raw, &modes) != nil {
-				return w, nil, parseWatch("could not parse watch execution request. unexpected array field [%s]", k)
+				return w, nil, badWatch("could not parse watch execution request. unexpected array field [%s]", k)
 			}
 			for _, m := range modes {
 				if m == "skip" {
 					return w, nil, unsupported("action mode [skip]")
 				}
 				if !slices.Contains([]string{"execute", "force_execute", "simulate", "force_simulate"}, m) {
-					return w, nil, parseWatch("could not parse watch execution request").because(illegal("unknown action execution mode [%s]", m))
+					return w, nil, badWatch("could not parse watch execution request").because(illegal("unknown action execution mode [%s]", m))
 				}
 			}
 		case slices.Contains([]string{"trigger", "input", "condition", "actions", "transform", "metadata", "status"}, k):
-			return w, nil, parseWatch("please wrap watch including field [%s] inside a \"watch\" field", k)
+			return w, nil, badWatch("please wrap watch including field [%s] inside a \"watch\" field", k)
 		default:
-			return w, nil, parseWatch("could not parse watch execution request. unexpected object field [%s]", k)
+			return w, nil, badWatch("could not parse watch execution request. unexpected object field [%s]", k)
 		}
 	}
 	switch raw, given := values["watch"]; {
@@ -317,16 +318,14 @@ func readWatch(raw json.RawMessage) (watch, *Error) {
 	w := watch{input: obj("none", obj()), payload: json.RawMessage("{}")}
 	keys, values, err := members(raw)
 	if err != nil {
-		return w, parseWatch("could not parse watch [%s]. null token", inlineWatch)
+		return w, badWatch("could not parse watch [%s]. null token", inlineWatch)
 	}
 	for _, k := range keys {
-		var kinds map[string]json.RawMessage
-		if json.Unmarshal(values[k], &kinds) != nil {
+		names, kinds, err := members(values[k])
+		if err != nil {
 			return w, unsupported("watch field [%s] that is no object", k)
 		}
-		kind := ""
-		for kind = range kinds {
-		}
+		kind := strings.Join(names, ", ")
 		switch {
 		case k == "trigger" && kind == "schedule":
 		case k == "input" && kind == "simple":
@@ -344,11 +343,11 @@ func readWatch(raw json.RawMessage) (watch, *Error) {
 		case slices.Contains([]string{"trigger", "input", "condition", "transform"}, k):
 			return w, unsupported("watch %s [%s]", k, kind)
 		default:
-			return w, parseWatch("could not parse watch [%s]. unexpected field [%s]", inlineWatch, k)
+			return w, badWatch("could not parse watch [%s]. unexpected field [%s]", inlineWatch, k)
 		}
 	}
 	if _, ok := values["trigger"]; !ok {
-		return w, parseWatch("could not parse watch [%s]. missing required field [trigger]", inlineWatch)
+		return w, badWatch("could not parse watch [%s]. missing required field [trigger]", inlineWatch)
 	}
 	return w, nil
 }
@@ -356,19 +355,19 @@ func readWatch(raw json.RawMessage) (watch, *Error) {
 func readActions(raw json.RawMessage) (out []watchAction, e *Error) {
 	ids, actions, err := members(raw)
 	if err != nil {
-		return nil, parseWatch("could not parse actions for watch [%s]", inlineWatch)
+		return nil, badWatch("could not parse actions for watch [%s]", inlineWatch)
 	}
 	for _, id := range ids {
 		kinds, parts, err := members(actions[id])
 		if err != nil || len(kinds) == 0 {
-			return nil, parseWatch("could not parse watch action [%s/%s]. missing action type", inlineWatch, id)
+			return nil, badWatch("could not parse watch action [%s/%s]. missing action type", inlineWatch, id)
 		}
 		if len(kinds) > 1 || kinds[0] != "webhook" {
 			return nil, unsupported("watch action with [%s]", strings.Join(kinds, ", "))
 		}
 		h, e := readWebhook(parts["webhook"])
 		if e != nil && e.Type == "parse_exception" {
-			e = parseWatch("could not parse [webhook] action [%s/%s]. failed parsing http request template", inlineWatch, id).because(e)
+			e = badWatch("could not parse [webhook] action [%s/%s]. failed parsing http request template", inlineWatch, id).because(e)
 		}
 		if e != nil {
 			return nil, e
@@ -402,18 +401,18 @@ func readWebhook(raw json.RawMessage) (webhook, *Error) {
 	if t.URL != "" {
 		u, err := url.Parse(t.URL)
 		if err != nil {
-			return webhook{}, parseWatch("Malformed URL [%s]", t.URL)
+			return webhook{}, badWatch("Malformed URL [%s]", t.URL)
 		}
 		t.Scheme, t.Host, t.Path = u.Scheme, u.Hostname(), u.Path
 		t.Port = atoi(u.Port(), map[string]int{"http": 80, "https": 443}[u.Scheme])
 	}
 	switch {
 	case t.Host == "":
-		return webhook{}, parseWatch("could not parse http request template. missing required [host] string field")
+		return webhook{}, badWatch("could not parse http request template. missing required [host] string field")
 	case t.Port <= 0:
-		return webhook{}, parseWatch("could not parse http request template. wrong port for http request template")
+		return webhook{}, badWatch("could not parse http request template. wrong port for http request template")
 	}
-	h := webhook{scheme: or(strings.ToLower(t.Scheme), "http"), host: t.Host, port: t.Port, method: or(strings.ToLower(t.Method), "get"), path: t.Path,
+	h := webhook{scheme: cmp.Or(strings.ToLower(t.Scheme), "http"), host: t.Host, port: t.Port, method: cmp.Or(strings.ToLower(t.Method), "get"), path: t.Path,
 		params: t.Params, headers: t.Headers, user: t.Auth.Basic.Username, password: t.Auth.Basic.Password, body: t.Body, connect: 10 * time.Second, read: 10 * time.Second}
 	if h.scheme != "http" && h.scheme != "https" {
 		return webhook{}, illegal("unsupported http scheme [%s]", h.scheme)
@@ -443,16 +442,19 @@ func readWebhook(raw json.RawMessage) (webhook, *Error) {
 	if h.body != nil {
 		h.shown = h.shown.with("body", *h.body)
 	}
-	for name, text := range map[string]string{"connection_timeout": t.ConnectionTimeout, "read_timeout": t.ReadTimeout} {
-		d, ok := timeValue(text)
-		if text == "" {
+	for _, timeout := range []struct {
+		name, text string
+		into       *time.Duration
+	}{{"connection_timeout", t.ConnectionTimeout, &h.connect}, {"read_timeout", t.ReadTimeout, &h.read}} {
+		if timeout.text == "" {
 			continue
 		}
+		d, ok := timeValue(timeout.text)
 		if !ok {
-			return webhook{}, parseWatch("could not parse http request template. invalid time value for [%s] field", name)
+			return webhook{}, badWatch("could not parse http request template. invalid time value for [%s] field", timeout.name)
 		}
-		h.shown = h.shown.with(name, text, name+"_in_millis", d.Milliseconds())
-		*map[string]*time.Duration{"connection_timeout": &h.connect, "read_timeout": &h.read}[name] = d
+		*timeout.into = d
+		h.shown = h.shown.with(timeout.name+"_in_millis", d.Milliseconds())
 	}
 	return h, nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"eslink/shared/access"
+	"eslink/shared/copying"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/proof"
@@ -138,11 +139,30 @@ func (s *Step) read(ctx context.Context, c *es.Client, r *run.Run, i int, d *run
 		at, err = scan.Sum(ctx, d.Partitions, until)
 	case d.Level == proving.IDs || d.Level == proving.Content:
 		at, err = scan.List(ctx, proving.Want{}, until)
+	case d.Level == proving.Windows:
+		d.Windows, err = windows(ctx, c, r, i)
+		at.Done = true
 	default:
 		at.Done = true // counts are all that the level asks for
 	}
 	d.IDParts, d.IDsDone = at.Parts, at.Done && err == nil
 	return at.Read, err
+}
+
+// windows counts the documents in each window of the copy.
+func windows(ctx context.Context, c *es.Client, r *run.Run, i int) (out []int64, err error) {
+	queries, err := copying.Queries(r, i)
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range queries {
+		n, err := c.Count(ctx, r.Spec.Indices[i].Source, q)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, nil
 }
 
 // Down has nothing to take back.

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"eslink/shared/access"
+	"eslink/shared/apierr"
 	"eslink/shared/copying"
 	"eslink/shared/engine"
-	"eslink/shared/es"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -18,12 +18,13 @@ import (
 // Step is the step progress. It runs in the instance's VPC.
 type Step struct {
 	Clusters copying.Clusters
+	Rows     copying.Rows
 	Now      func() time.Time
 }
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Now: d.Cloud.Now}
+	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now}
 }
 
 const (
@@ -32,25 +33,36 @@ const (
 )
 
 // Up reads the tasks, starts those whose turn it is, and waits for about as
-// long as the rest will take.
+// long as the rest will take. What was changed for the copy is put back when it
+// is over, or has failed.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if !r.Spec.Copies() {
 		return engine.Done(), nil
 	}
-	c, err := copying.Open(ctx, s.Clusters, s.Now, r)
+	c, err := copying.Open(ctx, s.Clusters, s.Rows, s.Now, r)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
+	out, err := s.up(ctx, c, r)
+	if err != nil && ctx.Err() == nil && apierr.ClassOf(err) == apierr.Fatal {
+		if put := c.Restore(ctx); put != nil {
+			r.Note(s.Now(), r.Cursor.Step, "settings for the load stay", put.Error())
+		}
+	}
+	return out, access.Explain(err, access.Instance(r))
+}
+
+func (s *Step) up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outcome, error) {
 	if err := c.Start(ctx); err != nil { // intended the last time round
-		return engine.Outcome{}, access.Explain(err, access.Instance(r))
+		return engine.Outcome{}, err
 	}
-	left, status, err := c.Observe(ctx)
+	left, counts, err := c.Observe(ctx)
 	if err != nil {
-		return engine.Outcome{}, access.Explain(err, access.Instance(r))
+		return engine.Outcome{}, err
 	}
-	s.record(r, status)
+	s.record(r, counts)
 	if left == 0 {
-		return engine.Done(), nil
+		return engine.Done(), c.Restore(ctx)
 	}
 	p := r.Facts.Progress
 	reason := fmt.Sprintf("%d of %d documents copied", p.Documents, p.Total)
@@ -61,21 +73,26 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Wait(0, reason), nil
 	}
 	if wait := c.Pause(); wait > 0 {
-		return engine.Wait(wait, reason+"; what broke off is started again then"), nil
+		return engine.Wait(wait, reason+"; what is left starts then"), nil
 	}
-	return engine.Wait(pause(p), reason), nil
+	wait := pause(p)
+	if soonest := c.Soonest(); soonest > 0 {
+		wait = min(wait, max(soonest, minPause))
+	}
+	return engine.Wait(wait, reason), nil
 }
 
 // record notes how far the copy is, with the rate since the last look.
-func (s *Step) record(r *run.Run, status es.TaskStatus) {
+func (s *Step) record(r *run.Run, counts []copying.Count) {
 	now := s.Now()
-	next := &run.Progress{Documents: status.Created, Total: status.Total, At: now}
-	// Tasks that have not begun tell no total; the survey did.
-	var surveyed int64
-	for _, ix := range r.Facts.Survey.Indices {
-		surveyed += ix.Documents
+	next := &run.Progress{At: now}
+	for i, n := range counts {
+		// Tasks that have not begun tell no total; the survey did.
+		n.Total = max(n.Total, r.Facts.Survey.Indices[i].Documents)
+		next.Documents += n.Done
+		next.Total += n.Total
+		next.Indices = append(next.Indices, run.IndexProgress{Dest: r.Spec.Indices[i].Dest, Documents: n.Done, Total: n.Total})
 	}
-	next.Total = max(next.Total, surveyed)
 	if last := r.Facts.Progress; last != nil && now.After(last.At) && next.Documents > last.Documents {
 		next.DocsPerSecond = float64(next.Documents-last.Documents) / now.Sub(last.At).Seconds()
 		left := float64(next.Total-next.Documents) / next.DocsPerSecond

@@ -1,5 +1,5 @@
-// Package reindex starts the copy: one _reindex task per index, on the instance,
-// reading from the target through the link.
+// Package reindex starts the copy: _reindex tasks on the instance, one of an
+// index or of each of its windows, that read from the target through the link.
 package reindex
 
 import (
@@ -16,38 +16,54 @@ import (
 // Step is the step reindex. It runs in the instance's VPC.
 type Step struct {
 	Clusters copying.Clusters
+	Rows     copying.Rows
 	Now      func() time.Time
 }
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Now: d.Cloud.Now}
+	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now}
 }
 
-// Up plans the tasks, notes which are about to start, and starts them. What
-// must wait for others to finish is started by step progress.
+// Up plans the tasks, notes which are about to start and what is changed for
+// them, and starts them. What must wait for others to finish is started by step
+// progress.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if !r.Spec.Copies() {
 		return engine.Done(), nil
 	}
-	c, err := copying.Open(ctx, s.Clusters, s.Now, r)
+	c, err := copying.Open(ctx, s.Clusters, s.Rows, s.Now, r)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
+	out, err := up(ctx, c, r)
+	return out, access.Explain(err, access.Instance(r))
+}
+
+func up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outcome, error) {
 	if !intended(r) {
-		copying.Plan(r)
-		if !c.Intend() {
-			return engine.Done(), nil // everything is copied already
+		if err := c.Plan(ctx); err != nil {
+			return engine.Outcome{}, err
+		}
+		changes, err := c.Prepare(ctx)
+		if err != nil {
+			return engine.Outcome{}, err
+		}
+		if !c.Intend() && !changes {
+			return engine.Done(), nil // everything is copied already, or step progress starts it in a moment
 		}
 		return engine.Wait(0, "starting the copy"), nil
 	}
+	if err := c.Load(ctx); err != nil {
+		return engine.Outcome{}, err
+	}
 	if err := c.Start(ctx); err != nil {
-		return engine.Outcome{}, access.Explain(err, access.Instance(r))
+		return engine.Outcome{}, err
 	}
 	return engine.Done(), nil
 }
 
-// intended reports whether tasks are noted that were not seen started.
+// intended reports whether anything is noted that was not seen done.
 func intended(r *run.Run) bool {
 	if r.Facts.Reindex == nil {
 		return false
@@ -57,24 +73,27 @@ func intended(r *run.Run) bool {
 			return true
 		}
 	}
-	return false
+	return copying.Preparing(r)
 }
 
-// Down stops what runs.
+// Down stops what runs, and puts back what was changed for it.
 func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
-	if r.Facts.Reindex == nil || r.Facts.Preflight == nil || !unfinished(r) {
+	if r.Facts.Reindex == nil || r.Facts.Preflight == nil || !unfinished(r) && !copying.Loading(r) {
 		r.Facts.Reindex = nil
 		return engine.Done(), nil
 	}
-	c, err := copying.Open(ctx, s.Clusters, s.Now, r)
+	c, err := copying.Open(ctx, s.Clusters, s.Rows, s.Now, r)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
 	running, err := c.Cancel(ctx)
-	if err != nil {
-		return engine.Outcome{}, access.Explain(err, access.Instance(r))
+	if err == nil && !running {
+		err = c.Restore(ctx)
 	}
-	if running {
+	switch {
+	case err != nil:
+		return engine.Outcome{}, access.Explain(err, access.Instance(r))
+	case running:
 		return engine.Wait(5*time.Second, "the copy stops after its current page"), nil
 	}
 	r.Facts.Reindex = nil

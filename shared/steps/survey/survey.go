@@ -154,7 +154,11 @@ func look(ctx context.Context, c *es.Client, i int, ix events.Index, fs *events.
 	if err != nil {
 		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
 	}
-	return &run.SurveyedIndex{Source: ix.Source, Dest: ix.Dest, Documents: under, Total: total, Bytes: stats.Bytes,
+	refresh, err := es.Setting(def.Settings, "refresh_interval")
+	if err != nil {
+		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
+	}
+	return &run.SurveyedIndex{Refresh: refresh, Source: ix.Source, Dest: ix.Dest, Documents: under, Total: total, Bytes: stats.Bytes,
 		MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos, State: fmt.Sprintf("%s/%d", def.UUID, stats.Operations), Analyzers: analyzers}, def, nil
 }
 

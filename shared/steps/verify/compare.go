@@ -18,9 +18,10 @@ import (
 const (
 	// maxLines bounds the differences that the record lists; rows have more.
 	maxLines = 50
-	// maxListed bounds the documents, of both sides, that an index's unequal
-	// partitions are gone through for.
-	maxListed = 20_000
+	// maxListed bounds the documents, of both sides, that are gone through one by
+	// one in an index's unequal partitions; those of maxDetailed field by field.
+	maxListed   = 20_000
+	maxDetailed = 2_000
 )
 
 // compare lists what differs, index by index. Where the sums of partitions
@@ -103,23 +104,28 @@ func (x *index) differs(format string, args ...any) {
 	}
 }
 
-// results reads what the tasks reported.
+// results reads what the tasks reported and, if the level asks for it, compares
+// it with how many documents the source has in each window.
 func (x *index) results() {
-	res := x.run.Facts.Reindex.Tasks[x.i].Result
-	if res == nil {
-		return
-	}
-	if res.FailureCount > 0 {
-		x.differs("%s: %d documents could not be written", x.proof.Dest, res.FailureCount)
-		for _, f := range res.Failures {
-			x.differs("%s", f)
+	for n, res := range copying.Results(x.run, x.i) {
+		if res == nil {
+			continue
 		}
-	}
-	if res.VersionConflicts > 0 {
-		x.differs("%s: %d documents were passed over for a version conflict", x.proof.Dest, res.VersionConflicts)
-	}
-	if done := res.Created + res.Updated + res.Noops + res.Deleted + res.VersionConflicts; res.FailureCount == 0 && done != res.Total {
-		x.differs("%s: the task read %d documents and wrote %d", x.proof.Dest, res.Total, done)
+		if res.FailureCount > 0 {
+			x.differs("%s: %d documents could not be written", x.proof.Dest, res.FailureCount)
+			for _, f := range res.Failures {
+				x.differs("%s", f)
+			}
+		}
+		if res.VersionConflicts > 0 {
+			x.differs("%s: %d documents were passed over for a version conflict", x.proof.Dest, res.VersionConflicts)
+		}
+		if done := res.Created + res.Updated + res.Noops + res.Deleted + res.VersionConflicts; res.FailureCount == 0 && done != res.Total {
+			x.differs("%s: the task read %d documents and wrote %d", x.proof.Dest, res.Total, done)
+		}
+		if n < len(x.digest.Windows) && x.digest.Windows[n] != res.Total {
+			x.differs("%s: window %d was copied with %d documents, %s has %d in it%s", x.proof.Dest, n, res.Total, x.source(), x.digest.Windows[n], x.written())
+		}
 	}
 }
 
@@ -172,13 +178,16 @@ func (x *index) sums(ctx context.Context, until time.Time) (settled bool, err er
 		x.proof.Done = true
 		return true, nil
 	}
-	want := proving.Want{Of: len(source), Fields: x.proof.Level == proving.Content}
+	want := proving.Want{Of: len(source)}
 	var listed int64
-	for _, p := range unequal {
-		if listed += source[p].Documents + dest[p].Documents; listed > maxListed && len(want.Partitions) > 0 {
+	for i, p := range unequal {
+		if listed += source[p].Documents + dest[p].Documents; i > 0 && listed > maxListed {
 			break
 		}
 		want.Partitions = append(want.Partitions, p)
+		if x.proof.Level == proving.Content && (i == 0 || listed <= maxDetailed) {
+			want.Detailed = i + 1
+		}
 	}
 	x.proof.Unlisted = len(unequal) - len(want.Partitions)
 	if err := proving.PutWanted(ctx, x.step.Rows, x.run, x.i, want); err != nil {
@@ -246,16 +255,21 @@ func (x *index) looks(ctx context.Context, until time.Time) (done bool, err erro
 	return true, nil
 }
 
-// note keeps differences: all of them in a row, the first as lines.
+// note keeps differences: all of them in rows, the first as lines.
 func (x *index) note(ctx context.Context, found []proof.Difference) error {
 	if len(found) == 0 {
 		return nil
 	}
-	row := fmt.Sprintf("differences/%05d/%06d", x.i, x.proof.Parts)
-	if err := x.step.Rows.PutPart(ctx, x.run.ID, row, found[:min(len(found), maxRow)]); err != nil {
-		return err
+	for part := range slices.Chunk(found, perRow) {
+		row := slices.Clone(part)
+		for i := range row {
+			row[i].Fields = row[i].Fields[:min(len(row[i].Fields), maxFields)]
+		}
+		if err := x.step.Rows.PutPart(ctx, x.run.ID, fmt.Sprintf("differences/%05d/%06d", x.i, x.proof.Parts), row); err != nil {
+			return err
+		}
+		x.proof.Parts++
 	}
-	x.proof.Parts++
 	if x.proof.Differences == nil {
 		x.proof.Differences = map[string]int{}
 	}
@@ -272,8 +286,11 @@ func (x *index) note(ctx context.Context, found []proof.Difference) error {
 	return nil
 }
 
-// maxRow bounds the differences of one row: the table takes 2 MB.
-const maxRow = 5000
+// Bounds of a row of differences: the table takes 2 MB.
+const (
+	perRow    = 500
+	maxFields = 20
+)
 
 func (x *index) line(d proof.Difference) {
 	late := ""

@@ -1,0 +1,717 @@
+package copying_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"eslink/events"
+	"eslink/localtest/fakes/elastic"
+	"eslink/shared/access"
+	"eslink/shared/aliyun/kms"
+	"eslink/shared/copying"
+	"eslink/shared/engine"
+	"eslink/shared/es"
+	"eslink/shared/run"
+	"eslink/shared/steps/progress"
+	"eslink/shared/steps/reindex"
+)
+
+// world is two embedded clusters, of which one reads from the other, and a run
+// that copies an index between them.
+type world struct {
+	t            *testing.T
+	source, dest *elastic.Server
+	store        *run.Store
+	run          *run.Run
+	split        copying.Split
+	login        kms.Login // at the destination
+
+	mu     sync.Mutex
+	kicked []string // X-Opaque-Ids of all _reindex that reached the destination
+	lose   func(opaqueID string) bool
+	late   []func() // kick-offs that are still on their way
+	delay  func(opaqueID string) bool
+	// remote answers the destination in place of the source, unless it returns
+	// nil.
+	remote func(body string) *http.Response
+}
+
+// inWorld runs do in a bubble.
+func inWorld(t *testing.T, c elastic.Config, do func(t *testing.T, w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, store: &run.Store{Driver: &run.Mem{}, Now: time.Now}, split: copying.Split{From: 100, Each: 100, Most: 32}}
+		w.source = elastic.New(elastic.Config{Name: "source", Version: "7.17.29"})
+		c.Name, c.Version, c.Remote = "dest", "7.17.29", reply{w}
+		c.Settings = map[string]string{"reindex.remote.whitelist": "ep.example:9200"}
+		w.dest = elastic.New(c)
+		defer w.dest.Stop()
+		do(t, w)
+	})
+}
+
+// reply lets a test change what the source answers the destination.
+type reply struct{ w *world }
+
+func (r reply) RoundTrip(req *http.Request) (*http.Response, error) {
+	if r.w.remote != nil && strings.HasSuffix(req.URL.Path, "/_search") {
+		body, _ := io.ReadAll(req.Body) // from memory
+		req.Body = io.NopCloser(strings.NewReader(string(body)))
+		r.w.mu.Lock()
+		defer r.w.mu.Unlock()
+		if resp := r.w.remote(string(body)); resp != nil {
+			return resp, nil
+		}
+	}
+	return r.w.source.RoundTrip(req)
+}
+
+// RoundTrip is how the functions reach the destination.
+func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Path != "/_reindex" {
+		return w.dest.RoundTrip(req)
+	}
+	id := req.Header.Get("X-Opaque-Id")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.delay != nil && w.delay(id) {
+		body, _ := io.ReadAll(req.Body) // from memory
+		again := req.Clone(context.Background())
+		again.Body = io.NopCloser(strings.NewReader(string(body)))
+		w.late = append(w.late, func() { _, _ = w.dest.RoundTrip(again) })
+		return nil, errors.New("connection reset by peer")
+	}
+	w.kicked = append(w.kicked, id)
+	resp, err := w.dest.RoundTrip(req)
+	if w.lose != nil && w.lose(id) {
+		return nil, errors.New("connection reset by peer")
+	}
+	return resp, err
+}
+
+// Open and Login are a step's way to the clusters.
+func (w *world) Open(context.Context, access.Side) (*es.Client, error) {
+	return es.New(w, "http://dest:9200", w.login.Username, w.login.Password)
+}
+func (w *world) Login(context.Context, access.Side) (kms.Login, error) {
+	return kms.Login{Username: "reader", Password: "secret"}, nil
+}
+
+func (w *world) ask(s *elastic.Server, method, path, body string) []byte {
+	w.t.Helper()
+	req, err := http.NewRequest(method, "http://es:9200"+path, strings.NewReader(body))
+	require.NoError(w.t, err)
+	req.Header.Set("Content-Type", "application/json")
+	req.SetBasicAuth("elastic", "secret")
+	resp, err := s.RoundTrip(req)
+	require.NoError(w.t, err)
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	require.NoError(w.t, err)
+	require.Less(w.t, resp.StatusCode, 300, "%s %s", path, raw)
+	return raw
+}
+
+// fill makes the source's index and a run that is to copy it.
+func (w *world) fill(n, bytes int, refresh string) {
+	w.t.Helper()
+	w.ask(w.source, "PUT", "/orders", `{"settings":{"number_of_shards":3,"refresh_interval":"`+refresh+`"}}`)
+	w.ask(w.dest, "PUT", "/orders", `{"settings":{"number_of_shards":2}}`)
+	var docs strings.Builder
+	text := strings.Repeat("x", bytes)
+	for i := range n {
+		fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"%d\"}}\n{\"version\":0,\"text\":%q}\n", i, text)
+	}
+	w.ask(w.source, "POST", "/orders/_bulk?refresh=true", docs.String())
+	w.run = &run.Run{ID: "0123456789abcdef", Generation: 1, Spec: events.Spec{InstanceID: "es-cn-dst000000001",
+		Target: events.Target{Protocol: "http", Port: 9200}, Indices: []events.Index{{Source: "orders", Dest: "orders"}}}}
+	w.run.Facts.Preflight = &run.Preflight{}
+	w.run.Facts.Accept = &run.Accept{Domain: "ep.example"}
+	w.survey(refresh)
+}
+
+func (w *world) survey(refresh string) {
+	client, err := es.New(w.source, "http://source:9200", "", "")
+	require.NoError(w.t, err)
+	stats, err := client.Stats(w.t.Context(), "orders")
+	require.NoError(w.t, err)
+	n, err := client.Count(w.t.Context(), "orders", nil)
+	require.NoError(w.t, err)
+	w.run.Facts.Survey = &run.Survey{Indices: []run.SurveyedIndex{{Source: "orders", Dest: "orders", Documents: n, Total: n, Bytes: stats.Bytes,
+		MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos, State: fmt.Sprintf("uuid/%d", stats.Operations), Refresh: refresh}}}
+}
+
+func (w *world) open() *copying.Copy {
+	c, err := copying.Open(w.t.Context(), w, w.store, time.Now, w.run)
+	require.NoError(w.t, err)
+	c.Split = w.split
+	return c
+}
+
+// copy drives the copy as the steps do, and calls between before each kick-off
+// and after it. The record is saved between invocations.
+func (w *world) copy(between func()) error {
+	w.t.Helper()
+	if err := w.open().Plan(w.t.Context()); err != nil {
+		return err
+	}
+	for range 2000 {
+		between()
+		raw, err := json.Marshal(w.run.Facts)
+		require.NoError(w.t, err)
+		w.run.Facts = run.Facts{}
+		require.NoError(w.t, json.Unmarshal(raw, &w.run.Facts))
+		c := w.open()
+		if err := c.Start(w.t.Context()); err != nil {
+			time.Sleep(3 * time.Second) // the engine tries again
+			continue
+		}
+		between()
+		left, _, err := c.Observe(w.t.Context())
+		if err != nil {
+			return err
+		}
+		if left == 0 {
+			return nil
+		}
+		if c.Intend() {
+			continue
+		}
+		time.Sleep(max(c.Pause(), time.Second))
+	}
+	w.t.Fatal("no end")
+	return nil
+}
+
+// documents are an index's, by ID.
+func (w *world) documents(s *elastic.Server) map[string]string {
+	w.ask(s, "POST", "/orders/_refresh", "")
+	var reply struct {
+		Hits struct {
+			Hits []struct {
+				ID     string                `json:"_id"`
+				Source struct{ Version int } `json:"_source"`
+			}
+		}
+	}
+	require.NoError(w.t, json.Unmarshal(w.ask(s, "POST", "/orders/_search", `{"size":10000}`), &reply))
+	out := map[string]string{}
+	for _, h := range reply.Hits.Hits {
+		out[h.ID] = fmt.Sprint(h.Source.Version)
+	}
+	return out
+}
+
+func (w *world) tasks() []run.Task { return w.run.Facts.Reindex.Tasks }
+
+// What is written before the last window starts is copied, in its newest
+// version, wherever it lay and whatever window had already been read; only what
+// is deleted stays.
+func TestWindowsMissNothingThatIsWritten(t *testing.T) {
+	t.Parallel()
+	for _, refresh := range []string{"1s", "30s"} {
+		for seed := range uint64(4) {
+			t.Run(fmt.Sprint(refresh, seed), func(t *testing.T) {
+				t.Parallel()
+				inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+					w.fill(1200, 10, refresh)
+					random := rand.New(rand.NewPCG(seed, 1))
+					deleted := map[string]bool{}
+					version, written := 0, 0
+					require.NoError(t, w.copy(func() {
+						tasks := w.tasks()
+						last := tasks[len(tasks)-1]
+						for _, other := range tasks[:len(tasks)-1] {
+							if other.Result == nil {
+								require.True(t, last.Intent.IsZero(), "the last window waits for window %d", other.Window)
+							}
+						}
+						if !last.Intent.IsZero() || !last.NotBefore.IsZero() {
+							return // from here on the source is left alone
+						}
+						version++
+						var docs strings.Builder
+						for range 60 {
+							id := fmt.Sprint(random.IntN(1300)) // some are new
+							written++
+							if random.IntN(8) == 0 {
+								deleted[id] = true
+								fmt.Fprintf(&docs, "{\"delete\":{\"_id\":%q}}\n", id)
+								continue
+							}
+							delete(deleted, id)
+							fmt.Fprintf(&docs, "{\"index\":{\"_id\":%q}}\n{\"version\":%d}\n", id, version)
+						}
+						w.ask(w.source, "POST", "/orders/_bulk", docs.String())
+					}))
+					require.Greater(t, written, 500)
+					require.Greater(t, len(w.tasks()), 5)
+					source, dest := w.documents(w.source), w.documents(w.dest)
+					for id, version := range source {
+						require.Equal(t, version, dest[id], id)
+					}
+					for id := range dest {
+						_, ok := source[id]
+						require.True(t, ok || deleted[id], id)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A window that is copied long after the others, because it broke off, finds
+// that a document has left it: written again, in a shard that was behind the
+// others, or before the survey and not visible then. The last window has it.
+func TestDocumentsThatLeaveAWindow(t *testing.T) {
+	t.Parallel()
+	for _, when := range []string{"before", "during"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+				w.fill(1200, 10, "30s")
+				for range 60 { // one shard gets ahead
+					w.ask(w.source, "PUT", "/orders/_doc/1199", `{"version":0}`)
+				}
+				w.ask(w.source, "POST", "/orders/_refresh", "")
+				var docs strings.Builder
+				for i := range 30 {
+					fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"%d\"}}\n{\"version\":1}\n", i)
+				}
+				if when == "before" {
+					w.ask(w.source, "POST", "/orders/_bulk", docs.String())
+				}
+				w.survey("30s")
+				failed := 0
+				w.remote = func(body string) *http.Response {
+					if !strings.Contains(body, `"gte":0`) || failed == 2 {
+						return nil
+					}
+					failed++
+					return &http.Response{StatusCode: 503, Body: http.NoBody}
+				}
+				written := false
+				require.NoError(t, w.copy(func() {
+					left := 0
+					for _, task := range w.tasks() {
+						if task.Result == nil {
+							left++
+						}
+					}
+					if when == "during" && left == 2 && !written {
+						written = true
+						w.ask(w.source, "POST", "/orders/_bulk?refresh=true", docs.String())
+					}
+				}))
+				require.Equal(t, when == "during", written)
+				require.Equal(t, 2, failed)
+				require.Equal(t, w.documents(w.source), w.documents(w.dest))
+			})
+		})
+	}
+}
+
+// Windows of a quiet index are disjoint and sum up to it, and each has its row.
+func TestWindowsAreAPartition(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "1s")
+		require.NoError(t, w.copy(func() {}))
+		var total, created int64
+		for _, res := range copying.Results(w.run, 0) {
+			total, created = total+res.Total, created+res.Created
+		}
+		require.EqualValues(t, 1200, total)
+		require.EqualValues(t, 1200, created)
+		for n := range w.tasks() {
+			var row run.Task
+			require.NoError(t, w.store.GetPart(t.Context(), w.run.ID, fmt.Sprintf("window/00000/%05d", n), &row))
+			require.Equal(t, w.tasks()[n], row)
+		}
+		seen := map[string]bool{}
+		for _, id := range w.kicked {
+			require.False(t, seen[id])
+			seen[id] = true
+		}
+		require.Len(t, seen, len(w.tasks()))
+		require.Contains(t, seen, "eslink/0123456789abcdef/1/0/0/1")
+		require.True(t, copying.Copied(w.run, 0))
+
+		// Nothing has changed, so there is nothing to do; then something has.
+		require.NoError(t, w.open().Plan(t.Context()))
+		require.False(t, w.open().Intend())
+		w.ask(w.source, "PUT", "/orders/_doc/7?refresh=true", `{"version":1}`)
+		w.survey("1s")
+		require.False(t, copying.Copied(w.run, 0))
+		require.NoError(t, w.copy(func() {}))
+		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+}
+
+// A node restarts in the middle: only the windows that ran are copied again.
+func TestNodeRestartsInTheMiddle(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "1s")
+		rate := 40.0
+		w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = &rate, 20
+		done := map[int]int{}
+		require.NoError(t, w.copy(func() {
+			finished, running := 0, 0
+			for _, task := range w.tasks() {
+				switch {
+				case task.Result != nil:
+					finished++
+				case task.ID != "":
+					running++
+				}
+			}
+			if finished >= 4 && running > 0 && len(done) == 0 {
+				for _, task := range w.tasks() {
+					if task.Result != nil {
+						done[task.Window] = task.Attempt
+					}
+				}
+				require.NoError(t, w.dest.Restart(map[string]string{"reindex.remote.whitelist": "ep.example:9200"}))
+			}
+		}))
+		again := 0
+		for _, task := range w.tasks() {
+			if attempt, ok := done[task.Window]; ok {
+				require.Equal(t, attempt, task.Attempt)
+			} else if task.Attempt > 1 {
+				again++
+			}
+		}
+		require.Positive(t, again)
+		require.LessOrEqual(t, again, copying.Parallel)
+		require.Contains(t, fmt.Sprint(w.run.Timeline), "copying again")
+		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+}
+
+// A kick-off whose reply is lost is found by its name, and not sent again.
+func TestLostRepliesAreAdopted(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "1s")
+		rate := 20.0
+		w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = &rate, 5
+		w.lose = func(string) bool { return true }
+		require.NoError(t, w.copy(func() {}))
+		seen := map[string]bool{}
+		for _, id := range w.kicked {
+			require.False(t, seen[id], id)
+			seen[id] = true
+		}
+		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+}
+
+// A kick-off that arrives late, after it was sent again, does not write older
+// documents over those of the last window.
+func TestLateKickOffIsStoppedBeforeTheLastWindow(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "1s")
+		rate := 40.0
+		w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = &rate, 5
+		delayed := false
+		w.delay = func(id string) bool {
+			if strings.HasSuffix(id, "/0/1") && !delayed {
+				delayed = true
+				return true
+			}
+			return false
+		}
+		released := false
+		require.NoError(t, w.copy(func() {
+			left := 0
+			for _, task := range w.tasks() {
+				if task.Result == nil {
+					left++
+				}
+			}
+			if left == 1 && !released && len(w.late) > 0 {
+				released = true
+				w.late[0]() // it has read its window, and writes for minutes
+				synctest.Wait()
+				var docs strings.Builder
+				for i := range 1200 {
+					fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"%d\"}}\n{\"version\":1}\n", i)
+				}
+				w.ask(w.source, "POST", "/orders/_bulk?refresh=true", docs.String())
+			}
+		}))
+		require.True(t, released)
+		time.Sleep(time.Hour)
+		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+}
+
+// Pages that the destination refuses become smaller and rarer.
+func TestRefusedPagesShrink(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{Heap: 4 << 20}, func(t *testing.T, w *world) {
+		w.fill(300, 4000, "1s")
+		w.split.From = 1000
+		w.run.Spec.Reindex.Size = 300
+		require.NoError(t, w.copy(func() {}))
+		task := w.tasks()[0]
+		require.Equal(t, 75, task.Size)
+		require.Zero(t, task.Lost)
+		require.Contains(t, fmt.Sprint(w.run.Timeline), "smaller pages")
+		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+}
+
+// A copy that the destination refuses after a while goes on at half its rate.
+func TestRefusalsLowerTheRate(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{Heap: 4 << 20}, func(t *testing.T, w *world) {
+		w.fill(300, 10, "1s")
+		var docs strings.Builder
+		for i := range 100 {
+			fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"large-%d\"}}\n{\"text\":%q}\n", i, strings.Repeat("x", 9000))
+		}
+		w.ask(w.source, "POST", "/orders/_bulk?refresh=true", docs.String())
+		rate := 100.0
+		w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size, w.split.From = &rate, 60, 1000
+		require.NoError(t, w.copy(func() {}))
+		task := w.tasks()[0]
+		require.Equal(t, 30, task.Size)
+		require.Positive(t, task.PerSecond)
+		require.Less(t, task.PerSecond, 80.0)
+		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+}
+
+// A document that no page is small enough for is told of, with where it is.
+func TestDocumentThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(300, 10, "1s")
+		w.remote = func(string) *http.Response {
+			return &http.Response{StatusCode: 200, ContentLength: 110 << 20, Body: http.NoBody}
+		}
+		err := w.copy(func() {})
+		var p *events.Problem
+		require.ErrorAs(t, err, &p)
+		require.Contains(t, p.Errors[0].Message, "a document of orders with _seq_no ")
+		require.Contains(t, p.Errors[0].Message, "larger than the 100 MB")
+	})
+}
+
+// The rate is an index's, whatever its windows.
+func TestWindowsShareTheRate(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "1s")
+		rate := 100.0
+		w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = &rate, 10
+		began := time.Now()
+		throttled := false
+		require.NoError(t, w.copy(func() {
+			if !throttled && time.Since(began) > 4*time.Second {
+				throttled = true
+				faster := 300.0
+				w.run.RequestsPerSecond = &faster
+			}
+		}))
+		took := time.Since(began)
+		require.Greater(t, took, 4*time.Second)
+		require.Less(t, took, 12*time.Second+30*time.Second)
+		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+}
+
+// walk drives a step until it is done or stops the run.
+func (w *world) walk(step func(context.Context, *run.Run) (engine.Outcome, error)) error {
+	w.t.Helper()
+	for range 1000 {
+		out, err := step(w.t.Context(), w.run)
+		if err != nil || out.IsDone() {
+			return err
+		}
+		time.Sleep(max(out.Delay(), time.Second))
+	}
+	w.t.Fatal("no end")
+	return nil
+}
+
+// large makes the run's survey tell of so many documents that the destination,
+// which the run made, gets settings for the load. It returns what it has.
+func (w *world) large(settings string) (before string) {
+	w.fill(1200, 10, "1s")
+	w.run.Facts.Survey.Indices[0].Documents = 600_000
+	w.ask(w.dest, "PUT", "/orders/_settings", settings)
+	w.run.Facts.Destination = &run.DestinationFacts{Indices: []run.DestinationIndex{{Name: "orders", Created: true}}}
+	return w.settings()
+}
+
+func (w *world) settings() string {
+	return string(w.ask(w.dest, "GET", "/orders/_settings?flat_settings=true", ""))
+}
+
+// A large copy into an index of our own has settings for the load, which are put
+// back when it is over, when it fails, and on teardown.
+func TestSettingsForTheLoad(t *testing.T) {
+	t.Parallel()
+	for _, settings := range []string{`{"number_of_replicas":2}`, `{"number_of_replicas":1,"refresh_interval":"5s","translog.durability":"request"}`} {
+		for _, end := range []string{"done", "failed", "teardown"} {
+			t.Run(end, func(t *testing.T) {
+				t.Parallel()
+				inWorld(t, elastic.Config{Nodes: 3}, func(t *testing.T, w *world) {
+					before := w.large(settings)
+					up := &reindex.Step{Clusters: w, Rows: w.store, Now: time.Now}
+					wait := &progress.Step{Clusters: w, Rows: w.store, Now: time.Now}
+					require.NoError(t, w.walk(up.Up))
+					during := w.settings()
+					for _, want := range []string{`"index.refresh_interval":"-1"`, `"index.number_of_replicas":"0"`, `"index.translog.durability":"async"`} {
+						require.Contains(t, during, want)
+					}
+					switch end {
+					case "failed":
+						w.ask(w.dest, "PUT", "/orders/_settings", `{"index.blocks.write":true}`)
+						require.ErrorContains(t, w.walk(wait.Up), "was refused")
+						w.ask(w.dest, "PUT", "/orders/_settings", `{"index.blocks.write":null}`)
+						require.Equal(t, before, w.settings())
+						require.NoError(t, w.walk(wait.Up)) // after action retry
+					case "teardown":
+						require.NoError(t, w.walk(up.Down))
+					default:
+						require.NoError(t, w.walk(wait.Up))
+					}
+					require.Equal(t, before, w.settings())
+					if end != "teardown" {
+						require.Equal(t, w.documents(w.source), w.documents(w.dest))
+					}
+				})
+			})
+		}
+	}
+}
+
+// With settings for the load a node that dies takes with it what finished tasks
+// wrote: their windows are copied again, unless it was on disk.
+func TestNodeDiesUnderTheLoad(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.large(`{"number_of_replicas":0}`)
+		require.NoError(t, w.walk((&reindex.Step{Clusters: w, Rows: w.store, Now: time.Now}).Up))
+		wait := &progress.Step{Clusters: w, Rows: w.store, Now: time.Now}
+		step := func() {
+			_, err := wait.Up(t.Context(), w.run)
+			require.NoError(t, err)
+			time.Sleep(5 * time.Second)
+		}
+		attempts := func() (out []int) {
+			for _, task := range w.tasks() {
+				out = append(out, task.Attempt)
+			}
+			return out
+		}
+		for len(w.kicked) == 0 {
+			step()
+		}
+		// All are finished and stored, but not looked at.
+		require.NoError(t, w.dest.Restart(map[string]string{"reindex.remote.whitelist": "ep.example:9200"}))
+		for w.tasks()[0].Result == nil {
+			step()
+		}
+		require.Equal(t, []int{2, 2, 2, 2, 0}, attempts())
+		require.Contains(t, fmt.Sprint(w.run.Timeline), "not on its disk yet")
+		// These are on disk.
+		require.NoError(t, w.dest.Restart(map[string]string{"reindex.remote.whitelist": "ep.example:9200"}))
+		require.NoError(t, w.walk(wait.Up))
+		require.Equal(t, []int{2, 2, 2, 2, 1}, attempts())
+		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+}
+
+// Nothing is changed of an index that was there before, nor for a small copy,
+// nor by a user who may not.
+func TestSettingsThatStay(t *testing.T) {
+	t.Parallel()
+	elasticUser := elastic.Superuser("secret")
+	for name, alter := range map[string]func(w *world){
+		"theirs": func(w *world) { w.run.Facts.Destination.Indices[0].Created = false },
+		"small":  func(w *world) { w.run.Facts.Survey.Indices[0].Documents = 1200 },
+		"weak":   func(w *world) { w.login = kms.Login{Username: "weak", Password: "secret"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, elastic.Config{Users: map[string]elastic.User{"elastic": elasticUser, "weak": {Password: "secret", Cluster: []string{"monitor", "manage"},
+				Indices: []elastic.IndexPrivileges{{Names: []string{"*"}, Privileges: []string{"create_index", "write", "read", "maintenance", "monitor", "view_index_metadata"}}}}}},
+				func(t *testing.T, w *world) {
+					w.login = kms.Login{Username: "elastic", Password: "secret"}
+					before := w.large(`{"number_of_replicas":1}`)
+					alter(w)
+					require.NoError(t, w.walk((&reindex.Step{Clusters: w, Rows: w.store, Now: time.Now}).Up))
+					require.Equal(t, before, w.settings())
+					require.NoError(t, w.walk((&progress.Step{Clusters: w, Rows: w.store, Now: time.Now}).Up))
+					require.Equal(t, before, w.settings())
+					require.Equal(t, name == "weak", strings.Contains(fmt.Sprint(w.run.Timeline), "privilege manage"))
+				})
+		})
+	}
+}
+
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{Heap: 512 << 20}, func(t *testing.T, w *world) {
+		w.fill(10, 10, "1s")
+		w.split = copying.Split{From: 1000, Each: 1000, Most: 8}
+		plan := func(ix run.SurveyedIndex, size int) run.Reindex {
+			w.run.Facts.Reindex = nil
+			ix.Source, ix.Dest = "orders", "orders"
+			w.run.Facts.Survey.Indices[0] = ix
+			w.run.Spec.Reindex.Size = size
+			require.NoError(t, w.open().Plan(t.Context()))
+			return *w.run.Facts.Reindex
+		}
+		seqs := func(n ...int64) []int64 { return n }
+		small := plan(run.SurveyedIndex{Documents: 6, Total: 6, Bytes: 1000, MaxSeqNo: 2, ShardSeqNos: seqs(2, 1, 0)}, 0)
+		assert.Len(t, small.Tasks, 1)
+		assert.Zero(t, small.Tasks[0].Size, "the server's own default")
+		assert.Equal(t, copying.Parallel, small.Parallel)
+
+		many := plan(run.SurveyedIndex{Documents: 3_000_000, Total: 3_000_000, Bytes: 3_000_000 * 300, MaxSeqNo: 999_999, ShardSeqNos: seqs(999_999, 999_000, 998_000)}, 0)
+		assert.Len(t, many.Tasks, 9)
+		assert.Equal(t, 8000, many.Tasks[0].Size)
+		assert.Zero(t, many.Tasks[0].From)
+		assert.EqualValues(t, 998_001, many.Tasks[7].Below)
+		assert.EqualValues(t, 998_001, many.Tasks[8].From)
+		for i := range 7 {
+			assert.Equal(t, many.Tasks[i].Below, many.Tasks[i+1].From)
+		}
+
+		// Four pages of 100 KB documents are within half of what a heap of 512 MB
+		// allows at once.
+		large := plan(run.SurveyedIndex{Documents: 900, Total: 900, Bytes: 900 * 50_000, MaxSeqNo: 899, ShardSeqNos: seqs(899)}, 0)
+		assert.Len(t, large.Tasks, 1)
+		assert.Zero(t, large.Tasks[0].Size, "the destination was not asked for so few")
+		large = plan(run.SurveyedIndex{Documents: 5000, Total: 5000, Bytes: 5000 * 50_000, MaxSeqNo: 4999, ShardSeqNos: seqs(4999)}, 0)
+		assert.LessOrEqual(t, large.Tasks[0].Size*100_000*copying.Parallel, 512<<20/20)
+		assert.Greater(t, large.Tasks[0].Size, 50)
+		asked := plan(run.SurveyedIndex{Documents: 5000, Total: 5000, Bytes: 5000 * 50_000, MaxSeqNo: 4999, ShardSeqNos: seqs(4999)}, 100)
+		assert.Zero(t, asked.Tasks[0].Size, "as the spec says")
+		assert.Equal(t, 2, asked.Parallel)
+
+		// A shard that has hardly any documents leaves nothing to divide.
+		skewed := plan(run.SurveyedIndex{Documents: 5000, Total: 5000, Bytes: 5000 * 300, MaxSeqNo: 4000, ShardSeqNos: seqs(4000, 3)}, 0)
+		assert.Len(t, skewed.Tasks, 1)
+	})
+}

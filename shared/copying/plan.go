@@ -1,0 +1,265 @@
+package copying
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"eslink/events"
+	"eslink/shared/es"
+	"eslink/shared/run"
+)
+
+// Parallel is how many tasks run at once at most: each holds a scroll on every
+// shard of its source, and pages in the destination's memory.
+const Parallel = 4
+
+// Split says which indices are copied in windows, and in how many. Remote
+// _reindex reads one page after the other, so several tasks are several times as
+// fast; but each window costs a look or two, and the last one a pause.
+type Split struct {
+	From int64 // documents: smaller indices are one task, and several of them run at once
+	Each int64 // documents of a window, about
+	Most int   // windows
+}
+
+// usual keeps a copy of half a minute in one task.
+var usual = Split{From: 500_000, Each: 500_000, Most: 32}
+
+// What a page takes is reckoned from what the index takes on disk, which is
+// about half of its documents' text.
+const (
+	pageSize  = 1000 // Elasticsearch's own, if it is told none
+	maxSize   = 8000
+	textShare = 2
+	pageBytes = 8 << 20
+	// writable is what a destination that does not tell is taken to allow: a tenth
+	// of a heap of 512 MB. Half of what it allows is used.
+	writable = 50 << 20
+)
+
+// Plan makes the list of tasks, in the spec's order. A copy that runs, or is
+// half done, goes on, and one that was finished is kept if nothing has changed at
+// its source since.
+func (c *Copy) Plan(ctx context.Context) error {
+	r := c.run
+	var limit int64
+	plan := &run.Reindex{Parallel: Parallel}
+	for i, ix := range r.Spec.Indices {
+		was, surveyed := tasks(r, ix), r.Facts.Survey.Indices[i]
+		if goesOn(was, surveyed) || Copied(r, i) {
+			plan.Tasks = append(plan.Tasks, was...)
+			continue
+		}
+		if limit == 0 && surveyed.Documents > pageSize {
+			var err error
+			if limit, err = c.client.IndexingPressure(ctx); err != nil {
+				return err
+			}
+			limit = cmp.Or(limit, writable) / 2
+		}
+		size, parallel := pages(surveyed, r.Spec.Reindex.Size, limit)
+		plan.Parallel = min(plan.Parallel, parallel)
+		attempt := 0
+		for _, t := range was {
+			attempt = max(attempt, t.Attempt)
+		}
+		for _, t := range c.split(surveyed) {
+			t.Source, t.Dest, t.Attempt, t.SourceState, t.Size = ix.Source, ix.Dest, attempt, surveyed.State, size
+			plan.Tasks = append(plan.Tasks, t)
+		}
+	}
+	r.Facts.Reindex = plan
+	return nil
+}
+
+// goesOn reports whether a copy is under way: a task runs, or some of its
+// windows are done and their sequence numbers still mean the same.
+func goesOn(was []run.Task, surveyed run.SurveyedIndex) bool {
+	begun, left := false, false
+	for _, t := range was {
+		if t.Result == nil && !t.Intent.IsZero() {
+			return true
+		}
+		begun = begun || t.Result != nil && uuid(t.SourceState) == uuid(surveyed.State)
+		left = left || t.Result == nil
+	}
+	return begun && left
+}
+
+// uuid is the index's own in its state.
+func uuid(state string) string {
+	id, _, _ := strings.Cut(state, "/")
+	return id
+}
+
+// pages chooses a page's size, 0 for Elasticsearch's own, and how many tasks may
+// run at once, so that all their pages are within what the destination allows.
+func pages(ix run.SurveyedIndex, asked int, limit int64) (size, parallel int) {
+	if ix.Documents <= pageSize && ix.Bytes <= pageBytes || ix.Total == 0 || limit == 0 {
+		return 0, Parallel
+	}
+	document := max(1, textShare*ix.Bytes/ix.Total)
+	if asked > 0 {
+		return 0, int(min(max(limit/(int64(asked)*document), 1), Parallel))
+	}
+	return int(min(max(min(pageBytes, limit/Parallel)/document, 1), maxSize)), Parallel
+}
+
+// split divides an index into windows of its sequence numbers. Each shard has
+// its own, so the bounded windows end where the first shard did at the survey:
+// what is written later gets a higher number in any shard, and lies in the last,
+// open-ended window, which starts when the others are done. So a document that is
+// written while they run is copied by the last in any case, and after its older
+// version. Shards of very different length would leave most to the last window.
+func (c *Copy) split(ix run.SurveyedIndex) []run.Task {
+	if ix.Documents < c.Split.From || len(ix.ShardSeqNos) == 0 {
+		return []run.Task{{}}
+	}
+	end := ix.MaxSeqNo + 1
+	for _, n := range ix.ShardSeqNos {
+		end = min(end, n+1)
+	}
+	if 4*end < 3*(ix.MaxSeqNo+1) {
+		return []run.Task{{}}
+	}
+	n := min(max(int64(Parallel), ix.Documents/c.Split.Each), int64(c.Split.Most), end)
+	width := (end + n - 1) / n
+	// What the survey's numbers count may not be visible yet.
+	visible := c.Now().Add(settle(ix.Refresh))
+	var out []run.Task
+	for from := int64(0); from < end; from += width {
+		out = append(out, run.Task{Window: len(out), From: from, Below: min(from+width, end), NotBefore: visible})
+	}
+	return append(out, run.Task{Window: len(out), From: end})
+}
+
+// settle is how long it takes until all copies of the source's shards show what
+// was written before. The reader may not have the right to refresh the source,
+// and the instance has no way to: so it is waited for, twice its interval. An
+// index that is not refreshed by itself shows the same all the time.
+func settle(refresh string) time.Duration {
+	const margin = 2 * time.Second
+	if strings.HasPrefix(refresh, "-") {
+		return margin
+	}
+	interval, err := time.ParseDuration(cmp.Or(refresh, "1s"))
+	if err != nil { // in days, or micros
+		interval = time.Minute
+	}
+	return 2*interval + margin
+}
+
+// open reports whether t is the last window of several.
+func open(t *run.Task) bool { return t.From > 0 && t.Below == 0 }
+
+// windowed reports whether t is one of several windows.
+func windowed(t *run.Task) bool { return t.From > 0 || t.Below > 0 }
+
+// waitsFor reports whether t has to wait for other windows of its index.
+func (c *Copy) waitsFor(t *run.Task) bool {
+	if !open(t) {
+		return false
+	}
+	for _, other := range tasks(c.run, events.Index{Source: t.Source, Dest: t.Dest}) {
+		if other.Window != t.Window && other.Result == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// position is t's index in the spec.
+func (c *Copy) position(t *run.Task) int {
+	for i, ix := range c.run.Spec.Indices {
+		if ix.Source == t.Source && ix.Dest == t.Dest {
+			return i
+		}
+	}
+	return 0 // the record has no tasks of other indices
+}
+
+// tasks are those of one index.
+func tasks(r *run.Run, ix events.Index) (out []run.Task) {
+	if r.Facts.Reindex == nil {
+		return nil
+	}
+	for _, t := range r.Facts.Reindex.Tasks {
+		if t.Source == ix.Source && t.Dest == ix.Dest {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// Copied reports whether the spec's i-th index was copied whole, and its source
+// has not changed since.
+func Copied(r *run.Run, i int) bool {
+	list := tasks(r, r.Spec.Indices[i])
+	for _, t := range list {
+		if t.Result == nil || !clean(t.Result) || t.SourceState != r.Facts.Survey.Indices[i].State {
+			return false
+		}
+	}
+	return len(list) > 0
+}
+
+func clean(res *run.TaskResult) bool {
+	return res.FailureCount == 0 && res.VersionConflicts == 0 && !res.Cancelled
+}
+
+// Drop forgets what was copied into an index that is not there any more.
+func Drop(r *run.Run, dest string) {
+	if r.Facts.Reindex == nil {
+		return
+	}
+	for i, t := range r.Facts.Reindex.Tasks {
+		if t.Dest == dest { // the attempt stays: it names the next task
+			r.Facts.Reindex.Tasks[i] = run.Task{Source: t.Source, Dest: t.Dest, Attempt: t.Attempt}
+		}
+	}
+}
+
+// Distrust has the spec's i-th index copied again by the next walk, whatever its
+// source says: the proof found documents missing or other.
+func Distrust(r *run.Run, i int) {
+	for n := range r.Facts.Reindex.Tasks {
+		if t := &r.Facts.Reindex.Tasks[n]; t.Source == r.Spec.Indices[i].Source && t.Dest == r.Spec.Indices[i].Dest {
+			t.SourceState = ""
+		}
+	}
+}
+
+// Results are what the tasks of the spec's i-th index reported, by window; nil
+// for one that is not over.
+func Results(r *run.Run, i int) (out []*run.TaskResult) {
+	for _, t := range tasks(r, r.Spec.Indices[i]) {
+		out = append(out, t.Result)
+	}
+	return out
+}
+
+// Queries are what each task of the spec's i-th index selects at the source.
+func Queries(r *run.Run, i int) (out [][]byte, err error) {
+	for _, t := range tasks(r, r.Spec.Indices[i]) {
+		q, err := query(r.Spec.Indices[i], &t)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, q)
+	}
+	return out, nil
+}
+
+func query(ix events.Index, t *run.Task) ([]byte, error) {
+	if !windowed(t) {
+		return ix.Query, nil
+	}
+	q, err := es.InWindow(ix.Query, t.From, t.Below)
+	if err != nil {
+		return nil, fmt.Errorf("window %d of index %s: %w", t.Window, ix.Source, err)
+	}
+	return q, nil
+}
