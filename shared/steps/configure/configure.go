@@ -49,6 +49,7 @@ type Records interface {
 	esconfig.Rows
 	Lock(ctx context.Context, name, holder string, d time.Duration) error
 	Unlock(ctx context.Context, name, holder string) error
+	List(ctx context.Context) ([]*run.Run, error)
 }
 
 // Step adds what a run needs, and removes it.
@@ -142,6 +143,15 @@ func (s *Step) walk(ctx context.Context, r *run.Run, g goal) (engine.Outcome, er
 		return s.follow(ctx, r, in.ID, book)
 	case in.Status != escluster.Active:
 		return engine.Outcome{}, fmt.Errorf("cluster %s is %s, and its configuration cannot be changed: see in its console why, make it active, then retry", in.ID, in.Status)
+	}
+	if book.Shares(in.Config, g.spec) {
+		all, err := s.Records.List(ctx)
+		if err == nil {
+			err = book.Beside(ctx, r, all)
+		}
+		if err != nil {
+			return engine.Outcome{}, err
+		}
 	}
 	c, err := book.Of(in.Config, g.spec, g.domain)
 	if err != nil {

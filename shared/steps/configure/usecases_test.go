@@ -494,17 +494,45 @@ func TestTheDifferenceOfUseCasesThatWasApprovedIsWritten(t *testing.T) {
 	}
 }
 
-func TestOneRunsRealmAndAnothersWatcher(t *testing.T) {
-	w := newDirectory(t, 45, "watcher")
-	other := w.newRun("second", "ep-bp1ccc.epsrv-bp1ddd.cn-hangzhou.privatelink.aliyuncs.com")
-	other.Spec = w.run.Spec
-	w.Up(w.step, w.run)
-	w.Up(w.step, other)
-	require.Equal(t, 1, w.writes(), "it is on already")
-	w.Down(w.step, other)
-	require.Contains(t, w.added(), esconfig.WatcherEnabled, "the first run's stays")
-	w.Down(w.step, w.run)
-	require.Empty(t, w.added())
+// listed is a store that knows of two runs.
+type listed struct {
+	*run.Store
+	runs []*run.Run
+}
+
+func (l listed) List(context.Context) ([]*run.Run, error) { return l.runs, nil }
+
+// What two runs need is taken back by the last of them, whichever that is, to
+// what it was before the first.
+func TestTwoRunsThatNeedTheSameSetting(t *testing.T) {
+	t.Parallel()
+	for _, was := range []string{"", "false", "true"} {
+		for _, first := range []int{0, 1} {
+			t.Run(fmt.Sprint(was, first), func(t *testing.T) {
+				w := newDirectoryIn(t, 45, "watcher")
+				if was != "" {
+					w.before[esconfig.WatcherEnabled] = was
+					w.ES.SetConfig(faketest.Dst, maps.Clone(w.before))
+					require.NoError(t, w.apply(w.before))
+				}
+				other := w.newRun("second", "ep-bp1ccc.epsrv-bp1ddd.cn-hangzhou.privatelink.aliyuncs.com")
+				other.Spec = w.run.Spec
+				elsewhere := w.newRun("third", "ep-bp1eee.epsrv-bp1fff.cn-hangzhou.privatelink.aliyuncs.com")
+				elsewhere.Spec, elsewhere.Facts.Configure = w.run.Spec, &run.Configure{}
+				elsewhere.Spec.InstanceID = faketest.Src
+				runs := []*run.Run{w.run, other}
+				w.step.Records = listed{w.Deps.Runs, append(runs, elsewhere)}
+				w.Up(w.step, w.run)
+				w.Up(w.step, other)
+				w.Down(w.step, runs[first])
+				require.Equal(t, "true", w.config()[esconfig.WatcherEnabled], "the other needs it still")
+				w.Up(w.step, runs[1-first])
+				w.Down(w.step, runs[1-first])
+				require.Equal(t, w.before, w.config())
+				require.Equal(t, map[string]int{"": 2, "false": 2, "true": 0}[was], w.writes())
+			})
+		}
+	}
 }
 
 func TestLoginOfTheKeystoreThatCannotBeRead(t *testing.T) {
