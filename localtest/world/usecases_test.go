@@ -257,6 +257,30 @@ func TestCrashMatrixOfUseCases(t *testing.T) {
 	crashMatrix(t, binding(), in, stands, removed)
 }
 
+// A realm that binds with a wrong password lets nobody in; the right one reaches
+// the nodes.
+func TestAWrongBindPassword(t *testing.T) {
+	inServing(t, Config{}, func(t *testing.T, s *serving) {
+		before := maps.Clone(s.config())
+		s.Clusters.AllowKeystore(Instance, false)
+		s.Secrets.Put("eslink/bind", login("reader", "canary-wrong"))
+		spec := binding()
+		spec.UseCases = spec.UseCases[1:]
+		s.start(t, events.Request{Spec: &spec})
+		v := s.ends(t, run.Failed)
+		require.Contains(t, v.Reason, "login: ")
+		require.Contains(t, v.Reason, "bindSecret")
+		s.Secrets.Put("eslink/bind", login("reader", "canary-reader"))
+		s.start(t, events.Request{Spec: &spec, Again: true})
+		v = s.ends(t, run.Failed)
+		require.Contains(t, v.Reason, "restart the cluster in its console, then send retry")
+		s.Clusters.Restart(Instance)
+		s.do(t, events.Request{Action: "retry"})
+		s.ends(t, run.Done)
+		s.takenDown(t, before)
+	})
+}
+
 func TestBadDaysOfUseCases(t *testing.T) {
 	for name, c := range map[string]struct {
 		kind   string

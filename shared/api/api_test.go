@@ -222,6 +222,18 @@ func TestAgainWalksEveryStepOfAFinishedRun(t *testing.T) {
 		assert.NotNil(t, f.NLB)
 		assert.NotNil(t, f.Reindex)
 		assert.Nil(t, f.Verify, "a proof is of one walk")
+
+		w.put(id, func(r *run.Run) {
+			at("verify", run.Failed)(r)
+			r.Facts.Verify, r.Restore = &run.Verify{Operated: []run.Check{{Name: "link"}}}, true
+		})
+		assert.Equal(t, run.Failed, w.ok(start(t)).Status)
+		assert.Equal(t, api.Reply{RunID: id, Generation: 1, Status: run.Running, Step: "preflight"}, w.ok(again), "one that failed, too")
+		r := w.run(id)
+		assert.Equal(t, &run.Verify{}, r.Facts.Verify)
+		assert.False(t, r.Restore)
+		w.put(id, func(r *run.Run) { at("configure", run.Failed)(r); r.Direction = run.Down })
+		w.refused(again, 409, "wrong-state")
 	})
 }
 

@@ -106,7 +106,7 @@ func (o Operator) logIn(ctx context.Context, l Link, linked run.Check) ([]run.Ch
 	id, err := o.Client.As(user.Username, user.Password).Authenticate(ctx)
 	if es.IsUnauthorized(err) {
 		checks := stopped(login, l.InstanceID+" refuses "+user.Username+", a user of the directory: the password is wrong, or no directory answers (which of the two, its log alone says)",
-			"put the right password into the user's secret; look whether the directory runs and knows "+user.Username+", and of ldaps whether a public CA signed its certificate and target.tls is certificate; see check link")
+			"put the right password into the user's secret, and of a realm that binds into its bindSecret (then start again); look whether the directory runs and knows "+user.Username+", and of ldaps whether a public CA signed its certificate and target.tls is certificate; see check link")
 		checks[network] = unseen(l, linked)
 		return checks, nil
 	}

@@ -66,6 +66,15 @@ func Needs(s events.Spec, domain string, config map[string]string, ours Ours, be
 	return n.want, n.findings
 }
 
+// commonSettings are those that mean the same for every run.
+var commonSettings = []string{WatcherEnabled, WebhookVerification, Verification}
+
+// common are those of them that a spec needs.
+func common(s events.Spec) []string {
+	want, _ := Needs(s, Placeholder, nil, Ours{}, nil)
+	return slices.DeleteFunc(slices.Clone(commonSettings), func(key string) bool { return want.Settings[key] == "" })
+}
+
 // SecurePassword is the secure setting of the password that a realm binds with.
 func SecurePassword(u events.UseCase) string { return realmPrefix(u) + securePassword }
 

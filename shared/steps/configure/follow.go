@@ -21,7 +21,7 @@ import (
 
 // follow waits for the change that the instance is carrying out, ours or
 // another's, and says how far it has come.
-func (s *Step) follow(ctx context.Context, r *run.Run, id string) (engine.Outcome, error) {
+func (s *Step) follow(ctx context.Context, r *run.Run, id string, book *esconfig.Book) (engine.Outcome, error) {
 	what, f := "is carrying out a change", r.Facts.Configure
 	ours := wrote(r)
 	if ours {
@@ -33,6 +33,12 @@ func (s *Step) follow(ctx context.Context, r *run.Run, id string) (engine.Outcom
 	actions, err := s.Cluster.ActionRecords(ctx, id)
 	if err != nil {
 		return engine.Outcome{}, err
+	}
+	if ours && book.Unread { // whatever restarts them
+		book.Unread = false
+		if err := book.Save(ctx, nil); err != nil {
+			return engine.Outcome{}, err
+		}
 	}
 	i := slices.IndexFunc(actions, func(a escluster.Action) bool { return a.State == escluster.ChangeUnderWay })
 	if i < 0 {

@@ -290,16 +290,45 @@ func TestTearDownAfterARoleMappingThatNobodyRecorded(t *testing.T) {
 	require.Len(t, w.mappings, 1)
 }
 
-func TestANewPasswordIsWrittenOnceMore(t *testing.T) {
-	w := newDirectory(t, 36, "ldap")
-	w.binds()
-	w.ES.AllowKeystore(faketest.Dst, true)
-	w.Up(w.step, w.run)
-	w.logins["eslink/bind"] = kms.Login{Username: "reader", Password: "canary-2", Version: "v2"}
-	w.Up(w.step, w.run)
-	require.Equal(t, "canary-2", w.ES.Secure(faketest.Dst)[secure])
-	require.Equal(t, 3, w.writes())
-	require.Equal(t, 1, w.Up(w.step, w.run))
+func TestANewPasswordReachesTheNodes(t *testing.T) {
+	t.Parallel()
+	for _, restarts := range []bool{false, true} {
+		for _, m := range append(stepstest.Mishaps(), "") {
+			t.Run(fmt.Sprint(restarts, m), func(t *testing.T) {
+				w := newDirectoryIn(t, 36, "ldap")
+				w.binds()
+				read := "" // by the nodes, when they last restarted
+				w.ES.OnConfig(func(_ string, config map[string]string) error {
+					read = w.ES.Secure(faketest.Dst)[secure]
+					return w.apply(config)
+				})
+				w.ES.AllowKeystore(faketest.Dst, restarts)
+				w.Up(w.step, w.run)
+				require.Equal(t, "canary-bind", read)
+				w.Advance(time.Hour)
+				w.logins["eslink/bind"] = kms.Login{Username: "reader", Password: "canary-2", Version: "v2"}
+				if m != "" {
+					w.Break(1, m)
+				}
+				before := w.writes()
+				if !restarts {
+					_, err := w.Walk(w.step, w.run, run.Up)
+					require.ErrorContains(t, err, "restart the cluster in its console")
+					_, err = w.Walk(w.step, w.run, run.Up)
+					require.ErrorContains(t, err, "restart the cluster in its console", "nobody has")
+					w.ES.Restart(faketest.Dst)
+				}
+				w.Up(w.step, w.run)
+				require.Equal(t, "canary-2", read)
+				if m == "" {
+					require.Equal(t, before+1, w.writes(), "one restart")
+				}
+				require.Equal(t, 1, w.Up(w.step, w.run))
+				w.Down(w.step, w.run)
+				require.Empty(t, w.added())
+			})
+		}
+	}
 }
 
 func TestWithoutAKeystoreNothingIsWritten(t *testing.T) {
@@ -465,17 +494,45 @@ func TestTheDifferenceOfUseCasesThatWasApprovedIsWritten(t *testing.T) {
 	}
 }
 
-func TestOneRunsRealmAndAnothersWatcher(t *testing.T) {
-	w := newDirectory(t, 45, "watcher")
-	other := w.newRun("second", "ep-bp1ccc.epsrv-bp1ddd.cn-hangzhou.privatelink.aliyuncs.com")
-	other.Spec = w.run.Spec
-	w.Up(w.step, w.run)
-	w.Up(w.step, other)
-	require.Equal(t, 1, w.writes(), "it is on already")
-	w.Down(w.step, other)
-	require.Contains(t, w.added(), esconfig.WatcherEnabled, "the first run's stays")
-	w.Down(w.step, w.run)
-	require.Empty(t, w.added())
+// listed is a store that knows of two runs.
+type listed struct {
+	*run.Store
+	runs []*run.Run
+}
+
+func (l listed) List(context.Context) ([]*run.Run, error) { return l.runs, nil }
+
+// What two runs need is taken back by the last of them, whichever that is, to
+// what it was before the first.
+func TestTwoRunsThatNeedTheSameSetting(t *testing.T) {
+	t.Parallel()
+	for _, was := range []string{"", "false", "true"} {
+		for _, first := range []int{0, 1} {
+			t.Run(fmt.Sprint(was, first), func(t *testing.T) {
+				w := newDirectoryIn(t, 45, "watcher")
+				if was != "" {
+					w.before[esconfig.WatcherEnabled] = was
+					w.ES.SetConfig(faketest.Dst, maps.Clone(w.before))
+					require.NoError(t, w.apply(w.before))
+				}
+				other := w.newRun("second", "ep-bp1ccc.epsrv-bp1ddd.cn-hangzhou.privatelink.aliyuncs.com")
+				other.Spec = w.run.Spec
+				elsewhere := w.newRun("third", "ep-bp1eee.epsrv-bp1fff.cn-hangzhou.privatelink.aliyuncs.com")
+				elsewhere.Spec, elsewhere.Facts.Configure = w.run.Spec, &run.Configure{}
+				elsewhere.Spec.InstanceID = faketest.Src
+				runs := []*run.Run{w.run, other}
+				w.step.Records = listed{w.Deps.Runs, append(runs, elsewhere)}
+				w.Up(w.step, w.run)
+				w.Up(w.step, other)
+				w.Down(w.step, runs[first])
+				require.Equal(t, "true", w.config()[esconfig.WatcherEnabled], "the other needs it still")
+				w.Up(w.step, runs[1-first])
+				w.Down(w.step, runs[1-first])
+				require.Equal(t, w.before, w.config())
+				require.Equal(t, map[string]int{"": 2, "false": 2, "true": 0}[was], w.writes())
+			})
+		}
+	}
 }
 
 func TestLoginOfTheKeystoreThatCannotBeRead(t *testing.T) {
