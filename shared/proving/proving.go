@@ -361,16 +361,26 @@ func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool
 	}
 	var mu sync.Mutex
 	spoilt := false // a page was taken in part
-	take := func(p *pager, docs int, alone func() error) error {
+	var alone large
+	step := func(ctx context.Context, h *proof.Hasher, p *pager) error {
+		defer alone.hold(p.size)()
+		docs, err := p.page(ctx)
+		if err != nil {
+			return err
+		}
+		add, err := do(h, p.shard, docs)
+		if err != nil {
+			return fmt.Errorf("index %s: %w", s.Index, err)
+		}
 		mu.Lock()
 		defer mu.Unlock()
-		if err := alone(); err != nil || spoilt {
+		if err := add(); err != nil || spoilt {
 			spoilt, st.onward = true, false
 			return err
 		}
-		st.onward = true
+		st.onward = st.onward || st.Next[p.shard] != p.next
 		st.Next[p.shard] = p.next
-		st.Read += int64(docs)
+		st.Read += int64(len(docs))
 		return nil
 	}
 	var turn atomic.Int64
@@ -386,15 +396,7 @@ func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool
 				}
 				p.shard, p.next, p.last = shard, st.Next[shard], stats.ShardSeqNos[shard]
 				for p.next >= 0 && s.Now().Before(until) {
-					docs, err := p.page(ctx)
-					if err != nil {
-						return err
-					}
-					alone, err := do(&h, shard, docs)
-					if err != nil {
-						return fmt.Errorf("index %s: %w", s.Index, err)
-					}
-					if err := take(p, len(docs), alone); err != nil {
+					if err := step(ctx, &h, p); err != nil {
 						return err
 					}
 				}
@@ -404,6 +406,19 @@ func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool
 	err = group.Wait()
 	st.Done = err == nil && !slices.ContainsFunc(st.Next, func(n int64) bool { return n >= 0 })
 	return err
+}
+
+// large is held for reading while documents come in pages of one: as they may
+// have 100 MB each, the others stop meanwhile.
+type large struct{ sync.RWMutex }
+
+func (l *large) hold(size int) (release func()) {
+	if size == 1 {
+		l.Lock()
+		return l.Unlock
+	}
+	l.RLock()
+	return l.RUnlock
 }
 
 // pager reads a shard page by page. A page is a window of sequence numbers that
@@ -440,7 +455,9 @@ func (p *pager) page(ctx context.Context) ([]es.Document, error) {
 		docs, err := p.scan.Reader.Page(ctx, p.scan.Index, p.scan.Query, w, p.size, p.source)
 		switch {
 		case tooMuch(err) && p.size > 1:
-			p.size /= 2
+			if p.size /= 2; p.size == 1 {
+				return nil, nil // the next page is read with the others at rest
+			}
 			continue
 		case errors.Is(err, es.ErrTooLarge):
 			return nil, events.NewProblem(409, "document", "a document is too large to be compared",

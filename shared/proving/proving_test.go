@@ -251,6 +251,29 @@ func TestPagesFitTheirDocuments(t *testing.T) {
 	require.Equal(t, []int{500, 250, 125, 62, 31}, w.sizes[:5])
 	require.LessOrEqual(t, w.sizes[len(w.sizes)-1], 20)
 
+	// Documents that come one by one are read with the other reader at rest.
+	w.fill("b", 2, 40, 1000)
+	busy, most := 0, 0
+	w.refuse = func(size int) error {
+		if size > 1 {
+			return es.ErrTooLarge
+		}
+		w.mu.Lock()
+		busy++
+		most = max(most, busy)
+		w.mu.Unlock()
+		time.Sleep(time.Millisecond)
+		w.mu.Lock()
+		busy--
+		w.mu.Unlock()
+		return nil
+	}
+	w.run.Facts.Digest.Walk = "1b"
+	at, err = w.scan(proving.Source, "b").Sum(t.Context(), 1, w.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.EqualValues(t, 36, at.Read)
+	require.Equal(t, 1, most)
+
 	w.refuse = func(int) error { return es.ErrTooLarge }
 	w.run.Facts.Digest.Walk = "2"
 	_, err = w.scan(proving.Source, "a").Sum(t.Context(), 1, w.Now().Add(time.Hour))
