@@ -137,3 +137,20 @@ func TestATokenStandsForOneService(t *testing.T) {
 	require.Equal(t, tokens[0], tokens[1])
 	require.NotEqual(t, tokens[1], tokens[2])
 }
+
+// An endpoint that is seen gone is made anew by another token.
+func TestAnEndpointMadeAgain(t *testing.T) {
+	t.Parallel()
+	r, cloud, s := standing()
+	r.Facts.PrivateConnection, cloud.listed = nil, nil
+	_, err := s.Up(t.Context(), r)
+	require.NoError(t, err)
+	first := cloud.token
+	s.Now = func() time.Time { return time.Now().Add(time.Hour) } // lists have caught up
+	out, err := s.Down(t.Context(), r)
+	require.NoError(t, err)
+	require.True(t, out.IsDone(), out.Reason())
+	_, err = s.Up(t.Context(), r)
+	require.NoError(t, err)
+	require.NotEqual(t, first, cloud.token)
+}
