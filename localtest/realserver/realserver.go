@@ -332,7 +332,11 @@ func (s *Server) end(grace time.Duration) {
 func (s *Server) boot(ctx context.Context, settings map[string]string) error {
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
-	yml, err := elasticsearchYML(s.ownSettings(), map[string]string{"cluster.routing.allocation.disk.threshold_enabled": "false"}, settings)
+	defaults := map[string]string{"cluster.routing.allocation.disk.threshold_enabled": "false"}
+	if s.options.Password != "" {
+		defaults["xpack.license.self_generated.type"] = "trial" // directory realms are not in the basic one
+	}
+	yml, err := elasticsearchYML(s.ownSettings(), defaults, settings)
 	if err == nil {
 		err = s.writeConfig("elasticsearch.yml", yml)
 	}

@@ -11,10 +11,12 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -127,8 +129,10 @@ type process struct {
 	running      context.Context // until close
 	work         sync.WaitGroup
 
-	mu   sync.Mutex
-	boot chan error // of a restart that is under way, else nil
+	mu      sync.Mutex
+	boot    chan error        // of a restart that is under way, else nil
+	secrets map[string]string // for its keystore at the next restart
+	kept    map[string]string // in its keystore
 }
 
 // launch boots an instance's server, for as long as running lasts.
@@ -167,6 +171,13 @@ func (w *World) launch(ctx, running context.Context, d realserver.Distribution, 
 				names = append(names, e.Domain, e.ZoneDomain)
 			}
 			return names
+		}, func() []int {
+			ports := []int{realserver.Port}
+			for _, l := range w.CLB.Listeners() {
+				ports = append(ports, l.Port)
+			}
+			slices.Sort(ports)
+			return slices.Compact(ports)
 		})
 	})
 	return p, nil
@@ -203,7 +214,17 @@ func (p *process) Restart(settings map[string]string) error {
 	if p.boot == nil {
 		boot := make(chan error, 1)
 		p.boot = boot
-		p.work.Go(func() { boot <- p.server.Restart(p.running, settings) })
+		secrets, rewrite := p.secrets, !maps.Equal(p.secrets, p.kept)
+		p.kept = secrets
+		p.work.Go(func() {
+			if rewrite {
+				if err := p.server.SetKeystore(p.running, secrets); err != nil {
+					boot <- err
+					return
+				}
+			}
+			boot <- p.server.Restart(p.running, settings)
+		})
 		return escluster.ErrRestarting
 	}
 	select {
@@ -218,12 +239,20 @@ func (p *process) Restart(settings map[string]string) error {
 	}
 }
 
+// SetKeystore gives the server its secure settings, from the next restart on.
+func (p *process) SetKeystore(secrets map[string]string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.secrets = secrets
+}
+
 // resolve keeps the names that the server can resolve those that its place can,
-// of the given ones. Behind each name is an address whose connections the
-// place's network judges one by one.
-func (p *process) resolve(place *network.Place, names func() []string) {
+// of the given ones. Behind each name is an address with the given ports, whose
+// connections the place's network judges one by one.
+func (p *process) resolve(place *network.Place, names func() []string, ports func() []int) {
 	type forward struct {
 		address string
+		ports   []int
 		stop    func()
 	}
 	open := map[string]forward{}
@@ -235,23 +264,27 @@ func (p *process) resolve(place *network.Place, names func() []string) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		now, changed := map[string]bool{}, false
+		now, changed, wanted := map[string]bool{}, false, ports()
 		for _, name := range names() {
 			if _, err := place.LookupHost(p.running, name); err != nil || now[name] {
 				continue
 			}
 			now[name] = true
-			if _, ok := open[name]; ok {
-				continue
+			if f, ok := open[name]; ok {
+				if slices.Equal(f.ports, wanted) {
+					continue
+				}
+				f.stop()
+				delete(open, name)
 			}
-			address, stop, err := realserver.Forward(p.running, func(ctx context.Context) (net.Conn, error) {
-				return place.DialContext(ctx, "tcp", net.JoinHostPort(name, strconv.Itoa(realserver.Port)))
+			address, stop, err := realserver.ForwardPorts(p.running, wanted, func(ctx context.Context, port int) (net.Conn, error) {
+				return place.DialContext(ctx, "tcp", net.JoinHostPort(name, strconv.Itoa(port)))
 			})
 			if err != nil {
 				p.log.Error("name does not resolve", "name", name, "err", err)
 				continue
 			}
-			open[name], changed = forward{address.String(), stop}, true
+			open[name], changed = forward{address.String(), wanted, stop}, true
 		}
 		hosts := map[string]string{}
 		for name, f := range open {

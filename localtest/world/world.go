@@ -130,6 +130,8 @@ type World struct {
 type Server interface {
 	http.Handler
 	http.RoundTripper
+	// SetKeystore gives it secure settings, from the next Restart on.
+	SetKeystore(secrets map[string]string)
 	// Restart takes up an esConfig: an error is that of escluster's OnConfig,
 	// ErrRestarting among them.
 	Restart(settings map[string]string) error
@@ -259,9 +261,7 @@ func (w *World) addClusters() error {
 func (w *World) takeUp(id string, config map[string]string) error {
 	w.node(id).AnyName = config["reindex.ssl.verification_mode"] == "certificate"
 	server := w.server(id)
-	if s, ok := server.(*elastic.Server); ok {
-		s.SetKeystore(w.Clusters.Secure(id))
-	}
+	server.SetKeystore(w.Clusters.Secure(id))
 	return server.Restart(config)
 }
 

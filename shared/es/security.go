@@ -40,7 +40,7 @@ func (c *Client) As(username, password string) *Client {
 // https://www.elastic.co/guide/en/elasticsearch/reference/7.10/security-api-clear-cache.html
 func (c *Client) ForgetLogin(ctx context.Context, realm, username string) error {
 	return c.do(ctx, "clear the cache of realm "+realm,
-		raw{http.MethodPost, "/_security/realm/" + url.PathEscape(realm) + "/_clear_cache", "usernames=" + url.QueryEscape(username), "", struct{}{}}, nil)
+		raw{http.MethodPost, "/_security/realm/" + url.PathEscape(realm) + "/_clear_cache", "usernames=" + url.QueryEscape(username), "", nil}, nil)
 }
 
 // RoleMapping gives roles to users that a rule matches.

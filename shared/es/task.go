@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -17,13 +18,16 @@ import (
 // integer, the server's is not.
 type raw struct {
 	method, path, query, opaqueID string
-	body                          any
+	body                          any // nil: none, which is not an empty one to those that take none
 }
 
 func (r raw) Do(ctx context.Context, t esapi.Transport) (*esapi.Response, error) {
-	reader, err := body(r.body)
-	if err != nil {
-		return nil, err
+	var reader io.Reader
+	if r.body != nil {
+		var err error
+		if reader, err = body(r.body); err != nil {
+			return nil, err
+		}
 	}
 	req, err := http.NewRequestWithContext(ctx, r.method, r.path+"?"+r.query, reader)
 	if err != nil {
@@ -56,7 +60,7 @@ func (c *Client) Reindex(ctx context.Context, b ReindexBody, opaqueID string, pe
 // Rethrottle changes the rate of a running copy; -1 means no limit.
 func (c *Client) Rethrottle(ctx context.Context, taskID string, perSecond float64) error {
 	return c.do(ctx, "throttle task "+taskID,
-		raw{http.MethodPost, "/_reindex/" + taskID + "/_rethrottle", "requests_per_second=" + formatRate(perSecond), "", struct{}{}}, nil)
+		raw{http.MethodPost, "/_reindex/" + taskID + "/_rethrottle", "requests_per_second=" + formatRate(perSecond), "", nil}, nil)
 }
 
 // Task is a _reindex task, running or finished.

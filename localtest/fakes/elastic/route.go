@@ -145,6 +145,19 @@ func routes() []route {
 
 var api = routes()
 
+// takesBody tells whether a request may have a body: real servers refuse one
+// that they would not read.
+func (rt *route) takesBody() bool {
+	last := rt.pattern[strings.LastIndex(rt.pattern, "/")+1:]
+	switch rt.method {
+	case http.MethodGet:
+		return slices.Contains([]string{"_search", "scroll", "_count", "_mget", "_analyze", "_has_privileges"}, last)
+	case http.MethodDelete:
+		return last == "scroll" || last == "_pit"
+	}
+	return !slices.Contains([]string{"_cancel", "_rethrottle", "_refresh", "_flush", "_clear_cache", "_pit"}, last)
+}
+
 // match fills the variables of a pattern from the path, or says no.
 func (rt route) match(path []string) (map[string]string, bool) {
 	want := strings.Split(strings.Trim(rt.pattern, "/"), "/")
@@ -319,6 +332,9 @@ func (c *call) read(rt *route) *Error {
 	}
 	if c.body = body; len(body) > 0 && !c.s.reads(c.r.Header.Get("Content-Type")) {
 		return &Error{Status: http.StatusNotAcceptable, Reason: fmt.Sprintf("Content-Type header [%s] is not supported", c.r.Header.Get("Content-Type"))}
+	}
+	if len(body) > 0 && !rt.takesBody() {
+		return illegal("request [%s %s] does not support having a body", c.r.Method, c.r.URL.Path)
 	}
 	if c.r.URL.Path == "/_reindex" && len(body) == 0 {
 		return fail(400, "parse_exception", "request body is required")
