@@ -78,7 +78,7 @@ func NewReal(ctx context.Context, c Config, progress io.Writer) (w *World, relea
 	}
 	w.offer = func(ctx context.Context, kind string) (network.Service, error) {
 		began := time.Now()
-		of, people := services.OpenLDAP, People
+		of, who := services.OpenLDAP, people
 		switch kind {
 		case events.ReindexUseCase:
 			p, err := w.launch(ctx, running, distribution, escluster.Instance{ID: Host})
@@ -89,12 +89,12 @@ func NewReal(ctx context.Context, c Config, progress io.Writer) (w *World, relea
 			fmt.Fprintf(progress, "the self-managed cluster is up after %.1fs at %s\n", time.Since(began).Seconds(), p.server.URL())
 			return w.selfManaged(p)
 		case events.ActiveDirectory:
-			of, people = services.ActiveDirectory, Staff
+			of, who = services.ActiveDirectory, staff
 		case events.LDAP:
 		default:
 			return network.Service{}, fmt.Errorf("real Elasticsearch %s has no %s here: its plugin is not among the Maven artifacts; use -elasticsearch fake", realVersion, kind)
 		}
-		d, err := realdirectory.Start(ctx, of, people)
+		d, err := realdirectory.Start(ctx, of, who)
 		if err != nil {
 			return network.Service{}, err
 		}

@@ -112,8 +112,9 @@ type World struct {
 	nodes    map[string]*network.Place // by instance ID
 	start    func(escluster.Instance) (Server, error)
 	offer    func(ctx context.Context, kind string) (network.Service, error) // on the host
-	greet    func(in escluster.Instance, event []byte)                       // a new instance, whose server is there; may be nil
-	analyzer string                                                          // of the products' texts
+	offered  offered
+	greet    func(in escluster.Instance, event []byte) // a new instance, whose server is there; may be nil
+	analyzer string                                    // of the products' texts
 	// mapsRoles says that servers keep role mappings by API. Real ones from Maven
 	// lack a module that the index of these takes.
 	mapsRoles bool
@@ -143,7 +144,7 @@ func New(c Config) (*World, error) {
 	if c.Version == "" {
 		c.Version = "8.15.1"
 	}
-	w := &World{Config: c, analyzer: "ik_smart", Serves: Kinds, mapsRoles: true}
+	w := &World{Config: c, analyzer: "ik_smart", Serves: Kinds, mapsRoles: true, offered: newOffered()}
 	w.start, w.offer = w.embed, w.fakeService
 	return w, w.build()
 }
