@@ -9,13 +9,19 @@ export GOFLAGS = -trimpath
 # Serverless Devs' command line, to compare our reading of s.yaml with its own.
 S_VERSION = 3.1.10
 
-.PHONY: help demo test race lint preview demo-real test-real bench build deploy undeploy
+.PHONY: help demo demo-ecs demo-created test race lint preview demo-real demo-ecs-real test-real bench build deploy undeploy
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 demo: ## connect two clusters, copy, prove, walk again, tear down; on a laptop, in two minutes
 	$(GO) run ./localtest demo
+
+demo-ecs: ## connect a cluster to an ECS host, for all five use cases at once
+	$(GO) run ./localtest demo -scenario es-to-ecs
+
+demo-created: ## create an instance, nothing else, and see it connect itself
+	$(GO) run ./localtest demo -created
 
 test: ## all tests that need Go alone
 	$(GO) test ./... ./.deploy ./.deploy/cmd
@@ -48,6 +54,9 @@ preview: ## s.yaml as Serverless Devs reads it must be s.yaml as we read it (nee
 
 demo-real: ## the demo on real Elasticsearch 7.17.29 (needs Java 17 and Maven)
 	$(GO) run ./localtest demo -elasticsearch real
+
+demo-ecs-real: ## LDAP and Active Directory by a real OpenLDAP and Samba, reindex from a real cluster (needs root and Debian's slapd and samba, too)
+	$(GO) run ./localtest demo -scenario es-to-ecs -elasticsearch real
 
 test-real: ## the tests that need real Elasticsearch (Java 17 and Maven; about 10 minutes)
 	$(GO) test -p 1 -count=1 -tags real -timeout 40m ./localtest/realserver/...

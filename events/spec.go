@@ -189,6 +189,9 @@ func (s *Spec) check() Findings {
 	if s.Target.TLS != "" && !s.tls() {
 		fs.Add("spec.target.tls", "nothing that is connected speaks TLS", "leave tls out, or set a protocol to https or ldaps")
 	}
+	if i := slices.IndexFunc(s.UseCases, UseCase.TLS); i >= 0 && s.Target.TLS == "" {
+		fs.Add("spec.target.tls", fmt.Sprintf("it is missing: useCases[%d] speaks %s, and no certificate names the endpoint's domain", i, s.UseCases[i].Protocol), "say certificate to accept that the chain alone is checked, by public CAs; or use a protocol without TLS")
+	}
 	if s.Zone != "" && !zoneOf(s.Region, s.Zone) {
 		fs.Add("spec.zone", s.Zone+" is not a zone of "+s.Region, "name a zone of that region, or leave it out")
 	}

@@ -180,6 +180,22 @@ func TestLeftOutPartsOfUseCasesAreFilledIn(t *testing.T) {
 	assert.Empty(t, r.Spec.Proof)
 }
 
+func TestServicesThatSpeakTLS(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"start-watcher", "start-ldap", "start-active-directory", "start-dictionary", "start-reindex"} {
+		protocol := "https"
+		if name == "start-ldap" || name == "start-active-directory" {
+			protocol = "ldaps"
+		}
+		edits := map[string]any{"spec.useCases.0.protocol": protocol}
+		_, err := events.ParseRequest(sample(t, name, edits))
+		assert.Equal(t, []string{"spec.target.tls"}, fields(problem(t, err)), name)
+		edits["spec.target.tls"] = "certificate"
+		_, err = events.ParseRequest(sample(t, name, edits))
+		assert.NoError(t, err, name)
+	}
+}
+
 func TestTheAddressOfATarget(t *testing.T) {
 	t.Parallel()
 	for ip, good := range map[string]bool{"10.0.0.8": true, "11.3.0.1": true, "192.168.255.1": true, "": false, "10.0.0": false, "10.0.0.256": false, "10.0.0.08": false,

@@ -30,6 +30,8 @@ import (
 // options are the demo's flags.
 type options struct {
 	scenario, elasticsearch     string
+	useCases                    []string
+	created                     bool
 	docs, har, json, events, at string
 	protocol                    string
 	zones                       int
@@ -69,6 +71,8 @@ func (o *options) parse(f *flag.FlagSet, args []string) error {
 		flag, good string
 	}{
 		{o.scenario != "" && !slices.Contains(flow.Scenarios(), o.scenario), "scenario " + o.scenario, strings.Join(flow.Scenarios(), " or ")},
+		{len(o.useCases) > 0 && o.scenario != flow.ESToECS, "use-case", "-scenario " + flow.ESToECS + " with it"},
+		{o.created && o.scenario != flow.ESToES, "created", "-scenario " + flow.ESToES + " with it"},
 		{o.elasticsearch != "fake" && o.elasticsearch != "real", "elasticsearch " + o.elasticsearch, "fake or real"},
 		{o.protocol != "http" && o.protocol != "https", "protocol " + o.protocol, "http or https"},
 		{o.zones < 1 || o.zones > 3, fmt.Sprint("zones ", o.zones), "1, 2 or 3"},
@@ -91,6 +95,8 @@ func Demo(ctx context.Context, args []string) error {
 	f := o.flags("demo")
 	f.StringVar(&o.scenario, "scenario", flow.ESToES, "scenario to run")
 	f.StringVar(&o.elasticsearch, "elasticsearch", "fake", "fake (embedded, Go alone) or real (processes of 7.17.29; needs Java 17 and Maven)")
+	f.Func("use-case", "for es-to-ecs, one or more of "+strings.Join(world.Kinds, ",")+" (default: all that there are here)", o.useCase)
+	f.BoolVar(&o.created, "created", false, "only create an instance, with a profile for it, and see it connect itself")
 	f.StringVar(&o.docs, "docs", "", "bulk file (NDJSON) in place of the six documents")
 	f.StringVar(&o.har, "har", "", "write every cloud call to this file (HAR 1.2, secrets blanked)")
 	f.StringVar(&o.json, "json", "", "write a report to this file")
@@ -114,6 +120,17 @@ func Demo(ctx context.Context, args []string) error {
 		err = s.interrupted(report.RunID)
 	}
 	return errors.Join(err, s.write(report))
+}
+
+// useCase reads -use-case.
+func (o *options) useCase(list string) error {
+	for kind := range strings.SplitSeq(list, ",") {
+		if !slices.Contains(world.Kinds, kind) || slices.Contains(o.useCases, kind) {
+			return fmt.Errorf("use each of %s once at most", strings.Join(world.Kinds, ", "))
+		}
+		o.useCases = append(o.useCases, kind)
+	}
+	return nil
 }
 
 // session is one demo.
@@ -187,6 +204,18 @@ func (s *session) deploy(ctx context.Context, w *world.World) error {
 	}
 	if err := w.SeedProducts(docs); err != nil {
 		return fmt.Errorf("%s: %w", cmp.Or(s.docs, "seed"), err)
+	}
+	if s.scenario == flow.ESToECS {
+		if len(s.useCases) == 0 {
+			s.useCases = w.Serves
+		}
+		if s.elasticsearch == "real" {
+			s.out.say("real servers from Maven keep no role mappings by API: a directory's groups are roles here")
+		}
+		s.out.say("on ECS host %s: %s", world.Host, strings.Join(s.useCases, ", "))
+		if err := w.Serve(ctx, s.useCases...); err != nil {
+			return err
+		}
 	}
 	output := io.Discard
 	if s.verbose {
@@ -293,53 +322,123 @@ type StepReport struct {
 	Invocations int     `json:"invocations"`
 }
 
-// play goes through the demo's four acts. An error names the act.
+// play goes through the demo's acts. An error names the act.
 func (s *session) play(ctx context.Context) (*Report, error) {
 	r := &Report{Rate: s.rate}
 	spec := s.spec(s.d)
 	s.counted()
-	s.out.title("1. connect, copy, prove")
-	reply, err := s.client.runs(ctx, events.Request{Action: "start", Spec: &spec})
-	if err != nil {
-		return r, fmt.Errorf("start: %w", err)
+	if err := s.provision(ctx, r, &spec); err != nil {
+		return r, err
 	}
-	r.RunID = reply.RunID
-	v, err := s.follow(ctx, reply.RunID)
+	if err := s.again(ctx, r, spec); err != nil {
+		return r, err
+	}
+	return r, s.tearDown(ctx, r)
+}
+
+// provision starts the run, or lets a creation start it, and sees it done and
+// proven.
+func (s *session) provision(ctx context.Context, r *Report, spec *events.Spec) error {
+	var err error
+	if s.created {
+		r.RunID, err = s.create(ctx, spec)
+	} else {
+		s.out.title("1. " + acts[s.scenario])
+		var reply api.Reply
+		reply, err = s.client.runs(ctx, events.Request{Action: "start", Spec: spec})
+		r.RunID = reply.RunID
+	}
 	if err != nil {
-		return r, fmt.Errorf("provision: %w", err)
+		return fmt.Errorf("start: %w", err)
+	}
+	v, err := s.follow(ctx, r.RunID)
+	if err != nil {
+		return fmt.Errorf("provision: %w", err)
 	}
 	r.Status = v.Status
 	if v.Status != run.Done {
-		return r, fmt.Errorf("provision: %w", stopped(v))
+		return fmt.Errorf("provision: %w", stopped(v))
 	}
 	counts := s.counted()
 	for _, p := range walk(v) {
 		r.Steps = append(r.Steps, StepReport{p.step, p.took.Seconds(), counts[p.step]})
 		r.Invocations += counts[p.step]
 	}
-	r.Checks = v.Facts.Verify.Checks
+	f := v.Facts
+	if w := f.PrivateWhitelist; w != nil {
+		s.out.say("group %s: %d addresses added, %d removed", w.Group, len(w.Added), len(w.Removed))
+	}
+	if f.Verify == nil {
+		return nil
+	}
+	r.Checks = f.Verify.Checks
 	s.out.checks(r.Checks)
-	s.out.say("%s: %d documents in %s, compared by %s", v.RunID, v.Facts.Progress.Documents, spec.Indices[0].Dest, v.Facts.Verify.Level)
-	asked, err := s.client.check(ctx, reply.RunID)
+	if f.Progress != nil && len(spec.Indices) > 0 {
+		s.out.say("%s: %d documents in %s, compared by %s", v.RunID, f.Progress.Documents, spec.Indices[0].Dest, f.Verify.Level)
+	}
+	asked, err := s.client.check(ctx, r.RunID)
 	if err != nil {
-		return r, fmt.Errorf("check: %w", err)
+		return fmt.Errorf("check: %w", err)
 	}
 	s.out.say("function check, asked at any time: ok=%v", asked.OK)
 	if !asked.OK {
-		return r, errors.New("check: the link does not pass")
+		s.out.checks(asked.Checks)
+		return errors.New("check: the link does not pass")
 	}
+	return nil
+}
 
+var acts = map[string]string{flow.ESToES: "connect, copy, prove", flow.ESToECS: "connect, configure, prove", flow.PrivateWhitelist: "change the whitelist"}
+
+// profile is the name of the profile that a new instance is tagged with.
+const profile = "orders"
+
+// create puts a profile down and creates an instance; nothing else is done. It
+// returns the run that begins by itself.
+func (s *session) create(ctx context.Context, spec *events.Spec) (string, error) {
+	s.out.title("1. create an instance, and nothing else")
+	spec.InstanceID = ""
+	if _, err := s.client.runs(ctx, events.Request{Action: "put-profile", Profile: profile, Spec: spec}); err != nil {
+		return "", err
+	}
+	instance, err := s.d.CreateInstance(map[string]string{"eslink:profile": profile})
+	if err != nil {
+		return "", err
+	}
+	s.out.say("instance %s is being created, with tag eslink:profile=%s", instance, profile)
+	s.d.Clusters.SetRestart(instance, restart)
+	if *spec, err = spec.For(instance); err != nil {
+		return "", err
+	}
+	id := run.IDOf(world.AccountID, *spec)
+	for {
+		_, err := s.client.status(ctx, id)
+		var p *events.Problem
+		if !errors.As(err, &p) || p.Status != 404 { // the event takes its time
+			return id, err
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(glance):
+		}
+	}
+}
+
+// again walks every step once more, which may write nothing.
+func (s *session) again(ctx context.Context, r *Report, spec events.Spec) error {
 	s.out.title("2. the same again: nothing may change")
 	before := len(s.d.Writes())
 	s.counted()
-	if _, err = s.client.runs(ctx, events.Request{Action: "start", Spec: &spec, Again: true}); err != nil {
-		return r, fmt.Errorf("again: %w", err)
+	if _, err := s.client.runs(ctx, events.Request{Action: "start", Spec: &spec, Again: true}); err != nil {
+		return fmt.Errorf("again: %w", err)
 	}
-	if v, err = s.follow(ctx, reply.RunID); err != nil {
-		return r, fmt.Errorf("again: %w", err)
+	v, err := s.follow(ctx, r.RunID)
+	if err != nil {
+		return fmt.Errorf("again: %w", err)
 	}
 	if v.Status != run.Done {
-		return r, fmt.Errorf("again: %w", stopped(v))
+		return fmt.Errorf("again: %w", stopped(v))
 	}
 	for _, p := range walk(v) {
 		if p.state == "done" {
@@ -349,33 +448,47 @@ func (s *session) play(ctx context.Context) (*Report, error) {
 	for _, n := range s.counted() {
 		r.SecondRun.Invocations += n
 	}
-	r.SecondRun.Writes = len(s.d.Writes()) - before
+	wrote := s.d.Writes()[before:]
+	r.SecondRun.Writes = len(wrote)
 	s.out.say("%d steps, %d writes", r.SecondRun.Steps, r.SecondRun.Writes)
-
-	s.out.title("3. tear down")
-	if _, err = s.client.runs(ctx, events.Request{Action: "teardown", RunID: reply.RunID}); err != nil {
-		return r, fmt.Errorf("teardown: %w", err)
+	if len(wrote) > 0 {
+		return fmt.Errorf("the second walk wrote: %s", strings.Join(wrote, ", "))
 	}
-	if v, err = s.follow(ctx, reply.RunID); err != nil {
-		return r, fmt.Errorf("teardown: %w", err)
+	return nil
+}
+
+// tearDown takes the run down, which may leave nothing.
+func (s *session) tearDown(ctx context.Context, r *Report) error {
+	s.out.title("3. tear down")
+	if _, err := s.client.runs(ctx, events.Request{Action: "teardown", RunID: r.RunID}); err != nil {
+		return fmt.Errorf("teardown: %w", err)
+	}
+	v, err := s.follow(ctx, r.RunID)
+	if err != nil {
+		return fmt.Errorf("teardown: %w", err)
 	}
 	left := s.d.Left()
 	r.Teardown.Status, r.Teardown.Left, r.CloudCalls = v.Status, len(left), len(s.d.Account.Exchanges())
 	s.out.say("%d of our resources, entries and indices are left", len(left))
 	switch {
 	case v.Status != run.Removed:
-		return r, fmt.Errorf("teardown: %w", stopped(v))
+		return fmt.Errorf("teardown: %w", stopped(v))
 	case len(left) > 0:
-		return r, fmt.Errorf("teardown left %s", strings.Join(left, ", "))
-	case r.SecondRun.Writes > 0:
-		return r, fmt.Errorf("the second walk wrote: %s", strings.Join(s.d.Writes()[before:], ", "))
+		return fmt.Errorf("teardown left %s", strings.Join(left, ", "))
 	}
 	s.out.say("done")
-	return r, nil
+	return nil
 }
 
 // spec is that of the run, for the world as the flags want it.
 func (o *options) spec(d *world.Deployment) events.Spec {
+	switch o.scenario {
+	case flow.ESToECS:
+		return d.HostSpec(o.useCases...)
+	case flow.PrivateWhitelist:
+		return events.Spec{Name: "office", Scenario: flow.PrivateWhitelist, Region: world.Region, InstanceID: world.Instance,
+			Whitelist: &events.Whitelist{Mode: events.Cover, IPs: []string{"192.168.0.0/25", "192.168.1.9"}, Group: "office"}}
+	}
 	spec := d.Spec()
 	if o.protocol == "https" {
 		spec.Target.Protocol, spec.Target.TLS = "https", "certificate"

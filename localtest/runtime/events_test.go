@@ -335,6 +335,7 @@ func TestEmittedEventsAndADayOfRetries(t *testing.T) {
 		time.Sleep(emitted)
 		require.Positive(t, w.count())
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		require.Equal(t, 13, w.count())
 		want := time.Second
 		for i := range 12 {
@@ -345,6 +346,7 @@ func TestEmittedEventsAndADayOfRetries(t *testing.T) {
 		before := w.count()
 		w.e.Emit([]byte(created))
 		time.Sleep(25 * time.Hour)
+		synctest.Wait()
 		assert.Equal(t, 177, w.count()-before)
 		assert.InDelta(t, 24*time.Hour, w.calls[len(w.calls)-1].at-w.calls[before].at, float64(time.Hour))
 		assert.Len(t, w.q.Messages("dead"), 1)

@@ -13,15 +13,15 @@ import (
 const most = 5 << 20
 
 // fill sends documents in the bulk format (an action, then its document, each on
-// a line of its own) to an index of the target. An error names the line.
-func (w *World) fill(index, docs string) error {
+// a line of its own) to an index of a cluster. An error names the line.
+func (w *World) fill(id, index, docs string) error {
 	var batch strings.Builder
 	var lines []int // of the actions in batch
 	flush := func() error {
 		if len(lines) == 0 {
 			return nil
 		}
-		status, body := w.Ask(Target, http.MethodPost, "/"+index+"/_bulk?refresh=true", batch.String())
+		status, body := w.Ask(id, http.MethodPost, "/"+index+"/_bulk?refresh=true", batch.String())
 		var reply struct {
 			Items []map[string]struct{ Error json.RawMessage }
 		}

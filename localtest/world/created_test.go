@@ -12,7 +12,6 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/fakes/cloud"
-	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/runtime"
 	"eslink/shared/api"
 	"eslink/shared/run"
@@ -25,8 +24,8 @@ func profile(approve string) *events.Spec {
 	return &spec
 }
 
-// put stores a profile and begins to deliver.
-func (s *sim) put(t *testing.T, name string, spec *events.Spec) {
+// putProfile stores a profile and begins to deliver.
+func (s *sim) putProfile(t *testing.T, name string, spec *events.Spec) {
 	t.Helper()
 	if s.stop == nil {
 		require.NoError(t, s.Start())
@@ -57,7 +56,7 @@ func (s *sim) begun(t *testing.T) {
 		if _, err := s.Status(s.id); err == nil {
 			return
 		}
-		require.True(t, time.Now().Before(end), "no run %v", s.Logs)
+		require.True(t, time.Now().Before(end), "no run")
 	}
 }
 
@@ -72,9 +71,8 @@ func (s *sim) runs(t *testing.T) int {
 func TestAClusterConnectsItself(t *testing.T) {
 	t.Parallel()
 	inWorld(t, Config{}, func(t *testing.T, s *sim) {
-		s.Logs = &lines{}
 		spec := profile("auto")
-		s.put(t, "orders", spec)
+		s.putProfile(t, "orders", spec)
 		instance := s.create(t, map[string]string{"eslink:profile": "orders"}, spec)
 		s.begun(t)
 		v := s.until(t, func(v api.View) bool { return strings.Contains(v.Reason, "being created") })
@@ -89,6 +87,26 @@ func TestAClusterConnectsItself(t *testing.T) {
 		require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
 		s.tearDown(t)
 		s.quiet(t, instance, 1)
+	})
+}
+
+// A profile is of either scenario.
+func TestAClusterConnectsItselfToAHost(t *testing.T) {
+	inServing(t, Config{}, func(t *testing.T, s *serving) {
+		spec := needing(events.Watcher)
+		spec.InstanceID = ""
+		s.putProfile(t, "alerts", &spec)
+		instance := s.create(t, map[string]string{"eslink:profile": "alerts"}, &spec)
+		s.begun(t)
+		v := s.ends(t, run.Done)
+		for _, c := range v.Facts.Verify.Checks {
+			require.True(t, c.OK, c)
+		}
+		require.NotEmpty(t, s.hook.Received())
+		require.Equal(t, "true", s.instance(instance).Config["xpack.watcher.enabled"])
+		s.do(t, events.Request{Action: "teardown"})
+		s.ends(t, run.Removed)
+		require.Empty(t, s.Left())
 	})
 }
 
@@ -122,7 +140,7 @@ func TestAManualProfileWaitsForApproval(t *testing.T) {
 	t.Parallel()
 	inWorld(t, Config{}, func(t *testing.T, s *sim) {
 		spec := profile("manual")
-		s.put(t, "orders", spec)
+		s.putProfile(t, "orders", spec)
 		before := len(s.Writes())
 		s.create(t, map[string]string{"eslink:profile": "orders"}, spec)
 		s.begun(t)
@@ -183,7 +201,7 @@ func TestBadDaysOfACreation(t *testing.T) {
 			inWorld(t, Config{}, func(t *testing.T, s *sim) {
 				day(s)
 				spec := profile("auto")
-				s.put(t, "orders", spec)
+				s.putProfile(t, "orders", spec)
 				s.create(t, map[string]string{"eslink:profile": "orders"}, spec)
 				time.Sleep(time.Hour)
 				if name == "late" {
@@ -220,7 +238,7 @@ func TestNoRunForANewInstance(t *testing.T) {
 		"the profile's own target": {orders, func(t *testing.T, s *sim, instance string) {
 			spec := profile("auto")
 			spec.Target.InstanceID = instance
-			s.put(t, "orders", spec)
+			s.putProfile(t, "orders", spec)
 		}, "does not fit the instance"},
 		"another run has the target": {orders, func(t *testing.T, s *sim, instance string) {
 			spec := Spec()
@@ -235,7 +253,7 @@ func TestNoRunForANewInstance(t *testing.T) {
 			inWorld(t, Config{}, func(t *testing.T, s *sim) {
 				var log lines
 				s.Logs = &log
-				s.put(t, "orders", profile("auto"))
+				s.putProfile(t, "orders", profile("auto"))
 				instance := s.create(t, c.tags, nil)
 				before := 0
 				if c.do != nil {
@@ -257,7 +275,7 @@ func TestEventsThatStartNothing(t *testing.T) {
 	inWorld(t, Config{}, func(t *testing.T, s *sim) {
 		var log lines
 		s.Logs = &log
-		s.put(t, "orders", profile("auto"))
+		s.putProfile(t, "orders", profile("auto"))
 		s.Clusters.SetTags(Instance, map[string]string{"eslink:profile": "orders"}) // 90 days old
 		publish := func(payload string, want int, line string) {
 			t.Helper()
@@ -296,7 +314,7 @@ func TestAfterTeardownNothingStarts(t *testing.T) {
 	t.Parallel()
 	inWorld(t, Config{}, func(t *testing.T, s *sim) {
 		spec := profile("auto")
-		s.put(t, "orders", spec)
+		s.putProfile(t, "orders", spec)
 		instance := s.create(t, map[string]string{"eslink:profile": "orders"}, spec)
 		s.begun(t)
 		s.until(t, at("nlb"))
@@ -304,10 +322,10 @@ func TestAfterTeardownNothingStarts(t *testing.T) {
 		s.quiet(t, instance, 1)
 		// Nor does a profile that has been changed meanwhile.
 		spec.Name = "renamed"
-		s.put(t, "orders", spec)
+		s.putProfile(t, "orders", spec)
 		s.quiet(t, instance, 1)
 		spec.Target.InstanceID = Instance
-		s.put(t, "orders", spec)
+		s.putProfile(t, "orders", spec)
 		s.quiet(t, instance, 1)
 		require.Less(t, time.Since(s.created(instance)), 24*time.Hour, "it is new all the while")
 	})
@@ -318,12 +336,12 @@ func TestARunKeepsTheSpecThatItBeganWith(t *testing.T) {
 	t.Parallel()
 	inWorld(t, Config{}, func(t *testing.T, s *sim) {
 		spec := profile("auto")
-		s.put(t, "orders", spec)
+		s.putProfile(t, "orders", spec)
 		instance := s.create(t, map[string]string{"eslink:profile": "orders"}, spec)
 		s.begun(t)
 		changed := *spec
 		changed.Indices = []events.Index{{Source: "nothing"}}
-		s.put(t, "orders", &changed)
+		s.putProfile(t, "orders", &changed)
 		s.ends(t, run.Done)
 		require.Equal(t, 6, count(t, s.World, instance, "dest"))
 	})
@@ -338,7 +356,7 @@ func TestOrdersAndLateTags(t *testing.T) {
 			return runtime.Fault{Drop: strings.Contains(string(d.Event), `"eventName":"createInstance"`)}
 		}
 		spec := profile("manual")
-		s.put(t, "orders", spec)
+		s.putProfile(t, "orders", spec)
 		instance := s.create(t, map[string]string{"eslink:profile": "orders"}, spec)
 		order := strings.ReplaceAll(string(s.sample(t, "order", "none")), time.Now().UTC().Add(-time.Hour).Format(time.RFC3339), time.Now().UTC().Format(time.RFC3339))
 		_, err := s.Events.Publish(context.Background(), []byte(order))
@@ -366,7 +384,7 @@ func (s *sim) created(id string) time.Time { return s.Clusters.CreatedAt(id) }
 func (s *sim) newcomer(t *testing.T) {
 	t.Helper()
 	spec := profile("manual")
-	s.put(t, "orders", spec)
+	s.putProfile(t, "orders", spec)
 	instance := s.create(t, map[string]string{"eslink:profile": "orders"}, spec)
 	s.begun(t)
 	s.ends(t, run.WaitingApproval)
@@ -376,58 +394,6 @@ func (s *sim) newcomer(t *testing.T) {
 	require.NoError(t, err)
 	s.do(t, events.Request{Action: "teardown"})
 	s.ends(t, run.Removed)
-}
-
-// whitelists changes a group and puts it back.
-func (s *sim) whitelists(t *testing.T) {
-	t.Helper()
-	spec := events.Spec{Name: "office", Scenario: events.PrivateWhitelist, Region: Region, InstanceID: Target,
-		Whitelist: &events.Whitelist{Mode: events.Cover, Group: "office", IPs: []string{"10.9.0.0/16"}}}
-	s.start(t, events.Request{Spec: &spec})
-	v := s.ends(t, run.Done)
-	require.Equal(t, []string{"10.9.0.0/16"}, v.Facts.PrivateWhitelist.Added)
-	require.Contains(t, s.Clusters.Groups(Target), escluster.Group{Name: "office", IPs: []string{"10.9.0.0/16"}, Type: "PRIVATE_ES"})
-	s.do(t, events.Request{Action: "teardown"})
-	s.ends(t, run.Removed)
-	require.Len(t, s.Clusters.Groups(Target), 2, "default and the public one")
-}
-
-// Scenario private-whitelist has one step, and neither plan nor preflight.
-func TestAWhitelistAsARunOfItsOwn(t *testing.T) {
-	t.Parallel()
-	inWorld(t, Config{}, func(t *testing.T, s *sim) {
-		s.whitelists(t)
-		first := s.id
-		group := func(ips ...string) *events.Spec {
-			return &events.Spec{Name: "office", Scenario: events.PrivateWhitelist, Region: Region, InstanceID: Target, Whitelist: &events.Whitelist{Mode: events.Append, Group: "office", IPs: ips}}
-		}
-		_, err := s.Do(events.Request{Action: "start", Spec: group("10.9.0.1"), Plan: true})
-		require.ErrorContains(t, err, "has no plan")
-		s.start(t, events.Request{Spec: group("10.9.0.1")})
-		require.Equal(t, first, s.id)
-		v := s.ends(t, run.Failed)
-		require.Contains(t, v.Reason, "use mode Cover, which creates it")
-		mended := group("10.9.0.1")
-		mended.Whitelist.Mode = events.Cover
-		s.start(t, events.Request{Spec: mended})
-		s.ends(t, run.Done)
-		s.start(t, events.Request{Spec: group("10.9.0.2")})
-		v = s.ends(t, run.Done)
-		require.Equal(t, []string{"10.9.0.1", "10.9.0.2"}, v.Facts.PrivateWhitelist.IPs, "the next generation adds to it")
-		require.Contains(t, timelineOf(v), "adds 10.9.0.2")
-		require.Equal(t, 4, v.Generation)
-		other := group("10.9.0.3")
-		other.Name = "other"
-		_, err = s.Do(events.Request{Action: "start", Spec: other})
-		require.ErrorContains(t, err, "owns this target")
-		other.Whitelist.Group, other.Whitelist.Mode = "vpn", events.Cover
-		_, err = s.Do(events.Request{Action: "start", Spec: other})
-		require.NoError(t, err, "another group is another run's")
-		time.Sleep(time.Hour)
-		s.do(t, events.Request{Action: "teardown"})
-		s.ends(t, run.Removed)
-		require.Len(t, s.Clusters.Groups(Target), 3, "the other run's stays")
-	})
 }
 
 // timelineOf is what happened and why.

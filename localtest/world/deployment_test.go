@@ -40,11 +40,12 @@ func deployed(t *testing.T, c Config, do func(t *testing.T, d *Deployment)) {
 	defer d.Close()
 	do(t, d)
 	d.Close()
-	require.Empty(t, children(t), "processes are left")
+	require.Empty(t, children(t, d), "processes are left")
 }
 
-// children lists the executables of this process's children.
-func children(t *testing.T) (found []string) {
+// children lists the executables of this process's children that are functions
+// of the deployment: other tests have theirs.
+func children(t *testing.T, d *Deployment) (found []string) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	require.NoError(t, err)
 	for _, name := range stats {
@@ -54,8 +55,10 @@ func children(t *testing.T) (found []string) {
 		}
 		fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:])) // state, parent, …
 		if exe := filepath.Dir(name) + "/exe"; fields[1] == fmt.Sprint(os.Getpid()) && fields[0] != "Z" {
-			path, _ := os.Readlink(exe) // as above
-			found = append(found, path)
+			environment, _ := os.ReadFile(filepath.Dir(name) + "/environ") // as above
+			if path, _ := os.Readlink(exe); bytes.Contains(environment, []byte("ESLINK_ENDPOINT_MNS="+d.Endpoints["mns"]+"\x00")) {
+				found = append(found, path)
+			}
 		}
 	}
 	return found
@@ -144,7 +147,7 @@ func TestDeploymentSurvives(t *testing.T) {
 		comes(t, d, reply.RunID, run.Done)
 		s := sim{Simulation: &Simulation{World: d.World}, id: reply.RunID}
 		s.stands(t)
-		require.NotEmpty(t, children(t), "what would be found if any were left")
+		require.NotEmpty(t, children(t, d), "what would be found if any were left")
 		require.Equal(t, "certificate", s.instance(Instance).Config["reindex.ssl.verification_mode"])
 		ask(t, d, "eslink-runs", events.Request{Action: "teardown", RunID: reply.RunID}, &reply)
 		comes(t, d, reply.RunID, run.Removed)

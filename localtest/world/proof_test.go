@@ -24,7 +24,7 @@ func (s *sim) numbered(t *testing.T, index string, n int) *events.Spec {
 	for i := range n {
 		fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"%d\"}}\n{\"n\":%d,\"price\":%d.50,\"name\":\"first\",\"deep\":{\"a\":[{\"b\":%d}]}}\n", i, i, i, i)
 	}
-	require.NoError(t, s.fill(index, docs.String()))
+	require.NoError(t, s.fill(Target, index, docs.String()))
 	spec := Spec()
 	spec.Indices = []events.Index{{Source: index, Dest: index, Destination: events.Destination{Mappings: []byte(`"source"`)}}}
 	return &spec

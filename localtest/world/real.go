@@ -21,9 +21,12 @@ import (
 	"sync"
 	"time"
 
+	"eslink/events"
 	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/fakes/network"
 	"eslink/localtest/realserver"
+	realdirectory "eslink/localtest/realserver/directory"
+	"eslink/localtest/services"
 )
 
 const realVersion = "7.17.29"
@@ -62,7 +65,43 @@ func NewReal(ctx context.Context, c Config, progress io.Writer) (w *World, relea
 			p.close()
 		}
 	}
-	w = &World{Config: c, analyzer: "standard", risks: []string{"not-green", "single-node", "no-replicas"}}
+	w = &World{Config: c, analyzer: "standard", Serves: []string{events.LDAP, events.ActiveDirectory, events.ReindexUseCase}, risks: []string{"not-green", "single-node", "no-replicas"}}
+	var directories []*realdirectory.Server
+	stopServers := release
+	release = func() {
+		stopServers()
+		for _, d := range directories {
+			if err := d.Stop(); err != nil {
+				w.Log.Error("directory left something behind", "err", err)
+			}
+		}
+	}
+	w.offer = func(ctx context.Context, kind string) (network.Service, error) {
+		began := time.Now()
+		of, who := services.OpenLDAP, people
+		switch kind {
+		case events.ReindexUseCase:
+			p, err := w.launch(ctx, running, distribution, escluster.Instance{ID: Host})
+			if err != nil {
+				return network.Service{}, err
+			}
+			processes = append(processes, p)
+			fmt.Fprintf(progress, "the self-managed cluster is up after %.1fs at %s\n", time.Since(began).Seconds(), p.server.URL())
+			return w.selfManaged(p)
+		case events.ActiveDirectory:
+			of, who = services.ActiveDirectory, staff
+		case events.LDAP:
+		default:
+			return network.Service{}, fmt.Errorf("real Elasticsearch %s has no %s here: its plugin is not among the Maven artifacts; use -elasticsearch fake", realVersion, kind)
+		}
+		d, err := realdirectory.Start(ctx, of, who)
+		if err != nil {
+			return network.Service{}, err
+		}
+		directories = append(directories, d)
+		fmt.Fprintf(progress, "a real %s is up after %.1fs at %s\n", of, time.Since(began).Seconds(), d.Addr())
+		return network.Service{Addr: d.Addr()}, nil
+	}
 	w.start = func(in escluster.Instance) (Server, error) {
 		began := time.Now()
 		p, err := w.launch(ctx, running, distribution, in)
@@ -103,7 +142,7 @@ func (w *World) launch(ctx, running context.Context, d realserver.Distribution, 
 	}
 	log := w.Log.With("instance", in.ID)
 	o := realserver.Options{Distribution: d, Name: in.ID, Settings: in.Config, Password: cmp.Or(in.Password, InstancePassword), Log: log}
-	if in.ID == Target {
+	if in.ID == Target || in.ID == Host {
 		role, err := json.Marshal(map[string]any{"cluster": reader.Cluster,
 			"indices": []any{map[string]any{"names": reader.Indices[0].Names, "privileges": reader.Indices[0].Privileges}}})
 		if err != nil {
@@ -123,6 +162,9 @@ func (w *World) launch(ctx, running context.Context, d realserver.Distribution, 
 	// No connection is kept: a restart would leave it dead.
 	p := &process{server: s, base: base, log: log, running: running, transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
 	p.Handler = p.proxy()
+	if in.ID == Host { // it calls nobody
+		return p, nil
+	}
 	p.work.Go(func() {
 		p.resolve(w.node(in.ID), func() (names []string) {
 			for _, e := range w.Clusters.Endpoints(in.ID) {

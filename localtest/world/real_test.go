@@ -41,7 +41,7 @@ func TestRealDirectoriesThroughTheLink(t *testing.T) {
 	for name, password := range map[string]string{"zhang": "canary-zhang", "wang": "canary-wang"} {
 		w.Secrets.Put("eslink/"+name, login(name, password))
 	}
-	w.Secrets.Put("eslink/bind", login("reader", "canary-reader"))
+	w.Secrets.Put("eslink/reader", login("reader", "canary-reader"))
 	w.Clusters.AllowKeystore(Instance, false)
 	w.Clusters.SetRestart(Instance, 2*time.Minute)
 	before := w.Clusters.Instances()[0].Config
@@ -55,7 +55,7 @@ func TestRealDirectoriesThroughTheLink(t *testing.T) {
 	ldap := spec.UseCases[0].LDAP
 	ldap.RoleMappings, ldap.UnmappedGroupsAsRoles = nil, true // this server cannot store role mappings: realserver's package comment
 	ldap.UserDNTemplates, ldap.UserSearch = nil, &events.Search{BaseDN: people.Suffix, Filter: "(cn={0})"}
-	ldap.BindDN, ldap.BindSecret = people.UserDN(services.OpenLDAP, "reader"), "eslink/bind"
+	ldap.BindDN, ldap.BindSecret = people.UserDN(services.OpenLDAP, "reader"), "eslink/reader"
 	var reply api.Reply
 	ask(t, d, "eslink-runs", events.Request{Action: "start", Spec: &spec}, &reply)
 	comes(t, d, reply.RunID, run.Done)

@@ -39,13 +39,18 @@ func Spec() (s events.Spec) {
 // SeedProducts makes the index product_info at the target and fills it with
 // docs, or with the six products if docs is empty.
 func (w *World) SeedProducts(docs string) error {
+	w.docs = docs
+	return w.seed(Target, docs)
+}
+
+func (w *World) seed(id, docs string) error {
 	const index = `{"settings":{"number_of_shards":5,"number_of_replicas":1},"mappings":{"properties":{
 		"productName":{"type":"text","analyzer":"ik_smart"},"annual_rate":{"type":"keyword"},"describe":{"type":"text","analyzer":"ik_smart"}}}}`
-	if status, body := w.Ask(Target, http.MethodPut, "/product_info", strings.ReplaceAll(index, "ik_smart", w.analyzer)); status != 200 {
+	if status, body := w.Ask(id, http.MethodPut, "/product_info", strings.ReplaceAll(index, "ik_smart", w.analyzer)); status != 200 {
 		return fmt.Errorf("create product_info: %d %s", status, body)
 	}
 	if docs == "" {
 		docs = products
 	}
-	return w.fill("product_info", docs)
+	return w.fill(id, "product_info", docs)
 }

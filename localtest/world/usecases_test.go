@@ -3,8 +3,6 @@ package world
 import (
 	"maps"
 	"net/http"
-	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,28 +10,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"eslink/events"
-	"eslink/localtest/fakes/elastic"
 	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/fakes/network"
 	"eslink/localtest/services"
-	"eslink/shared/flow"
 	"eslink/shared/run"
-)
-
-// people are in the host's LDAP directory, staff in its Active Directory.
-var (
-	people = services.People{Suffix: "dc=example,dc=org", Users: []services.User{{Name: "zhang", Password: "canary-zhang"}, {Name: "reader", Password: "canary-reader"}},
-		Groups: []services.Group{{Name: "analysts", Members: []string{"zhang"}}}}
-	staff = services.People{Suffix: "dc=corp,dc=example,dc=org", Users: []services.User{{Name: "wang", Password: "canary-wang"}}, Groups: []services.Group{{Name: "analysts", Members: []string{"wang"}}}}
 )
 
 // serving is a sim with a service for each use case on the host.
 type serving struct {
 	*sim
-	hook       *services.Webhook
-	ldap, ad   *services.Directory
-	dictionary *services.Dictionary
-	cluster    *elastic.Server // self-managed
+	offered
 }
 
 func inServing(t *testing.T, c Config, do func(t *testing.T, s *serving)) {
@@ -44,77 +30,34 @@ func inServing(t *testing.T, c Config, do func(t *testing.T, s *serving)) {
 
 func serve(t *testing.T, c Config, do func(t *testing.T, s *serving)) {
 	t.Helper()
-	c.AlterServer = func(id string, e *elastic.Config) {
-		if id == Instance {
-			e.Plugins = []elastic.Plugin{{Name: "remote", Setting: "remote.dictionary", Analyzers: []string{"remote_smart"}}}
-			e.Roles = map[string]elastic.Role{"analyst": {Cluster: []string{"monitor"}}}
-		}
-	}
 	inWorld(t, c, func(t *testing.T, sim *sim) {
-		s := &serving{sim: sim, hook: &services.Webhook{}, ldap: services.NewDirectory(services.OpenLDAP, people), ad: services.NewDirectory(services.ActiveDirectory, staff),
-			dictionary: services.NewDictionary("/words.dic", "cloud-native")}
-		s.cluster = elastic.New(elastic.Config{Version: s.Version, Name: "self-managed", Now: s.Clock.Now, Users: map[string]elastic.User{"elastic": superuser, "eslink_reader": reader}})
-		defer s.cluster.Stop()
-		s.seed(t)
-		for port, service := range map[int]network.Service{
-			8080: {Handler: s.hook}, 80: {Handler: s.dictionary}, 9200: {Handler: s.cluster}, 389: {Serve: s.ldap.ServeConn}, 3268: {Serve: s.ad.ServeConn},
-		} {
-			s.Network.SetService(Host, port, service)
+		require.NoError(t, sim.Serve(t.Context(), Kinds...))
+		for _, id := range []string{"1", "2", "3"} {
+			status, _ := sim.Ask(Host, http.MethodPut, "/orders/_doc/"+id+"?refresh=true", `{"n":`+id+`}`)
+			require.Equal(t, 201, status)
 		}
-		s.Secrets.Put("eslink/zhang", login("zhang", "canary-zhang"))
-		s.Secrets.Put("eslink/wang", login("wang", "canary-wang"))
-		s.Secrets.Put("eslink/bind", login("reader", "canary-reader"))
-		do(t, s)
+		do(t, &serving{sim, sim.offered})
 	})
 }
 
-// seed gives the self-managed cluster an index of three documents.
-func (s *serving) seed(t *testing.T) {
-	for _, id := range []string{"1", "2", "3"} {
-		require.Equal(t, 201, s.put(t, "/orders/_doc/"+id+"?refresh=true", `{"n":`+id+`}`))
-	}
-}
-
-func (s *serving) put(t *testing.T, path, body string) int {
-	r := httptest.NewRequest(http.MethodPut, "http://self-managed"+path, strings.NewReader(body))
-	r.Header.Set("Content-Type", "application/json")
-	r.SetBasicAuth("elastic", InstancePassword)
-	resp, err := s.cluster.RoundTrip(r)
-	require.NoError(t, err)
-	return resp.StatusCode
-}
-
-// useCase is one of each kind.
-func useCase(kind string) events.UseCase {
-	switch kind {
-	case events.Watcher:
-		return events.UseCase{Kind: kind, Port: 8080, Watcher: &events.Webhook{Path: "/alerts"}}
-	case events.LDAP:
-		return events.UseCase{Kind: kind, LDAP: &events.Directory{UserDNTemplates: []string{people.UserDN(services.OpenLDAP, "{0}")}, GroupSearch: &events.Search{BaseDN: people.Suffix},
-			RoleMappings: []events.RoleMapping{{Groups: []string{people.GroupDN(services.OpenLDAP, "analysts")}, Roles: []string{"analyst"}}}, UserSecret: "eslink/zhang"}}
-	case events.ActiveDirectory:
-		return events.UseCase{Kind: kind, Port: 3268, ActiveDirectory: &events.Directory{DomainName: staff.Domain(), UnmappedGroupsAsRoles: true, UserSecret: "eslink/wang"}}
-	case events.Dictionary:
-		return events.UseCase{Kind: kind, Port: 80, Plugin: &events.Plugin{Setting: "remote.dictionary", Path: "/words.dic", Analyzer: "remote_smart", Word: "cloud-native"}}
-	}
-	return events.UseCase{Kind: kind}
+// refuses has the nodes not come up with a setting.
+func (s *serving) refuses(key string) {
+	s.Clusters.OnConfig(func(id string, config map[string]string) error {
+		if config[key] != "" {
+			config[key+".typo"] = "x"
+		}
+		return s.takeUp(id, config)
+	})
 }
 
 // needing is the spec of use cases.
 func needing(kinds ...string) events.Spec {
-	s := events.Spec{Name: "services", Scenario: flow.ESToECS, Region: Region, InstanceID: Instance, Target: events.Target{ECSInstanceID: Host},
-		Secrets: events.Secrets{Instance: SecretInstance}, Approve: "auto"}
-	for _, kind := range kinds {
-		s.UseCases = append(s.UseCases, useCase(kind))
-	}
-	if slices.Contains(kinds, events.ReindexUseCase) {
-		s.Secrets.Target = SecretTarget
+	s := (&World{mapsRoles: true}).HostSpec(kinds...)
+	if s.Indices != nil {
 		s.Indices = []events.Index{{Source: "orders"}}
 	}
 	return s
 }
-
-var kinds = []string{events.Watcher, events.LDAP, events.ActiveDirectory, events.Dictionary, events.ReindexUseCase}
 
 // config is the instance's esConfig.
 func (s *serving) config() map[string]string { return s.instance(Instance).Config }
@@ -135,7 +78,7 @@ func (s *serving) takenDown(t *testing.T, before map[string]string) {
 
 func TestEachUseCaseFromEndToEnd(t *testing.T) {
 	for _, version := range []string{"7.17.29", "8.15.1"} {
-		for _, kind := range kinds {
+		for _, kind := range Kinds {
 			t.Run(kind+" "+version, func(t *testing.T) {
 				inServing(t, Config{Version: version}, func(t *testing.T, s *serving) {
 					before := maps.Clone(s.config())
@@ -162,7 +105,7 @@ func TestEachUseCaseFromEndToEnd(t *testing.T) {
 func TestAllUseCasesAtOnce(t *testing.T) {
 	inServing(t, Config{}, func(t *testing.T, s *serving) {
 		before := maps.Clone(s.config())
-		spec := needing(kinds...)
+		spec := needing(Kinds...)
 		spec.UseCases[1] = binding().UseCases[1]
 		spec.Approve = ""
 		s.start(t, events.Request{Spec: &spec})
@@ -175,7 +118,7 @@ func TestAllUseCasesAtOnce(t *testing.T) {
 		s.do(t, events.Request{Action: "retry"})
 		v = s.ends(t, run.WaitingApproval)
 		require.NotContains(t, strings.Join(v.Plan.Creates, "\n"), "canary")
-		require.Contains(t, strings.Join(v.Plan.Creates, "\n"), "secure setting xpack.security.authc.realms.ldap.ldap1.secure_bind_password with the password of secret eslink/bind")
+		require.Contains(t, strings.Join(v.Plan.Creates, "\n"), "secure setting xpack.security.authc.realms.ldap.ldap1.secure_bind_password with the password of secret eslink/reader")
 		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
 		v = s.ends(t, run.Done)
 		require.Len(t, v.Facts.Verify.Checks, 20)
@@ -210,7 +153,7 @@ func binding() events.Spec {
 	spec := needing(events.Watcher, events.LDAP)
 	d := spec.UseCases[1].LDAP
 	d.UserDNTemplates, d.UserSearch = nil, &events.Search{BaseDN: people.Suffix, Filter: "(cn={0})"}
-	d.BindDN, d.BindSecret = people.UserDN(services.OpenLDAP, "reader"), "eslink/bind"
+	d.BindDN, d.BindSecret = people.UserDN(services.OpenLDAP, "reader"), "eslink/reader"
 	return spec
 }
 
@@ -247,6 +190,30 @@ func TestCrashMatrixOfUseCases(t *testing.T) {
 	crashMatrix(t, binding(), in, stands, removed)
 }
 
+// A realm that binds with a wrong password lets nobody in; the right one reaches
+// the nodes.
+func TestAWrongBindPassword(t *testing.T) {
+	inServing(t, Config{}, func(t *testing.T, s *serving) {
+		before := maps.Clone(s.config())
+		s.Clusters.AllowKeystore(Instance, false)
+		s.Secrets.Put("eslink/reader", login("reader", "canary-wrong"))
+		spec := binding()
+		spec.UseCases = spec.UseCases[1:]
+		s.start(t, events.Request{Spec: &spec})
+		v := s.ends(t, run.Failed)
+		require.Contains(t, v.Reason, "login: ")
+		require.Contains(t, v.Reason, "bindSecret")
+		s.Secrets.Put("eslink/reader", login("reader", "canary-reader"))
+		s.start(t, events.Request{Spec: &spec, Again: true})
+		v = s.ends(t, run.Failed)
+		require.Contains(t, v.Reason, "restart the cluster in its console, then send retry")
+		s.Clusters.Restart(Instance)
+		s.do(t, events.Request{Action: "retry"})
+		s.ends(t, run.Done)
+		s.takenDown(t, before)
+	})
+}
+
 func TestBadDaysOfUseCases(t *testing.T) {
 	for name, c := range map[string]struct {
 		kind   string
@@ -258,14 +225,8 @@ func TestBadDaysOfUseCases(t *testing.T) {
 			[]string{"login: ", "refuses zhang", "put the right password into the user's secret"}, func(s *serving) { s.Secrets.Put("eslink/zhang", login("zhang", "canary-zhang")) }},
 		"service that answers nobody": {events.Watcher, func(s *serving) { s.hook.Answer(503) }, []string{"operation: ", "is answered 503"}, func(s *serving) { s.hook.Answer(200) }},
 		"word that is not there":      {events.Dictionary, func(s *serving) { s.dictionary.Set("other") }, []string{"operation: ", "of cloud-native", "words.dic"}, func(s *serving) { s.dictionary.Set("cloud-native"); time.Sleep(2 * time.Minute) }},
-		"setting that nodes refuse": {events.Dictionary, func(s *serving) {
-			s.Clusters.OnConfig(func(id string, config map[string]string) error {
-				if config["remote.dictionary"] != "" {
-					config["remote.dictionary.typo"] = "x"
-				}
-				return s.takeUp(id, config)
-			})
-		}, []string{"do not come up with the new configuration", "unknown setting [remote.dictionary.typo]", `{"action":"restore"`}, nil},
+		"setting that nodes refuse": {events.Dictionary, func(s *serving) { s.refuses("remote.dictionary") },
+			[]string{"do not come up with the new configuration", "unknown setting [remote.dictionary.typo]", `{"action":"restore"`}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inServing(t, Config{}, func(t *testing.T, s *serving) {
@@ -323,6 +284,54 @@ func TestCheckTellsWhatHasBroken(t *testing.T) {
 		s.Network.SetService(Host, 389, network.Service{Serve: s.ldap.ServeConn})
 		time.Sleep(5 * time.Minute)
 		failing()
+		require.Empty(t, s.Account.Refusals())
+	})
+}
+
+// Whether the cloud restarts nodes for a secure setting is documented nowhere.
+func TestAKeystoreThatRestarts(t *testing.T) {
+	for _, version := range []string{"7.10.2", "7.17.29", "8.15.1"} {
+		t.Run(version, func(t *testing.T) {
+			inServing(t, Config{Version: version}, func(t *testing.T, s *serving) {
+				before := maps.Clone(s.config())
+				s.Clusters.AllowKeystore(Instance, true)
+				spec := binding()
+				s.start(t, events.Request{Spec: &spec})
+				s.ends(t, run.Done)
+				require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
+				s.takenDown(t, before)
+			})
+		})
+	}
+}
+
+// Two runs, of both scenarios, change one instance at the same time: each waits
+// for the other, and each takes back its own.
+func TestTwoScenariosOnOneInstance(t *testing.T) {
+	inServing(t, Config{}, func(t *testing.T, s *serving) {
+		before := maps.Clone(s.config())
+		spec := binding()
+		s.Clusters.AllowKeystore(Instance, false)
+		s.start(t, events.Request{Spec: &spec})
+		first := s.id
+		s.until(t, at("configure"))
+		s.start(t, events.Request{})
+		second := s.id
+		for _, id := range []string{first, second} {
+			s.id = id
+			s.ends(t, run.Done)
+		}
+		require.Equal(t, 2, s.restarted(Instance))
+		for _, id := range []string{second, first} {
+			s.id = id
+			s.do(t, events.Request{Action: "teardown"})
+		}
+		for _, id := range []string{second, first} {
+			s.id = id
+			s.ends(t, run.Removed)
+		}
+		require.Equal(t, before, s.config())
+		require.Empty(t, s.Left())
 		require.Empty(t, s.Account.Refusals())
 	})
 }

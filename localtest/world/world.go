@@ -104,14 +104,22 @@ type World struct {
 	Project  *runtime.Project
 	// Servers are the Elasticsearch clusters by instance ID.
 	Servers map[string]Server
+	// Serves are the kinds of use cases whose services can run here.
+	Serves []string
 
 	hosts    map[string]http.Handler
 	places   map[string]*network.Place // by VPC
 	nodes    map[string]*network.Place // by instance ID
 	start    func(escluster.Instance) (Server, error)
+	offer    func(ctx context.Context, kind string) (network.Service, error) // on the host
+	offered  offered
 	greet    func(in escluster.Instance, event []byte) // a new instance, whose server is there; may be nil
 	analyzer string                                    // of the products' texts
-	risks    []string                                  // that the demo's spec has to accept here
+	// mapsRoles says that servers keep role mappings by API. Real ones from Maven
+	// lack a module that the index of these takes.
+	mapsRoles bool
+	docs      string   // in place of the products, if any
+	risks     []string // that the demo's spec has to accept here
 
 	mu     sync.Mutex
 	writes []string
@@ -136,8 +144,8 @@ func New(c Config) (*World, error) {
 	if c.Version == "" {
 		c.Version = "8.15.1"
 	}
-	w := &World{Config: c, analyzer: "ik_smart"}
-	w.start = w.embed
+	w := &World{Config: c, analyzer: "ik_smart", Serves: Kinds, mapsRoles: true, offered: newOffered()}
+	w.start, w.offer = w.embed, w.fakeService
 	return w, w.build()
 }
 
@@ -265,8 +273,12 @@ func (w *World) embed(in escluster.Instance) (Server, error) {
 	if in.Password != "" {
 		c.Users["elastic"] = elastic.User{Password: in.Password, Cluster: superuser.Cluster, Indices: superuser.Indices}
 	}
-	if in.ID == Target {
+	switch in.ID {
+	case Target:
 		c.Users["eslink_reader"] = reader
+	case Instance:
+		c.Plugins = []elastic.Plugin{plugin}
+		c.Roles = map[string]elastic.Role{"analyst": {Cluster: []string{"monitor"}}}
 	}
 	if w.AlterServer != nil {
 		w.AlterServer(in.ID, &c)
@@ -366,7 +378,8 @@ func changes(r *http.Request) bool {
 		r.Body = io.NopCloser(strings.NewReader(string(body)))
 		return err != nil || !strings.Contains(string(body), `"index":"eslink-check-`)
 	}
-	for _, read := range []string{"/_search", "/_count", "/_refresh", "/_analyze", "/_has_privileges", "/_search/scroll", "/_pit", "/_mget"} {
+	// An inline watch is not stored, and a realm's cache is nobody's data.
+	for _, read := range []string{"/_watcher/watch/_execute", "/_clear_cache", "/_search", "/_count", "/_refresh", "/_analyze", "/_has_privileges", "/_search/scroll", "/_pit", "/_mget"} {
 		if strings.HasSuffix(path, read) {
 			return false
 		}

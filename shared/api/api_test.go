@@ -222,6 +222,18 @@ func TestAgainWalksEveryStepOfAFinishedRun(t *testing.T) {
 		assert.NotNil(t, f.NLB)
 		assert.NotNil(t, f.Reindex)
 		assert.Nil(t, f.Verify, "a proof is of one walk")
+
+		w.put(id, func(r *run.Run) {
+			at("verify", run.Failed)(r)
+			r.Facts.Verify, r.Restore = &run.Verify{Operated: []run.Check{{Name: "link"}}}, true
+		})
+		assert.Equal(t, run.Failed, w.ok(start(t)).Status)
+		assert.Equal(t, api.Reply{RunID: id, Generation: 1, Status: run.Running, Step: "preflight"}, w.ok(again), "one that failed, too")
+		r := w.run(id)
+		assert.Equal(t, &run.Verify{}, r.Facts.Verify)
+		assert.False(t, r.Restore)
+		w.put(id, func(r *run.Run) { at("configure", run.Failed)(r); r.Direction = run.Down })
+		w.refused(again, 409, "wrong-state")
 	})
 }
 
@@ -455,6 +467,54 @@ func TestRestoreOfWhatWasNeverWritten(t *testing.T) {
 		w.put(id, func(r *run.Run) { at("configure", run.Cancelled)(r); r.Direction, r.Restore = run.Up, true })
 		w.ok(start(t))
 		assert.False(t, w.run(id).Restore, "a new walk configures again")
+	})
+}
+
+// hosted is a request for a scenario of an ECS instance.
+func hosted(useCases string, edits ...func(spec, req map[string]any)) []byte {
+	spec := map[string]any{"name": "services", "scenario": "es-to-ecs", "region": "cn-hangzhou", "instanceId": "es-cn-dst000000001", "target": map[string]any{"ecsInstanceId": "i-bp1ecs00000000000001"},
+		"secrets": map[string]any{"instance": "eslink/es1"}, "useCases": json.RawMessage(useCases)}
+	req := map[string]any{"action": "start", "spec": spec}
+	for _, edit := range edits {
+		edit(spec, req)
+	}
+	raw, _ := json.Marshal(req) // what edits put in encodes
+	return raw
+}
+
+func TestOtherUseCasesOverTheStandingLink(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		const watcher, word = `{"kind":"watcher"}`, `{"kind":"dictionary","port":80,"plugin":{"path":"/","analyzer":"a","word":"b"}}`
+		id := w.ok(hosted("[" + watcher + "]")).RunID
+		stand := func(r *run.Run) {
+			standing(r)
+			r.Facts.NLB, r.Facts.CLB = nil, &run.CLB{ID: "lb-1"}
+			r.Facts.Configure = &run.Configure{Keys: []string{"xpack.watcher.enabled"}}
+			r.Facts.Dictionary = &run.Dictionary{Word: "b"}
+		}
+		w.put(id, stand)
+		assert.Equal(t, api.Reply{RunID: id, Generation: 2, Status: run.Running, Step: "preflight"}, w.ok(hosted("["+watcher+","+word+"]")))
+		r := w.run(id)
+		assert.Equal(t, "lb-1", r.Facts.CLB.ID, "the link is kept")
+		assert.NotNil(t, r.Facts.Configure)
+		assert.NotNil(t, r.Facts.Dictionary, "what was seen before there was a link")
+		assert.Nil(t, r.Facts.Verify)
+		assert.Len(t, r.Spec.UseCases, 2)
+
+		w.refused(hosted("["+watcher+"]"), 409, "wrong-state")
+		w.put(id, stand)
+		copies := func(spec, _ map[string]any) {
+			spec["secrets"] = map[string]any{"instance": "eslink/es1", "target": "eslink/reader"}
+			spec["indices"] = []any{map[string]any{"source": "a"}}
+		}
+		assert.Equal(t, 3, w.ok(hosted(`[{"kind":"reindex"}]`, copies)).Generation, "the secret of what is copied comes with it")
+		w.put(id, stand)
+		w.refused(hosted(`[{"kind":"reindex"}]`, copies, func(spec, _ map[string]any) {
+			spec["secrets"].(map[string]any)["target"] = "eslink/other"
+		}), 409, "other-spec")
+		w.refused(hosted("["+watcher+"]", set("secrets", map[string]any{"instance": "eslink/other"})), 409, "other-spec")
+		assert.Equal(t, 4, w.ok(hosted("["+watcher+"]")).Generation)
+		w.refused(hosted("["+watcher+"]", set("name", "other")), 409, "owned")
 	})
 }
 

@@ -337,6 +337,11 @@ func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 		first = "plan"
 	case len(changed) == 0 && (r.Status == run.Cancelled || r.Status == run.Expired):
 		r.PlanOnly = req.Plan
+	case len(changed) == 0 && req.Again && r.Status == run.Failed:
+		r.PlanOnly, r.Facts.Digest = req.Plan, nil
+		if r.Facts.Verify != nil {
+			r.Facts.Verify = &run.Verify{} // whose operation may have left an index behind
+		}
 	case len(changed) == 0 && req.Again && (r.Status == run.Done || r.Status == run.DoneDifferences):
 		r.Facts.Digest, r.Facts.Verify = nil, nil // a proof is of one walk
 	case stays(r, spec, req):
@@ -373,7 +378,7 @@ func stays(r *run.Run, spec events.Spec, req events.Request) bool {
 		return false
 	case run.Planned:
 		return req.Plan
-	case run.Done, run.DoneDifferences:
+	case run.Done, run.DoneDifferences, run.Failed:
 		return !req.Again
 	}
 	return true
@@ -467,7 +472,7 @@ func Next(r *run.Run) string {
 	case run.Planned:
 		return "send start without plan to go on"
 	case run.Failed:
-		return fmt.Sprintf(`mend what problem says, then send {"action":"retry","runId":%q}, or teardown`, r.ID)
+		return fmt.Sprintf(`mend what problem says, then send {"action":"retry","runId":%q}, start with "again" to walk from the first step, or teardown`, r.ID)
 	case run.Cancelled:
 		return "retry resumes it, teardown removes what it made"
 	case run.Expired:

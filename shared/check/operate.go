@@ -106,7 +106,7 @@ func (o Operator) logIn(ctx context.Context, l Link, linked run.Check) ([]run.Ch
 	id, err := o.Client.As(user.Username, user.Password).Authenticate(ctx)
 	if es.IsUnauthorized(err) {
 		checks := stopped(login, l.InstanceID+" refuses "+user.Username+", a user of the directory: the password is wrong, or no directory answers (which of the two, its log alone says)",
-			"put the right password into the user's secret; look whether the directory runs and knows "+user.Username+", and of ldaps whether a public CA signed its certificate and target.tls is certificate; see check link")
+			"put the right password into the user's secret, and of a realm that binds into its bindSecret (then start again); look whether the directory runs and knows "+user.Username+", and of ldaps whether a public CA signed its certificate and target.tls is certificate; see check link")
 		checks[network] = unseen(l, linked)
 		return checks, nil
 	}
@@ -159,21 +159,16 @@ func (o Operator) analyze(ctx context.Context, l Link, linked run.Check) (checks
 	if l.Before != nil {
 		was = fmt.Sprintf("before the link it made %s of it", quoted(l.Before))
 	}
-	if !Whole(tokens, p.Word) {
+	if !es.Whole(tokens, p.Word) {
 		checks := stopped(operation, fmt.Sprintf("%s makes %s of %s; %s", p.Analyzer, quoted(tokens), p.Word, was),
 			fmt.Sprintf("look whether %s is in the dictionary at %s, whether the plugin's address is %s://%s:%d%[2]s, and at the instance's log; see check link", p.Word, p.Path, l.Protocol, l.Domain, l.Port))
 		checks[network], checks[login] = unseen(l, linked), run.Check{Name: "login", OK: true, Detail: "the dictionary asks for none"}
 		return checks, linked.OK, nil
 	}
-	if l.Before != nil && Whole(l.Before, p.Word) {
+	if l.Before != nil && es.Whole(l.Before, p.Word) {
 		return stopped(operation, fmt.Sprintf("%s keeps %s whole, as it did before the link", p.Analyzer, p.Word), "give a word in plugin.word that the analyzer does not know of itself"), false, nil
 	}
 	return passed(l, "the dictionary asks for none", fmt.Sprintf("%s keeps %s whole; %s", p.Analyzer, p.Word, was)), false, nil
-}
-
-// Whole reports whether an analyzer has left a word as it is.
-func Whole(tokens []string, word string) bool {
-	return len(tokens) == 1 && strings.EqualFold(tokens[0], word)
 }
 
 func quoted(tokens []string) string { return fmt.Sprintf("%q", tokens) }

@@ -216,31 +216,37 @@ func Remote(r *run.Run, login kms.Login) es.Remote {
 	}
 }
 
+// Count is how far the copy of an index is, in documents.
+type Count struct{ Done, Total int64 }
+
 // Observe reads every started task once and notes what it says. It returns how
-// many are unfinished, started or not. What stops the run is often the same for
-// all of them, so all are read before the first such error is returned.
-func (c *Copy) Observe(ctx context.Context) (unfinished int, status es.TaskStatus, err error) {
+// many are unfinished, started or not, and how far each index of the spec is.
+// What stops the run is often the same for all tasks, so all are read before the
+// first such error is returned.
+func (c *Copy) Observe(ctx context.Context) (unfinished int, counts []Count, err error) {
+	counts = make([]Count, len(c.run.Spec.Indices))
 	for i := range c.run.Facts.Reindex.Tasks {
 		t := &c.run.Facts.Reindex.Tasks[i]
+		n := &counts[c.position(t)]
 		if t.Result == nil && t.ID != "" {
 			got, e := c.observe(ctx, t)
 			if e != nil && (ctx.Err() != nil || apierr.ClassOf(e) != apierr.Fatal) {
-				return 0, status, e
+				return 0, nil, e
 			}
 			if err == nil {
 				err = e
 			}
-			status.Total += got.Total
-			status.Created += got.Processed()
+			n.Total += got.Total
+			n.Done += got.Processed()
 		}
 		if t.Result == nil {
 			unfinished++
 			continue
 		}
-		status.Total += t.Result.Total
-		status.Created += t.Result.Created + t.Result.Updated + t.Result.Deleted + t.Result.Noops + t.Result.VersionConflicts
+		n.Total += t.Result.Total
+		n.Done += t.Result.Created + t.Result.Updated + t.Result.Deleted + t.Result.Noops + t.Result.VersionConflicts
 	}
-	return unfinished, status, err
+	return unfinished, counts, err
 }
 
 func (c *Copy) observe(ctx context.Context, t *run.Task) (es.TaskStatus, error) {

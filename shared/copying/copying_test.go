@@ -477,6 +477,27 @@ func TestRefusedPagesShrink(t *testing.T) {
 	})
 }
 
+// A copy that the destination refuses after a while goes on at half its rate.
+func TestRefusalsLowerTheRate(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{Heap: 4 << 20}, func(t *testing.T, w *world) {
+		w.fill(300, 10, "1s")
+		var docs strings.Builder
+		for i := range 100 {
+			fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"large-%d\"}}\n{\"text\":%q}\n", i, strings.Repeat("x", 9000))
+		}
+		w.ask(w.source, "POST", "/orders/_bulk?refresh=true", docs.String())
+		rate := 100.0
+		w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size, w.split.From = &rate, 60, 1000
+		require.NoError(t, w.copy(func() {}))
+		task := w.tasks()[0]
+		require.Equal(t, 30, task.Size)
+		require.Positive(t, task.PerSecond)
+		require.Less(t, task.PerSecond, 80.0)
+		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+}
+
 // A document that no page is small enough for is told of, with where it is.
 func TestDocumentThatIsTooLarge(t *testing.T) {
 	t.Parallel()

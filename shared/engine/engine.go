@@ -177,7 +177,7 @@ func (e *Engine) Send(ctx context.Context, r *run.Run) error { return e.send(ctx
 // crash before that is repaired by the redelivery of whatever came last, or by
 // Sweep; losing the note costs a duplicate.
 func (e *Engine) send(ctx context.Context, r *run.Run, traceparent string) error {
-	if r.Cursor.Sent >= r.Cursor.Seq || !r.Status.Moving() {
+	if r.Cursor.Sent >= r.Cursor.Seq {
 		return nil
 	}
 	if err := e.publish(ctx, r.Event(), traceparent, r.Cursor.WakeAt.Sub(e.Now())); err != nil {
@@ -315,7 +315,7 @@ func (e *Engine) next(ctx context.Context, r *run.Run, f flow.Flow, out Outcome)
 		status = run.DoneDifferences
 	case to == "":
 		status = run.Done
-	case r.PlanOnly && r.Direction == run.Up && from == "plan":
+	case r.PlanOnly && from == "plan": // only on the way up: it has nothing to undo
 		// It stays on plan: whatever wakes it must ask for approval first.
 		to, status = from, run.Planned
 	}

@@ -2,6 +2,7 @@ package es
 
 import (
 	"context"
+	"strings"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 )
@@ -24,4 +25,9 @@ func (c *Client) Tokens(ctx context.Context, analyzer, text string) ([]string, e
 		tokens = append(tokens, t.Token)
 	}
 	return tokens, nil
+}
+
+// Whole reports whether an analyzer has left a word as it is.
+func Whole(tokens []string, word string) bool {
+	return len(tokens) == 1 && strings.EqualFold(tokens[0], word)
 }

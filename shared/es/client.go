@@ -1,6 +1,6 @@
 // Package es is the data plane of an Elasticsearch cluster as eslink needs it:
-// look at indices and nodes, create an index, run and follow _reindex, count
-// and list IDs. It uses go-elasticsearch's esapi on a transport of its own, for
+// look at indices and nodes, create an index, run and follow _reindex, count and
+// read documents. It uses go-elasticsearch's esapi on a transport of its own, for
 // two reasons: the full client links every API (31 MB instead of 18), and it
 // refuses servers that do not send X-Elastic-Product, as 7.10 on Alibaba Cloud
 // does not. Nothing is retried here, least of all _reindex: a repeated kick-off
@@ -42,12 +42,15 @@ func New(transport http.RoundTripper, base, username, password string) (*Client,
 	return &Client{base: u, username: username, password: password, transport: transport}, nil
 }
 
-// maxReply bounds what is read of one reply: a document may have 100 MB, and what
-// else eslink asks for is far smaller.
-const maxReply = 112 << 20
+// Bounds of what is read of one reply, for the memory of a function: one
+// document may have 100 MB, several at once, or anything else, are far smaller.
+const (
+	maxDocument = 112 << 20
+	maxReply    = 24 << 20
+)
 
 // ErrTooLarge says that a reply has more bytes than are read.
-var ErrTooLarge = fmt.Errorf("the reply has more than %d bytes", maxReply)
+var ErrTooLarge = errors.New("the reply is too large")
 
 // Perform implements esapi.Transport. It speaks plain JSON, which every version
 // understands, where esapi would name a media type that 7.10 refuses.
@@ -67,12 +70,17 @@ type request interface {
 
 // do sends req and decodes a good reply into out, unless out is nil.
 func (c *Client) do(ctx context.Context, what string, req request, out any) error {
+	return c.bounded(ctx, what, req, out, maxReply)
+}
+
+// bounded is do with another bound of the reply.
+func (c *Client) bounded(ctx context.Context, what string, req request, out any, limit int64) error {
 	res, err := req.Do(ctx, c)
 	if err != nil {
 		return fmt.Errorf("%s on %s: %w", what, c.base.Host, unreachable(ctx, err))
 	}
 	defer res.Body.Close()
-	body, err := read(res)
+	body, err := read(res, limit)
 	switch {
 	case errors.Is(err, ErrTooLarge):
 		return fmt.Errorf("%s on %s: %w", what, c.base.Host, err)
@@ -90,18 +98,19 @@ func (c *Client) do(ctx context.Context, what string, req request, out any) erro
 }
 
 // read reads a reply's body, into one piece of memory where its length is known.
-func read(res *esapi.Response) ([]byte, error) {
+func read(res *esapi.Response, limit int64) ([]byte, error) {
 	var body bytes.Buffer
+	large := fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
 	if n, err := strconv.ParseInt(res.Header.Get("Content-Length"), 10, 64); err == nil {
-		if n > maxReply {
-			return nil, ErrTooLarge
+		if n > limit {
+			return nil, large
 		}
 		body.Grow(int(n) + bytes.MinRead)
 	}
-	if n, err := body.ReadFrom(io.LimitReader(res.Body, maxReply+1)); err != nil || n <= maxReply {
+	if n, err := body.ReadFrom(io.LimitReader(res.Body, limit+1)); err != nil || n <= limit {
 		return body.Bytes(), err
 	}
-	return nil, ErrTooLarge
+	return nil, large
 }
 
 // Unreachable is an exchange without a reply.

@@ -45,7 +45,7 @@ func (c *Client) Page(ctx context.Context, index string, query json.RawMessage, 
 	}
 	req := search(index, reader, size, source)
 	req.Preference = fmt.Sprintf("_shards:%d", w.Shard)
-	return c.documents(ctx, "read documents of index "+index, req)
+	return c.documents(ctx, "read documents of index "+index, req, size)
 }
 
 // Documents returns those of at most MaxPage ids that an index has. It searches
@@ -55,7 +55,7 @@ func (c *Client) Documents(ctx context.Context, index string, ids []string, sour
 	if err != nil {
 		return nil, err
 	}
-	return c.documents(ctx, "look for documents in index "+index, search(index, reader, MaxPage, source))
+	return c.documents(ctx, "look for documents in index "+index, search(index, reader, MaxPage, source), len(ids))
 }
 
 // search asks all shards or none.
@@ -68,7 +68,12 @@ func search(index string, body io.Reader, size int, source bool) esapi.SearchReq
 	return req
 }
 
-func (c *Client) documents(ctx context.Context, what string, req esapi.SearchRequest) ([]Document, error) {
+// documents reads up to most documents.
+func (c *Client) documents(ctx context.Context, what string, req esapi.SearchRequest, most int) ([]Document, error) {
+	limit := int64(maxReply)
+	if most == 1 {
+		limit = maxDocument
+	}
 	var out struct {
 		TimedOut bool   `json:"timed_out"`
 		Shards   shards `json:"_shards"`
@@ -81,7 +86,7 @@ func (c *Client) documents(ctx context.Context, what string, req esapi.SearchReq
 			}
 		}
 	}
-	if err := c.do(ctx, what, req, &out); err != nil {
+	if err := c.bounded(ctx, what, req, &out, limit); err != nil {
 		return nil, err
 	}
 	err := out.Shards.complete()

@@ -33,9 +33,45 @@ type Book struct {
 	Before map[string]string // nil before the first write
 	Own
 
-	rows  Rows
-	runID string
-	saved Own
+	rows   Rows
+	runID  string
+	saved  Own
+	others []other
+}
+
+// other is a run that has settings of the same instance, too.
+type other struct {
+	needs []string
+	ours  Ours
+}
+
+// Beside notes which of all runs have settings of the run's instance: what two
+// of them need is taken back by the last.
+func (b *Book) Beside(ctx context.Context, r *run.Run, all []*run.Run) error {
+	for _, o := range all {
+		if o.ID == r.ID || o.Spec.InstanceID != r.Spec.InstanceID || o.Direction == run.Down || o.Facts.Configure == nil {
+			continue
+		}
+		book, err := Read(ctx, b.rows, o)
+		if err != nil {
+			return err
+		}
+		b.others = append(b.others, other{common(o.Spec), book.Ours})
+	}
+	return nil
+}
+
+// Shares reports whether it matters which other runs there are: a setting that
+// others may need is to be taken back, or one that is needed is there already.
+func (b *Book) Shares(config map[string]string, s events.Spec) bool {
+	needs := common(s)
+	return slices.ContainsFunc(commonSettings, func(key string) bool {
+		set, ours := b.Settings[key]
+		if slices.Contains(needs, key) {
+			return !ours && config[key] != ""
+		}
+		return ours && config[key] == set.After
+	})
 }
 
 // Own is what a run has put into an instance.
@@ -44,12 +80,14 @@ type Own struct {
 	// Keystore are secure settings; the value tells which version of which
 	// secret they hold, "" while that is unknown.
 	Keystore map[string]string `json:"keystore,omitempty"`
+	// Unread says that nodes have yet to restart, to read a password.
+	Unread bool `json:"unread,omitempty"`
 	// Mappings are role mappings, by name.
 	Mappings []string `json:"mappings,omitempty"`
 }
 
 func (o Own) clone() Own {
-	return Own{Ours{slices.Clone(o.Entries), maps.Clone(o.Settings)}, maps.Clone(o.Keystore), slices.Clone(o.Mappings)}
+	return Own{Ours{slices.Clone(o.Entries), maps.Clone(o.Settings)}, maps.Clone(o.Keystore), o.Unread, slices.Clone(o.Mappings)}
 }
 
 // Read opens a run's book.
@@ -112,8 +150,24 @@ type Change struct {
 // a configuration. What cannot be had is a problem for a person, all of it at
 // once.
 func (b *Book) Of(config map[string]string, s events.Spec, domain string) (Change, error) {
-	want, fs := Needs(s, domain, config, b.Ours, b.Before)
-	next, then, err := Merge(config, b.Ours, want)
+	ours := Ours{b.Entries, maps.Clone(b.Settings)}
+	if ours.Settings == nil {
+		ours.Settings = map[string]Setting{}
+	}
+	want, fs := Needs(s, domain, config, ours, b.Before)
+	for _, o := range b.others {
+		for key, set := range o.ours.Settings {
+			if _, mine := ours.Settings[key]; !mine && want.Settings[key] == set.After && config[key] == set.After && slices.Contains(commonSettings, key) {
+				ours.Settings[key] = set // with what it was before either
+			}
+		}
+		for _, key := range o.needs {
+			if set, mine := ours.Settings[key]; mine && want.Settings[key] == "" && config[key] == set.After {
+				want.Settings[key] = set.After
+			}
+		}
+	}
+	next, then, err := Merge(config, ours, want)
 	if err != nil {
 		fs.Add("instanceId", err.Error(), "mend "+Whitelist+" in the console")
 	}
@@ -131,9 +185,9 @@ func Domain(r *run.Run) string {
 	return Placeholder
 }
 
-// Beside lists, for people, what a spec puts into the instance beside esConfig and
+// Extras lists, for people, what a spec puts into the instance beside esConfig and
 // is not there yet.
-func (b *Book) Beside(s events.Spec) []string {
+func (b *Book) Extras(s events.Spec) []string {
 	var out []string
 	for _, u := range s.UseCases {
 		d := u.Directory()

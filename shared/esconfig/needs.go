@@ -66,8 +66,22 @@ func Needs(s events.Spec, domain string, config map[string]string, ours Ours, be
 	return n.want, n.findings
 }
 
+// commonSettings are those that mean the same for every run.
+var commonSettings = []string{WatcherEnabled, WebhookVerification, Verification}
+
+// common are those of them that a spec needs.
+func common(s events.Spec) []string {
+	want, _ := Needs(s, Placeholder, nil, Ours{}, nil)
+	return slices.DeleteFunc(slices.Clone(commonSettings), func(key string) bool { return want.Settings[key] == "" })
+}
+
 // SecurePassword is the secure setting of the password that a realm binds with.
-func SecurePassword(u events.UseCase) string { return realmPrefix(u) + "secure_bind_password" }
+func SecurePassword(u events.UseCase) string { return realmPrefix(u) + securePassword }
+
+const securePassword = "secure_bind_password"
+
+// IsPassword reports whether a setting is such a secure one.
+func IsPassword(key string) bool { return strings.HasSuffix(key, "."+securePassword) }
 
 // KeystoreRemedy is what can be done where there is no keystore.
 const KeystoreRemedy = "give userDnTemplates instead of bindDn and userSearch (Active Directory: leave bindDn out), which need no secret on the nodes; or, of an instance of cloud-native control (v3), have Alibaba Cloud put it on the keystore's allowlist"

@@ -37,7 +37,7 @@ type member struct{ key, value, end int }
 const maxDepth = 10_000
 
 func (p *printer) reset(in []byte, cut bool) {
-	p.in, p.at, p.out, p.cut, p.lossy, p.members = in, 0, p.out[:0], cut, false, p.members[:0]
+	p.in, p.at, p.out, p.cut, p.lossy, p.members = in, 0, slices.Grow(p.out[:0], len(in)), cut, false, p.members[:0]
 }
 
 // document prints all of in.

@@ -130,6 +130,8 @@ type state struct {
 	Standing
 	Next []int64    `json:"next"`           // each shard's next sequence number; -1: read whole
 	Sums proof.Sums `json:"sums,omitempty"` // when summing
+
+	onward bool // this invocation has read a page, and none of them in part
 }
 
 // load reads a reading's row, or begins one.
@@ -174,7 +176,13 @@ func (s *Scan) Sum(ctx context.Context, partitions int, until time.Time) (Standi
 			return nil
 		}, nil
 	})
-	if err != nil {
+	return s.save(ctx, row, st, err)
+}
+
+// save keeps a reading's row. An error that may pass does not undo the pages
+// before it: the next invocation goes on from there.
+func (s *Scan) save(ctx context.Context, row string, st *state, err error) (Standing, error) {
+	if err != nil && (!st.onward || apierr.ClassOf(err) != apierr.Retry) {
 		return Standing{}, err
 	}
 	return st.Standing, s.Rows.PutPart(ctx, s.Run.ID, row, st)
@@ -235,13 +243,12 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 		}
 		return func() error { return out.add(ctx, listed) }, nil
 	})
-	if err == nil {
-		err = out.flush(ctx)
+	if err == nil || st.onward {
+		if err := out.flush(ctx); err != nil {
+			return Standing{}, err
+		}
 	}
-	if err != nil {
-		return Standing{}, err
-	}
-	return st.Standing, s.Rows.PutPart(ctx, s.Run.ID, row, st)
+	return s.save(ctx, row, st, err)
 }
 
 // describe lists documents, some with their fields.
@@ -353,6 +360,29 @@ func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool
 		st.Next = append(st.Next, 0)
 	}
 	var mu sync.Mutex
+	spoilt := false // a page was taken in part
+	var alone large
+	step := func(ctx context.Context, h *proof.Hasher, p *pager) error {
+		defer alone.hold(p.size)()
+		docs, err := p.page(ctx)
+		if err != nil {
+			return err
+		}
+		add, err := do(h, p.shard, docs)
+		if err != nil {
+			return fmt.Errorf("index %s: %w", s.Index, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if err := add(); err != nil || spoilt {
+			spoilt, st.onward = true, false
+			return err
+		}
+		st.onward = st.onward || st.Next[p.shard] != p.next
+		st.Next[p.shard] = p.next
+		st.Read += int64(len(docs))
+		return nil
+	}
 	var turn atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	for range readers {
@@ -366,20 +396,7 @@ func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool
 				}
 				p.shard, p.next, p.last = shard, st.Next[shard], stats.ShardSeqNos[shard]
 				for p.next >= 0 && s.Now().Before(until) {
-					docs, err := p.page(ctx)
-					if err != nil {
-						return err
-					}
-					alone, err := do(&h, shard, docs)
-					if err != nil {
-						return fmt.Errorf("index %s: %w", s.Index, err)
-					}
-					mu.Lock()
-					err = alone()
-					st.Next[shard] = p.next
-					st.Read += int64(len(docs))
-					mu.Unlock()
-					if err != nil {
+					if err := step(ctx, &h, p); err != nil {
 						return err
 					}
 				}
@@ -389,6 +406,19 @@ func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool
 	err = group.Wait()
 	st.Done = err == nil && !slices.ContainsFunc(st.Next, func(n int64) bool { return n >= 0 })
 	return err
+}
+
+// large is held for reading while documents come in pages of one: as they may
+// have 100 MB each, the others stop meanwhile.
+type large struct{ sync.RWMutex }
+
+func (l *large) hold(size int) (release func()) {
+	if size == 1 {
+		l.Lock()
+		return l.Unlock
+	}
+	l.RLock()
+	return l.RUnlock
 }
 
 // pager reads a shard page by page. A page is a window of sequence numbers that
@@ -425,7 +455,9 @@ func (p *pager) page(ctx context.Context) ([]es.Document, error) {
 		docs, err := p.scan.Reader.Page(ctx, p.scan.Index, p.scan.Query, w, p.size, p.source)
 		switch {
 		case tooMuch(err) && p.size > 1:
-			p.size /= 2
+			if p.size /= 2; p.size == 1 {
+				return nil, nil // the next page is read with the others at rest
+			}
 			continue
 		case errors.Is(err, es.ErrTooLarge):
 			return nil, events.NewProblem(409, "document", "a document is too large to be compared",

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"eslink/localtest/fakes/elastic"
+	"eslink/shared/apierr"
 	"eslink/shared/es"
 	"eslink/shared/proof"
 	"eslink/shared/proving"
@@ -164,6 +165,60 @@ func TestSumsDoNotDependOnHowTheyAreRead(t *testing.T) {
 	require.Equal(t, []int{proof.Partition("1", 64)}, unequal)
 }
 
+// A source that refuses every other page is read all the same.
+func TestPagesThatFail(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill("a", 5, 3000, 30)
+	n := 0
+	w.refuse = func(int) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if n++; n%4 == 0 {
+			return &apierr.Error{Class: apierr.Retry, Code: "http_503", Status: 503}
+		}
+		return nil
+	}
+	s := w.scan(proving.Source, "a")
+	failed := 0
+	for done := false; !done; {
+		at, err := s.Sum(t.Context(), 64, w.Now().Add(time.Hour))
+		if err != nil {
+			failed++
+		}
+		require.Less(t, failed, 30)
+		done = err == nil && at.Done
+	}
+	for done := false; !done; {
+		at, err := s.List(t.Context(), proving.Want{}, w.Now().Add(time.Hour))
+		if err != nil {
+			failed++
+		}
+		require.Less(t, failed, 60)
+		done = err == nil && at.Done
+		if done {
+			require.EqualValues(t, 2700, at.Read)
+		}
+	}
+	w.refuse = nil
+	w.sum(w.scan(proving.Dest, "a"), 64, 1000)
+	unequal, _, _, err := proving.Compare(t.Context(), w, w.run, 0)
+	require.NoError(t, err)
+	require.Empty(t, unequal)
+	listed := map[string]bool{}
+	for part := 0; ; part++ {
+		docs, err := proving.Listed(t.Context(), w, w.run, proving.Source, 0, part)
+		if err != nil {
+			break
+		}
+		for _, d := range docs {
+			require.NotContains(t, listed, d.ID)
+			listed[d.ID] = true
+		}
+	}
+	require.Len(t, listed, 2700)
+}
+
 // A million empty numbers are passed over in a few pages.
 func TestGapsAreCheap(t *testing.T) {
 	t.Parallel()
@@ -195,6 +250,29 @@ func TestPagesFitTheirDocuments(t *testing.T) {
 	require.EqualValues(t, 54, at.Read)
 	require.Equal(t, []int{500, 250, 125, 62, 31}, w.sizes[:5])
 	require.LessOrEqual(t, w.sizes[len(w.sizes)-1], 20)
+
+	// Documents that come one by one are read with the other reader at rest.
+	w.fill("b", 2, 40, 1000)
+	busy, most := 0, 0
+	w.refuse = func(size int) error {
+		if size > 1 {
+			return es.ErrTooLarge
+		}
+		w.mu.Lock()
+		busy++
+		most = max(most, busy)
+		w.mu.Unlock()
+		time.Sleep(time.Millisecond)
+		w.mu.Lock()
+		busy--
+		w.mu.Unlock()
+		return nil
+	}
+	w.run.Facts.Digest.Walk = "1b"
+	at, err = w.scan(proving.Source, "b").Sum(t.Context(), 1, w.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.EqualValues(t, 36, at.Read)
+	require.Equal(t, 1, most)
 
 	w.refuse = func(int) error { return es.ErrTooLarge }
 	w.run.Facts.Digest.Walk = "2"

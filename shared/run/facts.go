@@ -338,6 +338,15 @@ type Progress struct {
 	DocsPerSecond float64   `json:"docsPerSecond,omitempty"`
 	ETA           string    `json:"eta,omitempty"` // a duration
 	At            time.Time `json:"at,omitzero"`
+	// Indices are how far each index is, in the spec's order.
+	Indices []IndexProgress `json:"indices,omitempty"`
+}
+
+// IndexProgress is how far the copy of one index has come.
+type IndexProgress struct {
+	Dest      string `json:"dest"`
+	Documents int64  `json:"documents"`
+	Total     int64  `json:"total"`
 }
 
 // Digest is the source's side of the proof, in the spec's order.

@@ -24,6 +24,7 @@ type operation struct {
 	Method   string            `json:"method"` // GET|POST
 	Path     string            `json:"path"`   // ROA: /openapi/instances/[InstanceId]
 	Write    bool              `json:"write"`
+	RAM      string            `json:"ram"`   // the action that RAM knows it by, if that has another name
 	JSON     bool              `json:"json"`  // takes a JSON body
 	Query    map[string]string `json:"query"` // name to type
 	Body     map[string]string `json:"body"`  // form fields

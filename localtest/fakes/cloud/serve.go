@@ -142,7 +142,7 @@ func (s *service) handle(req *Request, r *http.Request, body []byte) (map[string
 	if fault.Before != nil {
 		return nil, Fault{}, fault.Before
 	}
-	if refusal := s.Authorize(caller, s.product+":"+req.Action, s.resource(params)); refusal != nil {
+	if refusal := s.Authorize(caller, s.product+":"+cmp.Or(o.RAM, req.Action), s.resource(params)); refusal != nil {
 		return nil, Fault{}, refusal
 	}
 	reply, refusal := s.effect(o, req)

@@ -108,6 +108,8 @@ func (c *call) preferred() ([]int, error) {
 	switch {
 	case p == "_local" || p == "_only_local" || !strings.HasPrefix(p, "_"):
 		return nil, nil
+	case strings.HasPrefix(p, "_only_nodes:") || strings.HasPrefix(p, "_prefer_nodes:"):
+		return nil, unsupported("preference [%s]", p)
 	case !sharded:
 		return nil, illegal("no Preference for [%s]", p)
 	}

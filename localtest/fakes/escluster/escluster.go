@@ -7,8 +7,8 @@
 // its changes too are shown at once and enforced a little later. Endpoints live in package privatelink.
 //
 // Assumed, as no source says it: an instance whose nodes restart keeps serving if it has more than one; emptying a
-// whitelist group that does not exist is NotFound; the modes hold for the plain list too, which is the group default and
-// cannot be deleted; an instance can be described some seconds after createInstance's reply, and is listed later; an endpoint is created only on an active instance and is deleted only
+// whitelist group that does not exist is NotFound; the plain list is the group default, which can be changed as a group
+// too, and cannot be deleted; an instance can be described some seconds after createInstance's reply, and is listed later; an endpoint is created only on an active instance and is deleted only
 // when it is not connected.
 package escluster
 

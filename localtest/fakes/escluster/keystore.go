@@ -91,6 +91,13 @@ func (f *Fake) updateKeystores(r *cloud.Request) (any, error) {
 	return map[string]any{"Result": true}, nil
 }
 
+// Restart restarts an instance's nodes as they are, as somebody does in its console.
+func (f *Fake) Restart(id string) {
+	f.with(id, func(i *instance) {
+		f.begin(i, &cloud.Request{Action: "RestartInstance", ID: f.account.NewID("restart", 18)}, f.restartTime(i), i.Config)
+	})
+}
+
 // interrupt suspends the change under way: the instance is active again, and its nodes are as they are. Assumed, as the
 // source says no more than "suspended".
 func (f *Fake) interrupt(r *cloud.Request) (any, error) {

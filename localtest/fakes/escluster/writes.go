@@ -157,6 +157,8 @@ func (f *Fake) modify(r *cloud.Request, mode string, g *Group, list []string) (*
 		return nil, err
 	case (g == nil) == (list == nil):
 		return nil, invalid("give either a group or a list")
+	case mode != "" && g == nil:
+		return nil, invalid("modifyMode is for groups; a list replaces the group default")
 	case !slices.Contains([]string{"", "Cover", "Append", "Delete"}, mode):
 		return nil, invalid("modifyMode %s", mode)
 	}

@@ -293,7 +293,8 @@ const (
 const DefaultGroup = "default"
 
 // WhitelistChange changes one group of a private whitelist, or without a group
-// its plain list. IPs are IPv4 addresses and networks.
+// its plain list, which knows no mode but Cover. IPs are IPv4 addresses and
+// networks.
 type WhitelistChange struct {
 	Mode, Group string
 	IPs         []string
@@ -303,7 +304,10 @@ type WhitelistChange struct {
 // UpdatePrivateNetworkWhiteIps.
 func (c *Client) ChangeWhitelist(ctx context.Context, id string, change WhitelistChange, token string) error {
 	req := sdk.CreateUpdatePrivateNetworkWhiteIpsRequest()
-	req.InstanceId, req.ModifyMode, req.ClientToken = id, change.Mode, token
+	req.InstanceId, req.ClientToken = id, token
+	if change.Group != "" || change.Mode != Cover {
+		req.ModifyMode = change.Mode
+	}
 	ips := change.IPs
 	if ips == nil {
 		ips = []string{} // null would be no list

@@ -49,6 +49,7 @@ type Records interface {
 	esconfig.Rows
 	Lock(ctx context.Context, name, holder string, d time.Duration) error
 	Unlock(ctx context.Context, name, holder string) error
+	List(ctx context.Context) ([]*run.Run, error)
 }
 
 // Step adds what a run needs, and removes it.
@@ -139,9 +140,18 @@ func (s *Step) walk(ctx context.Context, r *run.Run, g goal) (engine.Outcome, er
 	case err != nil:
 		return engine.Outcome{}, err
 	case in.Status == escluster.Activating:
-		return s.follow(ctx, r, in.ID)
+		return s.follow(ctx, r, in.ID, book)
 	case in.Status != escluster.Active:
 		return engine.Outcome{}, fmt.Errorf("cluster %s is %s, and its configuration cannot be changed: see in its console why, make it active, then retry", in.ID, in.Status)
+	}
+	if book.Shares(in.Config, g.spec) {
+		all, err := s.Records.List(ctx)
+		if err == nil {
+			err = book.Beside(ctx, r, all)
+		}
+		if err != nil {
+			return engine.Outcome{}, err
+		}
 	}
 	c, err := book.Of(in.Config, g.spec, g.domain)
 	if err != nil {
@@ -153,6 +163,9 @@ func (s *Step) walk(ctx context.Context, r *run.Run, g goal) (engine.Outcome, er
 	}
 	if len(c.Difference) > 0 || !keystore.empty() {
 		return s.write(ctx, r, g, book, keystore)
+	}
+	if book.Unread && g.up {
+		return s.restarted(ctx, r, book)
 	}
 	return s.finish(ctx, r, g, book, c)
 }
@@ -213,6 +226,7 @@ func (s *Step) write(ctx context.Context, r *run.Run, g goal, book *esconfig.Boo
 	case len(k.set) > 0:
 		return s.setPasswords(ctx, r, book, k.set)
 	}
+	book.Unread = false
 	book.Ours = book.Ours.With(c.Then)
 	if err := book.Save(ctx, in.Config); err != nil {
 		return engine.Outcome{}, err

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"eslink/events"
 	"eslink/shared/access"
+	"eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
 	"eslink/shared/es"
@@ -81,9 +83,36 @@ func (s *Step) setPasswords(ctx context.Context, r *run.Run, book *esconfig.Book
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	book.Keystore = known
+	book.Keystore, book.Unread = known, true
 	return engine.Waitf(minWait, "the keystore of cluster %s has the password that a realm binds with; the configuration is next", id), book.Save(ctx, nil)
 }
+
+// restarted waits until nodes have read a password that came without a change of
+// esConfig. Unless the cloud restarts them for it by itself, within ownRestart,
+// a person has to: eslink has no right to restart a cluster for anything else
+// than its configuration.
+func (s *Step) restarted(ctx context.Context, r *run.Run, book *esconfig.Book) (engine.Outcome, error) {
+	id, f := r.Spec.InstanceID, r.Facts.Configure
+	if f == nil { // the record of the write is lost
+		f = &run.Configure{WroteAt: s.Now()}
+		r.Facts.Configure = f
+	}
+	actions, err := s.Cluster.ActionRecords(ctx, id)
+	switch {
+	case err != nil:
+		return engine.Outcome{}, err
+	case slices.ContainsFunc(actions, func(a escluster.Action) bool { return a.Start.After(f.WroteAt) }):
+		book.Unread = false
+		return engine.Waitf(minWait, "the nodes of cluster %s have restarted, with the password that a realm binds with", id), book.Save(ctx, nil)
+	case s.Now().Sub(f.WroteAt) < ownRestart:
+		return engine.Waitf(minWait, "cluster %s has a new password that a realm binds with, which its nodes read when they restart", id), nil
+	}
+	return engine.Outcome{}, events.NewProblem(409, "restart", "the instance's nodes have to restart",
+		events.Finding{Field: "instanceId", Message: "the keystore of " + id + " has a new password that a realm binds with, and its nodes read it when they restart", Remedy: "restart the cluster in its console, then send retry"})
+}
+
+// ownRestart is how long the cloud may take to restart nodes by itself.
+const ownRestart = time.Minute
 
 // dropPasswords takes secure settings of ours out. Pasts: still there; gone
 // already, or never come to be.

@@ -21,7 +21,7 @@ import (
 
 // follow waits for the change that the instance is carrying out, ours or
 // another's, and says how far it has come.
-func (s *Step) follow(ctx context.Context, r *run.Run, id string) (engine.Outcome, error) {
+func (s *Step) follow(ctx context.Context, r *run.Run, id string, book *esconfig.Book) (engine.Outcome, error) {
 	what, f := "is carrying out a change", r.Facts.Configure
 	ours := wrote(r)
 	if ours {
@@ -33,6 +33,12 @@ func (s *Step) follow(ctx context.Context, r *run.Run, id string) (engine.Outcom
 	actions, err := s.Cluster.ActionRecords(ctx, id)
 	if err != nil {
 		return engine.Outcome{}, err
+	}
+	if ours && book.Unread { // whatever restarts them
+		book.Unread = false
+		if err := book.Save(ctx, nil); err != nil {
+			return engine.Outcome{}, err
+		}
 	}
 	i := slices.IndexFunc(actions, func(a escluster.Action) bool { return a.State == escluster.ChangeUnderWay })
 	if i < 0 {
@@ -59,8 +65,12 @@ func (s *Step) follow(ctx context.Context, r *run.Run, id string) (engine.Outcom
 	reason += "; the cloud reports " + a.Exception
 	switch {
 	case r.Restore && f != nil && f.Writes == 0: // it would go on for ever
-		err := s.Cluster.Interrupt(ctx, id, r.Token("configure/interrupt/"+a.ChangeID))
-		return engine.Wait(minWait, reason+"; that change is being interrupted"), err
+		return s.interrupt(ctx, r, a, reason)
+	case ours && f.Writes == 0 && slices.ContainsFunc(f.Keys, esconfig.IsPassword):
+		// Nodes do not start with the password of a realm that they have not, nor
+		// some with a realm without its password: esConfig, which is next, makes
+		// them whole.
+		return s.interrupt(ctx, r, a, reason)
 	case !ours:
 		return engine.Wait(wait, reason), nil
 	case f.Failing.IsZero():
@@ -72,6 +82,12 @@ func (s *Step) follow(ctx context.Context, r *run.Run, id string) (engine.Outcom
 				Remedy: fmt.Sprintf(`send {"action":"restore","runId":%q} to put esConfig back as it was before; or mend it in the console, then send retry`, r.ID)})
 	}
 	return engine.Wait(min(wait, failingFor/3), reason), nil
+}
+
+// interrupt ends a change that cannot succeed, so that the next can be asked for.
+func (s *Step) interrupt(ctx context.Context, r *run.Run, a escluster.Action, reason string) (engine.Outcome, error) {
+	err := s.Cluster.Interrupt(ctx, r.Spec.InstanceID, r.Token("configure/interrupt/"+a.ChangeID))
+	return engine.Wait(minWait, reason+"; that change is being interrupted, and another one is next"), err
 }
 
 // wrote reports whether this walk has written something.

@@ -41,6 +41,7 @@ type directory struct {
 	mappings map[string]es.RoleMapping
 	logins   map[string]kms.Login
 	down     error // of the nodes
+	lost     error // the reply to a role mapping's PUT
 }
 
 func newDirectory(t *testing.T, seed uint64, sample string) *directory {
@@ -103,7 +104,7 @@ func (p people) RoleMappings(context.Context) (map[string]es.RoleMapping, error)
 
 func (p people) PutRoleMapping(_ context.Context, name string, m es.RoleMapping) error {
 	p.w.mappings[name] = m
-	return nil
+	return p.w.lost
 }
 
 func (p people) DeleteRoleMapping(_ context.Context, name string) error {
@@ -265,16 +266,69 @@ func TestTheKeystoreComesFirstBothWays(t *testing.T) {
 	}
 }
 
-func TestANewPasswordIsWrittenOnceMore(t *testing.T) {
-	w := newDirectory(t, 36, "ldap")
-	w.binds()
-	w.ES.AllowKeystore(faketest.Dst, true)
-	w.Up(w.step, w.run)
-	w.logins["eslink/bind"] = kms.Login{Username: "reader", Password: "canary-2", Version: "v2"}
-	w.Up(w.step, w.run)
-	require.Equal(t, "canary-2", w.ES.Secure(faketest.Dst)[secure])
-	require.Equal(t, 3, w.writes())
-	require.Equal(t, 1, w.Up(w.step, w.run))
+func TestTearDownAfterAPasswordThatNobodyRecorded(t *testing.T) {
+	t.Parallel()
+	for _, m := range []stepstest.Mishap{stepstest.CrashAfter, stepstest.LoseReply} {
+		w := newDirectoryIn(t, 50, "ldap")
+		w.binds()
+		w.ES.AllowKeystore(faketest.Dst, false)
+		w.Break(1, m)
+		w.Once(w.step, w.run)
+		require.Len(t, w.ES.Secure(faketest.Dst), 1)
+		w.Down(w.step, w.run)
+		require.Empty(t, w.ES.Secure(faketest.Dst), m)
+	}
+}
+
+func TestTearDownAfterARoleMappingThatNobodyRecorded(t *testing.T) {
+	w := newDirectory(t, 51, "ldap")
+	w.lost = errors.New("the reply is lost")
+	_, err := w.Walk(w.step, w.run, run.Up)
+	require.ErrorContains(t, err, "lost")
+	require.Len(t, w.mappings, 2)
+	w.Down(w.step, w.run)
+	require.Len(t, w.mappings, 1)
+}
+
+func TestANewPasswordReachesTheNodes(t *testing.T) {
+	t.Parallel()
+	for _, restarts := range []bool{false, true} {
+		for _, m := range append(stepstest.Mishaps(), "") {
+			t.Run(fmt.Sprint(restarts, m), func(t *testing.T) {
+				w := newDirectoryIn(t, 36, "ldap")
+				w.binds()
+				read := "" // by the nodes, when they last restarted
+				w.ES.OnConfig(func(_ string, config map[string]string) error {
+					read = w.ES.Secure(faketest.Dst)[secure]
+					return w.apply(config)
+				})
+				w.ES.AllowKeystore(faketest.Dst, restarts)
+				w.Up(w.step, w.run)
+				require.Equal(t, "canary-bind", read)
+				w.Advance(time.Hour)
+				w.logins["eslink/bind"] = kms.Login{Username: "reader", Password: "canary-2", Version: "v2"}
+				if m != "" {
+					w.Break(1, m)
+				}
+				before := w.writes()
+				if !restarts {
+					_, err := w.Walk(w.step, w.run, run.Up)
+					require.ErrorContains(t, err, "restart the cluster in its console")
+					_, err = w.Walk(w.step, w.run, run.Up)
+					require.ErrorContains(t, err, "restart the cluster in its console", "nobody has")
+					w.ES.Restart(faketest.Dst)
+				}
+				w.Up(w.step, w.run)
+				require.Equal(t, "canary-2", read)
+				if m == "" {
+					require.Equal(t, before+1, w.writes(), "one restart")
+				}
+				require.Equal(t, 1, w.Up(w.step, w.run))
+				w.Down(w.step, w.run)
+				require.Empty(t, w.added())
+			})
+		}
+	}
 }
 
 func TestWithoutAKeystoreNothingIsWritten(t *testing.T) {
@@ -384,26 +438,33 @@ func TestSettingsThatTheNodesRefuse(t *testing.T) {
 	})
 }
 
-// Nodes of 7.17 do not start with a password of a realm that they have not; if
-// the cloud restarts them for it, nothing but taking it back helps.
+// Nodes of 7.17 do not start with the password of a realm that they have not. If
+// the cloud restarts them for it, that change is interrupted for the next.
 func TestAKeystoreWhoseRestartFails(t *testing.T) {
-	w := newDirectory(t, 49, "ldap")
-	w.binds()
-	w.ES.AllowKeystore(faketest.Dst, true)
-	w.ES.OnConfig(func(_ string, config map[string]string) error {
-		if len(w.ES.Secure(faketest.Dst)) > 0 && config[ldap1+"url"] == "" {
-			return errors.New("found settings for the realm [ldap1] in the secure settings")
+	t.Parallel()
+	for _, m := range append(stepstest.Mishaps(), "") {
+		w := newDirectoryIn(t, 49, "ldap")
+		w.binds()
+		w.ES.AllowKeystore(faketest.Dst, true)
+		w.ES.OnConfig(func(_ string, config map[string]string) error {
+			if (len(w.ES.Secure(faketest.Dst)) > 0) != (config[ldap1+"url"] != "") {
+				return errors.New("found settings for the realm [ldap1] in the secure settings")
+			}
+			return w.apply(config)
+		})
+		if m != "" {
+			w.Break(2, m) // the interruption
 		}
-		return w.apply(config)
-	})
-	_, err := w.Walk(w.step, w.run, run.Up)
-	require.ErrorContains(t, err, "was given "+secure)
-	require.ErrorContains(t, err, "restore")
-	w.run.Restore, w.run.Facts.Configure.Writes = true, 0
-	_, err = w.Walk(w.step, w.run, run.Up)
-	require.ErrorContains(t, err, "esConfig is as it was")
-	require.Empty(t, w.ES.Secure(faketest.Dst))
-	require.Empty(t, w.added())
+		w.Up(w.step, w.run)
+		require.NotEmpty(t, w.added())
+		if m != "" {
+			w.Break(2, m)
+		}
+		w.Down(w.step, w.run)
+		require.Empty(t, w.ES.Secure(faketest.Dst))
+		require.Empty(t, w.added())
+		w.unlocked()
+	}
 }
 
 func TestNodesOfARestartThatFailsForAMoment(t *testing.T) {
@@ -433,17 +494,45 @@ func TestTheDifferenceOfUseCasesThatWasApprovedIsWritten(t *testing.T) {
 	}
 }
 
-func TestOneRunsRealmAndAnothersWatcher(t *testing.T) {
-	w := newDirectory(t, 45, "watcher")
-	other := w.newRun("second", "ep-bp1ccc.epsrv-bp1ddd.cn-hangzhou.privatelink.aliyuncs.com")
-	other.Spec = w.run.Spec
-	w.Up(w.step, w.run)
-	w.Up(w.step, other)
-	require.Equal(t, 1, w.writes(), "it is on already")
-	w.Down(w.step, other)
-	require.Contains(t, w.added(), esconfig.WatcherEnabled, "the first run's stays")
-	w.Down(w.step, w.run)
-	require.Empty(t, w.added())
+// listed is a store that knows of two runs.
+type listed struct {
+	*run.Store
+	runs []*run.Run
+}
+
+func (l listed) List(context.Context) ([]*run.Run, error) { return l.runs, nil }
+
+// What two runs need is taken back by the last of them, whichever that is, to
+// what it was before the first.
+func TestTwoRunsThatNeedTheSameSetting(t *testing.T) {
+	t.Parallel()
+	for _, was := range []string{"", "false", "true"} {
+		for _, first := range []int{0, 1} {
+			t.Run(fmt.Sprint(was, first), func(t *testing.T) {
+				w := newDirectoryIn(t, 45, "watcher")
+				if was != "" {
+					w.before[esconfig.WatcherEnabled] = was
+					w.ES.SetConfig(faketest.Dst, maps.Clone(w.before))
+					require.NoError(t, w.apply(w.before))
+				}
+				other := w.newRun("second", "ep-bp1ccc.epsrv-bp1ddd.cn-hangzhou.privatelink.aliyuncs.com")
+				other.Spec = w.run.Spec
+				elsewhere := w.newRun("third", "ep-bp1eee.epsrv-bp1fff.cn-hangzhou.privatelink.aliyuncs.com")
+				elsewhere.Spec, elsewhere.Facts.Configure = w.run.Spec, &run.Configure{}
+				elsewhere.Spec.InstanceID = faketest.Src
+				runs := []*run.Run{w.run, other}
+				w.step.Records = listed{w.Deps.Runs, append(runs, elsewhere)}
+				w.Up(w.step, w.run)
+				w.Up(w.step, other)
+				w.Down(w.step, runs[first])
+				require.Equal(t, "true", w.config()[esconfig.WatcherEnabled], "the other needs it still")
+				w.Up(w.step, runs[1-first])
+				w.Down(w.step, runs[1-first])
+				require.Equal(t, w.before, w.config())
+				require.Equal(t, map[string]int{"": 2, "false": 2, "true": 0}[was], w.writes())
+			})
+		}
+	}
 }
 
 func TestLoginOfTheKeystoreThatCannotBeRead(t *testing.T) {

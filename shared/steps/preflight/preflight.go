@@ -101,6 +101,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		sides = append(sides, &target)
 	}
 	var pending []string
+	pause := time.Minute
 	for _, x := range sides {
 		state, err := s.describe(ctx, x, &fs)
 		if err != nil {
@@ -108,6 +109,9 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		}
 		if state != "" {
 			pending = append(pending, x.ID+" is "+state)
+		}
+		if state == creating { // which takes up to an hour
+			pause = 3 * time.Minute
 		}
 	}
 	facts := &run.Preflight{Instance: cluster(instance.Instance), Target: cluster(target.Instance)}
@@ -125,7 +129,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Outcome{}, err
 	}
 	if len(pending) > 0 {
-		return engine.Waitf(time.Minute, "%s: a change is under way, which is waited for", strings.Join(pending, ", ")), nil
+		return engine.Waitf(pause, "%s: a change is under way, which is waited for", strings.Join(pending, ", ")), nil
 	}
 	r.Facts.Preflight = facts
 	return engine.Done(), nil
@@ -133,6 +137,9 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 
 // Down has nothing to take back.
 func (s *Step) Down(context.Context, *run.Run) (engine.Outcome, error) { return engine.Done(), nil }
+
+// creating is the state of an instance that is not there yet.
+const creating = "being created"
 
 // describe looks at one cluster and judges what can be judged without the
 // other. It returns the state that is to be waited for, if any.
@@ -153,7 +160,7 @@ func (s *Step) describe(ctx context.Context, x *side, fs *events.Findings) (stat
 		fs.Add(x.field, fmt.Sprintf("%s is %s: gone, or out of the cloud's own reach", id, x.Status), "name another cluster, or open a ticket")
 		return "", nil
 	case !x.Inited:
-		return "being created", nil
+		return creating, nil
 	case x.Status == escluster.Activating:
 		state = x.Status
 	}

@@ -241,6 +241,7 @@ func TestBeingCreatedIsWaitedForWithoutJudgingIt(t *testing.T) {
 	out, err := w.Once(w.step, w.run)
 	require.NoError(t, err)
 	require.Contains(t, out.Reason(), "being created")
+	require.Equal(t, 3*time.Minute, out.Delay())
 	inited = true
 	w.Up(w.step, w.run)
 }

@@ -114,7 +114,7 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	settle(f, have, exists)
 	f.Pending = nil
 	back, ours := minus(f.Removed, have), common(have, f.Added)
-	c := escluster.WhitelistChange{Group: r.Spec.Whitelist.Group}
+	c := escluster.WhitelistChange{Group: groupOf(r)}
 	switch {
 	case !exists && !f.Deleted, len(back)+len(ours) == 0: // or somebody else deleted the group
 		r.Facts.PrivateWhitelist = nil
@@ -173,16 +173,18 @@ func wanted(w *events.Whitelist, id string, have []string, exists bool) ([]strin
 	return want, nil
 }
 
-// change is the request for it. What is deleted is named as the group has it.
+// change is the request for it. A plain list can only be replaced: to add to it
+// or to take from it, it is called by its group's name. What is deleted is named
+// as the group has it.
 func change(w *events.Whitelist, have []string, next *run.PendingWhitelist) escluster.WhitelistChange {
-	c := escluster.WhitelistChange{Mode: w.Mode, Group: w.Group, IPs: w.IPs}
+	group := cmp.Or(w.Group, escluster.DefaultGroup)
 	switch w.Mode {
 	case events.Append:
-		c.IPs = next.Add
+		return escluster.WhitelistChange{Mode: escluster.Append, Group: group, IPs: next.Add}
 	case events.Delete:
-		c.IPs = common(have, next.Remove)
+		return escluster.WhitelistChange{Mode: escluster.Delete, Group: group, IPs: common(have, next.Remove)}
 	}
-	return c
+	return escluster.WhitelistChange{Mode: escluster.Cover, Group: w.Group, IPs: w.IPs}
 }
 
 // token repeats a request while nothing has changed at the instance, and is

@@ -11,7 +11,6 @@ import (
 	"eslink/shared/apierr"
 	"eslink/shared/copying"
 	"eslink/shared/engine"
-	"eslink/shared/es"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -57,11 +56,11 @@ func (s *Step) up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outc
 	if err := c.Start(ctx); err != nil { // intended the last time round
 		return engine.Outcome{}, err
 	}
-	left, status, err := c.Observe(ctx)
+	left, counts, err := c.Observe(ctx)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	s.record(r, status)
+	s.record(r, counts)
 	if left == 0 {
 		return engine.Done(), c.Restore(ctx)
 	}
@@ -84,15 +83,16 @@ func (s *Step) up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outc
 }
 
 // record notes how far the copy is, with the rate since the last look.
-func (s *Step) record(r *run.Run, status es.TaskStatus) {
+func (s *Step) record(r *run.Run, counts []copying.Count) {
 	now := s.Now()
-	next := &run.Progress{Documents: status.Created, Total: status.Total, At: now}
-	// Tasks that have not begun tell no total; the survey did.
-	var surveyed int64
-	for _, ix := range r.Facts.Survey.Indices {
-		surveyed += ix.Documents
+	next := &run.Progress{At: now}
+	for i, n := range counts {
+		// Tasks that have not begun tell no total; the survey did.
+		n.Total = max(n.Total, r.Facts.Survey.Indices[i].Documents)
+		next.Documents += n.Done
+		next.Total += n.Total
+		next.Indices = append(next.Indices, run.IndexProgress{Dest: r.Spec.Indices[i].Dest, Documents: n.Done, Total: n.Total})
 	}
-	next.Total = max(next.Total, surveyed)
 	if last := r.Facts.Progress; last != nil && now.After(last.At) && next.Documents > last.Documents {
 		next.DocsPerSecond = float64(next.Documents-last.Documents) / now.Sub(last.At).Seconds()
 		left := float64(next.Total-next.Documents) / next.DocsPerSecond

@@ -180,7 +180,7 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if r.Facts.Verify == nil || r.Facts.Preflight == nil {
 		return engine.Done(), nil
 	}
-	if probe := r.Facts.Verify.Probe; probe != nil || len(r.Facts.Verify.Checks) == 0 {
+	if probe := r.Facts.Verify.Probe; r.Spec.Copies() && (probe != nil || len(r.Facts.Verify.Checks) == 0) {
 		side := access.Instance(r)
 		c, err := s.Clusters.Open(ctx, side)
 		if err != nil {
