@@ -237,16 +237,14 @@ type Difference struct {
 }
 
 // Diff compares two lists of the same partitions and returns what differs, by
-// ID.
+// ID. A document that was written again while it was listed is there twice, and
+// the later one counts.
 func Diff(source, dest []Document) []Difference {
-	theirs := make(map[string]Document, len(dest))
-	for _, d := range dest {
-		theirs[d.ID] = d
-	}
+	ours, theirs := byID(source), byID(dest)
 	var out []Difference
-	for _, d := range source {
-		other, ok := theirs[d.ID]
-		delete(theirs, d.ID)
+	for id, d := range ours {
+		other, ok := theirs[id]
+		delete(theirs, id)
 		switch {
 		case !ok:
 			out = append(out, Difference{ID: d.ID, Class: Missing, Late: d.Late})
@@ -262,6 +260,14 @@ func Diff(source, dest []Document) []Difference {
 	}
 	slices.SortFunc(out, func(a, b Difference) int { return cmp.Compare(a.ID, b.ID) })
 	return out
+}
+
+func byID(list []Document) map[string]Document {
+	m := make(map[string]Document, len(list))
+	for _, d := range list {
+		m[d.ID] = d
+	}
+	return m
 }
 
 func cut(exact, cut []byte) []byte {

@@ -298,6 +298,10 @@ func TestDiffNamesIDsAndFields(t *testing.T) {
 		{ID: "missing", Class: proof.Missing},
 	}, proof.Diff(source, dest))
 
+	// Written again while it was listed, and copied so.
+	older, newer := list(map[string]string{"1": `{"a":1}`}), list(map[string]string{"1": `{"a":2}`})
+	assert.Empty(t, proof.Diff(append(older, newer...), newer))
+
 	moved, err := h.List("same", "elsewhere", []byte(`{"a":1}`), true)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"_routing"}, proof.Diff(list(map[string]string{"same": `{"a":1}`}), []proof.Document{moved})[0].Fields)
