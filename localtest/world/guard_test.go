@@ -192,6 +192,19 @@ func TestWhoseTheDestinationIs(t *testing.T) {
 				s.Ask(Instance, http.MethodDelete, "/dest", "")
 				other(s)
 			}},
+		"made anew by somebody else, walked again": {asked: true, left: map[string]int{"dest": 7},
+			after: func(t *testing.T, s *sim) {
+				s.Ask(Instance, http.MethodDelete, "/dest", "")
+				other(s)
+				s.start(t, events.Request{Again: true})
+				s.ends(t, run.Done)
+			}},
+		"deleted, walked again": {left: map[string]int{"dest": 6},
+			after: func(t *testing.T, s *sim) {
+				s.Ask(Instance, http.MethodDelete, "/dest", "")
+				s.start(t, events.Request{Again: true})
+				s.ends(t, run.Done)
+			}},
 		"of an earlier generation": {asked: true, after: func(t *testing.T, s *sim) {
 			s.Ask(Target, http.MethodPut, "/news", "")
 			spec := Spec()
@@ -261,4 +274,15 @@ func TestALostDocumentIsADifference(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A run that only plans asks nobody.
+func TestAPlanAsksNobody(t *testing.T) {
+	t.Parallel()
+	inWorld(t, Config{}, func(t *testing.T, s *sim) {
+		s.start(t, events.Request{Spec: manual(), Plan: true})
+		v := s.ends(t, run.Planned)
+		require.NotEmpty(t, v.Plan.Difference)
+		require.Empty(t, s.Left())
+	})
 }
