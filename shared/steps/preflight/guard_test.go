@@ -82,10 +82,3 @@ func TestPlace(t *testing.T) {
 		})
 	}
 }
-
-// A network written with host bits is the network.
-func TestHostBitsOfAnEntryDoNotCount(t *testing.T) {
-	t.Parallel()
-	groups := []client.WhiteGroup{{Type: client.PrivateES, IPs: []string{"10.2.0.77/25", "10.2.0.200/25"}}}
-	require.True(t, admits(groups, netip.MustParsePrefix("10.2.0.0/24")))
-}
