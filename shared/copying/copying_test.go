@@ -47,6 +47,8 @@ type world struct {
 	// remote answers the destination in place of the source, unless it returns
 	// nil.
 	remote func(body string) *http.Response
+	// pause is how long the source takes to answer.
+	pause time.Duration
 }
 
 // inWorld runs do in a bubble.
@@ -66,6 +68,7 @@ func inWorld(t *testing.T, c elastic.Config, do func(t *testing.T, w *world)) {
 type reply struct{ w *world }
 
 func (r reply) RoundTrip(req *http.Request) (*http.Response, error) {
+	time.Sleep(r.w.pause)
 	if r.w.remote != nil && strings.HasSuffix(req.URL.Path, "/_search") {
 		body, _ := io.ReadAll(req.Body) // from memory
 		req.Body = io.NopCloser(strings.NewReader(string(body)))
@@ -585,6 +588,7 @@ func TestSettingsForTheLoad(t *testing.T) {
 					switch end {
 					case "failed":
 						w.ask(w.dest, "PUT", "/orders/_settings", `{"index.blocks.write":true}`)
+						time.Sleep(10 * time.Second) // until all that run have met it: one look finds them
 						require.ErrorContains(t, w.walk(wait.Up), "was refused")
 						w.ask(w.dest, "PUT", "/orders/_settings", `{"index.blocks.write":null}`)
 						require.Equal(t, before, w.settings())
@@ -610,6 +614,7 @@ func TestNodeDiesUnderTheLoad(t *testing.T) {
 	t.Parallel()
 	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
 		w.large(`{"number_of_replicas":0}`)
+		w.pause = 100 * time.Millisecond // a task is not finished by the look that starts it
 		require.NoError(t, w.walk((&reindex.Step{Clusters: w, Rows: w.store, Now: time.Now}).Up))
 		wait := &progress.Step{Clusters: w, Rows: w.store, Now: time.Now}
 		step := func() {
