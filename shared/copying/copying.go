@@ -285,6 +285,16 @@ func reset(t *run.Task) {
 	t.ID, t.Intent, t.StartedMS, t.OpaqueID, t.Nodes = "", time.Time{}, 0, "", ""
 }
 
+// stale reports whether t was started before the run came to this step, or was
+// resumed: what stopped it then may have been mended by a person since.
+func (c *Copy) stale(t *run.Task) bool { return t.Intent.Before(c.run.Cursor.Since) }
+
+// restart has a copy started once more, at once.
+func (c *Copy) restart(t *run.Task, why string) {
+	reset(t)
+	c.run.Note(c.Now(), c.run.Cursor.Step, "copying again", why)
+}
+
 // again has a copy started once more, after a pause, with a note of why.
 func (c *Copy) again(t *run.Task, why string) error {
 	reset(t)
@@ -339,6 +349,10 @@ func (c *Copy) failed(t *run.Task, got es.Task) error {
 	}
 	if cause.Is(passing) || status == http.StatusTooManyRequests || status >= 500 {
 		return c.again(t, cause.String())
+	}
+	if c.stale(t) {
+		c.restart(t, cause.String())
+		return nil
 	}
 	reset(t) // retry starts a new one
 	finding := events.Finding{Field: fmt.Sprintf("indices[%d]", c.position(t)), Message: cause.String(), Remedy: "mend that, then send action retry"}
@@ -413,6 +427,9 @@ func (c *Copy) finished(ctx context.Context, t *run.Task, got es.Task) error {
 	}
 	what := "the copy of " + t.Source + " into " + t.Dest
 	switch {
+	case slices.ContainsFunc(res.Failures, refused) && c.stale(t):
+		c.restart(t, res.Failures[slices.IndexFunc(res.Failures, refused)].String())
+		return nil
 	case slices.ContainsFunc(res.Failures, refused):
 		reset(t)
 		return events.NewProblem(409, "copy", what+" was refused",
