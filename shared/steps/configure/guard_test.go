@@ -26,6 +26,7 @@ type stub struct {
 	nodes    map[string]es.Settings
 	estimate error
 	written  []map[string]string
+	tokens   []string
 }
 
 func (c *stub) Describe(context.Context, string) (escluster.Instance, error) {
@@ -35,8 +36,8 @@ func (c *stub) Describe(context.Context, string) (escluster.Instance, error) {
 	}
 	return in, nil
 }
-func (c *stub) UpdateConfig(_ context.Context, _ string, config map[string]string, _ string) (string, error) {
-	c.written = append(c.written, config)
+func (c *stub) UpdateConfig(_ context.Context, _ string, config map[string]string, token string) (string, error) {
+	c.written, c.tokens = append(c.written, config), append(c.tokens, token)
 	return "change-1", nil
 }
 func (c *stub) EstimateRestart(context.Context, string) (time.Duration, error) {
@@ -141,4 +142,78 @@ func TestTheChangeUnderWayIsFollowed(t *testing.T) {
 	out, err := s.Up(t.Context(), r)
 	require.NoError(t, err)
 	require.Contains(t, out.Reason(), "(restart): 1 of 3 nodes done")
+}
+
+// added notes that the run has put the entry into the instance.
+func added(t *testing.T, s *configure.Step, r *run.Run) {
+	book, err := esconfig.Read(t.Context(), s.Records, r)
+	require.NoError(t, err)
+	book.Entries = []string{entry}
+	require.NoError(t, book.Save(t.Context(), map[string]string{}))
+}
+
+// Who asks for a restoration has approved it.
+func TestARestorationAsksNobody(t *testing.T) {
+	t.Parallel()
+	c, s, r := stubbed(look(escluster.Active, "a:1,"+entry))
+	added(t, s, r)
+	r.Spec.Approve, r.Restore = "manual", true
+	out, err := s.Up(t.Context(), r)
+	require.NoError(t, err)
+	require.Nil(t, out.Asked())
+	require.Equal(t, "a:1", c.written[0][esconfig.Whitelist])
+}
+
+// A write that takes out has another token than one that puts in, though the
+// instance was not changed between them: the cloud would take it for a repetition.
+func TestTokensOfBothWaysDiffer(t *testing.T) {
+	t.Parallel()
+	c, s, r := stubbed(look(escluster.Active, "a:1"), look(escluster.Active, "a:1"), look(escluster.Active, "a:1,"+entry))
+	_, err := s.Up(t.Context(), r)
+	require.NoError(t, err)
+	_, err = s.Down(t.Context(), r)
+	require.NoError(t, err)
+	require.Len(t, c.tokens, 2)
+	require.NotEqual(t, c.tokens[0], c.tokens[1])
+}
+
+// A teardown that has written waits for its restart, though nothing of the run is
+// on record any more.
+func TestTheLastRestartIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	_, s, r := stubbed(look(escluster.Activating, "a:1"))
+	r.Facts.Configure = &run.Configure{WroteAt: time.Now()}
+	out, err := s.Down(t.Context(), r)
+	require.NoError(t, err)
+	require.False(t, out.IsDone())
+}
+
+// Nodes that still have what was taken out, or lack what was put in, have not
+// restarted.
+func TestNodesAreReadBackBothWays(t *testing.T) {
+	t.Parallel()
+	c, s, r := stubbed(look(escluster.Active, "a:1"))
+	added(t, s, r)
+	r.Facts.Configure = &run.Configure{Writes: 1, WroteAt: time.Now()}
+	c.nodes = map[string]es.Settings{"n1": settings(map[string]string{esconfig.Whitelist: "a:1," + entry})}
+	out, err := s.Down(t.Context(), r)
+	require.NoError(t, err)
+	require.Contains(t, out.Reason(), "n1 ("+esconfig.Whitelist+")")
+
+	on := escluster.Instance{ID: "es-cn-dst", Status: escluster.Active, Config: map[string]string{esconfig.WatcherEnabled: "true"}}
+	c, s, r = stubbed(on)
+	r.Spec.Target, r.Spec.UseCases = events.Target{}, []events.UseCase{{Kind: events.Watcher, Port: 8080, Protocol: "http", Watcher: &events.Webhook{}}}
+	c.nodes = map[string]es.Settings{"n1": {}}
+	out, err = s.Up(t.Context(), r)
+	require.NoError(t, err)
+	require.Contains(t, out.Reason(), "n1 ("+esconfig.WatcherEnabled+")")
+}
+
+func TestARoleMappingFollowsItsSpec(t *testing.T) {
+	w := newDirectory(t, 60, "ldap")
+	w.Up(w.step, w.run)
+	w.run.Spec.UseCases[0].LDAP.RoleMappings[0].Roles = []string{"viewer"}
+	w.run.Generation++
+	w.Up(w.step, w.run)
+	require.Equal(t, []string{"viewer"}, w.mappings["eslink-orders-ldap-0"].Roles)
 }
