@@ -247,7 +247,7 @@ func (p Prober) Read(ctx context.Context, l Link, probe run.Probe) (checks []run
 		checks, total = failed(cause, l), -1
 	case t.Completed && t.Response != nil:
 		total = t.Response.Total
-	case t.Status.Created == 0:
+	case t.Status.Processed() == 0:
 		return nil, -1, false, nil // the first page is on its way
 	default:
 		total = t.Status.Total

@@ -65,9 +65,16 @@ func TestAnotherEndpointsConnectionDoesNotCount(t *testing.T) {
 
 func TestARunWithoutALink(t *testing.T) {
 	t.Parallel()
-	s := &check.Service{Runs: runs{&run.Run{ID: "0123456789abcdef", Facts: run.Facts{Preflight: &run.Preflight{}}}}}
-	_, err := s.Do(t.Context(), []byte(`{"runId":"0123456789abcdef"}`))
-	require.ErrorContains(t, err, "the run has no link yet")
+	for name, lack := range map[string]func(*run.Facts){
+		"preflight": func(f *run.Facts) { f.Preflight = nil }, "backends": func(f *run.Facts) { f.CLBBackend = nil }, "service": func(f *run.Facts) { f.EndpointService = nil },
+		"connection": func(f *run.Facts) { f.PrivateConnection = nil }, "domain": func(f *run.Facts) { f.Accept = nil },
+	} {
+		f := run.Facts{Preflight: &run.Preflight{}, CLBBackend: &run.CLBBackend{}, EndpointService: &run.EndpointService{}, PrivateConnection: &run.PrivateConnection{}, Accept: &run.Accept{}}
+		lack(&f)
+		s := &check.Service{Runs: runs{&run.Run{ID: "0123456789abcdef", Facts: f}}}
+		_, err := s.Do(t.Context(), []byte(`{"runId":"0123456789abcdef"}`))
+		require.ErrorContains(t, err, "the run has no link yet", name)
+	}
 }
 
 // A login by another realm of the same kind proves nothing of the run's own.
@@ -155,6 +162,8 @@ func TestACopysCheckIsReadAndCleanedUp(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, bare, 1)
 		require.Contains(t, reply.Checks[3].Detail, bare[0]+" is kept")
+		reply = w.ask(w.service(v), ask+`,"cleanup":true`) // again, into the index that was kept
+		require.True(t, reply.OK, "%v", reply.Checks)
 	})
 }
 

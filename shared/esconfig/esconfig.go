@@ -93,7 +93,7 @@ func Merge(config map[string]string, ours Ours, want Want) (map[string]string, O
 		if _, wanted := want.Settings[key]; wanted {
 			continue
 		}
-		if prefix, ok := directoryOf(key); ok && set.Before == nil {
+		if prefix, ok := directoryOf(key); ok {
 			// With what somebody has changed or added in it: the rest of a realm
 			// keeps the nodes from starting.
 			maps.DeleteFunc(next, func(k, _ string) bool { return strings.HasPrefix(k, prefix) })

@@ -77,3 +77,16 @@ func TestWhoseSakeASettingStaysFor(t *testing.T) {
 		require.Equal(t, c.left, change.Next[key], name)
 	}
 }
+
+// A realm whose place somebody has changed, and which was given its own again,
+// goes whole too.
+func TestARealmGivenItsPlaceAgainGoesWhole(t *testing.T) {
+	t.Parallel()
+	s, before := spec(t, "ldap"), map[string]string{"a": "b"}
+	s.UseCases[0].LDAP.Order = 5
+	next, ours := apply(t, s, before, esconfig.Ours{}, nil)
+	next[ldap1+"order"] = "7"
+	next, ours = apply(t, s, next, ours, before)
+	back, _ := apply(t, events.Spec{}, next, ours, before)
+	require.Equal(t, before, back)
+}
