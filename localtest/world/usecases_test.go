@@ -2,16 +2,21 @@ package world
 
 import (
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"eslink/events"
+	"eslink/localtest/fakes/cloud"
 	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/fakes/network"
+	"eslink/localtest/runtime"
 	"eslink/localtest/services"
 	"eslink/shared/run"
 )
@@ -223,6 +228,19 @@ func TestBadDaysOfUseCases(t *testing.T) {
 	}{
 		"wrong password of the user": {events.LDAP, func(s *serving) { s.Secrets.Put("eslink/zhang", login("zhang", "canary-wrong")) },
 			[]string{"login: ", "refuses zhang", "put the right password into the user's secret"}, func(s *serving) { s.Secrets.Put("eslink/zhang", login("zhang", "canary-zhang")) }},
+		"directory that is down at the proof": {events.LDAP, func(s *serving) {
+			s.Events.Before = func(d runtime.Delivery) {
+				if d.Function == "eslink-verify" {
+					s.Network.SetService(Host, 389, network.Service{})
+				}
+			}
+		}, []string{"network: ", "389"}, func(s *serving) {
+			s.Events.Before = nil
+			s.Network.SetService(Host, 389, network.Service{Serve: s.ldap.ServeConn})
+			time.Sleep(time.Minute)
+		}},
+		"service that is bound to 127.0.0.1": {events.Watcher, func(s *serving) { s.Network.SetService(Host, 8080, network.Service{Handler: s.hook, Loopback: true}) },
+			[]string{"not done within", "0.0.0.0", "127.0.0.1", "iptables"}, func(s *serving) { s.Network.SetService(Host, 8080, network.Service{Handler: s.hook}) }},
 		"service that answers nobody": {events.Watcher, func(s *serving) { s.hook.Answer(503) }, []string{"operation: ", "is answered 503"}, func(s *serving) { s.hook.Answer(200) }},
 		"word that is not there":      {events.Dictionary, func(s *serving) { s.dictionary.Set("other") }, []string{"operation: ", "of cloud-native", "words.dic"}, func(s *serving) { s.dictionary.Set("cloud-native"); time.Sleep(2 * time.Minute) }},
 		"setting that nodes refuse": {events.Dictionary, func(s *serving) { s.refuses("remote.dictionary") },
@@ -254,6 +272,65 @@ func TestBadDaysOfUseCases(t *testing.T) {
 				s.takenDown(t, before)
 			})
 		})
+	}
+}
+
+// Whatever becomes of events, and whatever is throttled: one of each resource,
+// one restart, and nothing left.
+func TestUseCasesWhateverBecomesOfEvents(t *testing.T) {
+	for name, upset := range map[string]func(s *serving){
+		"twice": func(s *serving) {
+			s.Events.Fault = func(runtime.Delivery) runtime.Fault { return runtime.Fault{Copies: 1} }
+		},
+		"thrice": func(s *serving) {
+			s.Events.Fault = func(runtime.Delivery) runtime.Fault { return runtime.Fault{Copies: 2} }
+		},
+		"out of order": func(s *serving) {
+			var n atomic.Uint64
+			s.Events.Fault = func(runtime.Delivery) runtime.Fault {
+				r := rand.New(rand.NewPCG(3, n.Add(1)))
+				return runtime.Fault{Delay: time.Duration(r.IntN(200)) * time.Second, Copies: r.IntN(2)}
+			}
+		},
+		"lost": func(s *serving) {
+			var n atomic.Int64
+			s.Events.Fault = func(d runtime.Delivery) runtime.Fault { return runtime.Fault{Drop: d.Queue != "" && n.Add(1)%3 == 0} }
+		},
+		"throttled": func(s *serving) {
+			var mu sync.Mutex
+			seen := map[string]bool{}
+			s.Account.SetFault(func(c cloud.Call) cloud.Fault {
+				mu.Lock()
+				defer mu.Unlock()
+				key := c.Caller.Role + " " + c.Product + " " + c.Action
+				if !byStep(c) || seen[key] {
+					return cloud.Fault{}
+				}
+				seen[key] = true
+				return cloud.Fault{Before: throttled(c)}
+			})
+		},
+	} {
+		for _, kinds := range [][]string{{events.Watcher}, {events.LDAP, events.Dictionary}, {events.ActiveDirectory, events.ReindexUseCase}} {
+			t.Run(name+" "+strings.Join(kinds, " "), func(t *testing.T) {
+				inServing(t, Config{}, func(t *testing.T, s *serving) {
+					before := maps.Clone(s.config())
+					upset(s)
+					spec := needing(kinds...)
+					s.start(t, events.Request{Spec: &spec})
+					s.ends(t, run.Done)
+					require.Len(t, s.CLB.LoadBalancers(), 1)
+					require.Len(t, s.CLB.Listeners(), len(kinds))
+					require.Len(t, s.Links.Services(), 1)
+					require.Len(t, s.Links.Endpoints(), 1)
+					require.Len(t, s.Hosts.Rules(SecurityGroup), 1+2*len(kinds), "what was there, and for each port 100.64.0.0/10 and the balancer's vSwitch")
+					require.Equal(t, 1, s.restarted(Instance))
+					require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
+					s.takenDown(t, before)
+					require.Equal(t, 2, s.restarted(Instance))
+				})
+			})
+		}
 	}
 }
 
