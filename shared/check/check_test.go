@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -36,16 +37,22 @@ const (
 )
 
 // lan is what the instance reaches, by host:port. silent never answers.
-type lan map[string]*services.Pipe
+type lan struct{ pipes sync.Map }
+
+func (n *lan) at(addr string) *services.Pipe {
+	p, _ := n.pipes.Load(addr)
+	pipe, _ := p.(*services.Pipe)
+	return pipe
+}
 
 const silent = "silent"
 
-func (n lan) DialContext(ctx context.Context, _, addr string) (net.Conn, error) {
+func (n *lan) DialContext(ctx context.Context, _, addr string) (net.Conn, error) {
 	host, _, _ := net.SplitHostPort(addr)
-	switch p := n[addr]; {
+	switch p := n.at(addr); {
 	case p != nil:
 		return p.Dial(ctx)
-	case n[silent] != nil:
+	case n.at(silent) != nil:
 		<-ctx.Done()
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
 	case host != domain:
@@ -54,8 +61,8 @@ func (n lan) DialContext(ctx context.Context, _, addr string) (net.Conn, error) 
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 }
 
-func (n lan) RoundTrip(r *http.Request) (*http.Response, error) {
-	if n[r.URL.Host] == nil { // a transport's dial would outlive the request
+func (n *lan) RoundTrip(r *http.Request) (*http.Response, error) {
+	if n.at(r.URL.Host) == nil { // a transport's dial would outlive the request
 		_, err := n.DialContext(r.Context(), "tcp", r.URL.Host)
 		return nil, err
 	}
@@ -65,7 +72,7 @@ func (n lan) RoundTrip(r *http.Request) (*http.Response, error) {
 // world is an instance and the services beside it.
 type world struct {
 	t        *testing.T
-	lan      lan
+	lan      *lan
 	instance *elastic.Server
 	client   *es.Client
 	users    map[string]kms.Login // by use case
@@ -76,7 +83,7 @@ type world struct {
 func inWorld(t *testing.T, c elastic.Config, do func(*testing.T, *world)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, lan: lan{}, linked: run.Check{Name: "link", OK: true}, users: map[string]kms.Login{}}
+		w := &world{t: t, lan: &lan{}, linked: run.Check{Name: "link", OK: true}, users: map[string]kms.Login{}}
 		c.Version, c.Name, c.Remote = "7.17.29", "dst", w.lan
 		c.Users = map[string]elastic.User{"elastic": elastic.Superuser("secret-1"), "native": {Password: "native-1"}, "poor": {Password: "poor-1", Cluster: []string{"monitor"}}}
 		w.instance = elastic.New(c)
@@ -97,14 +104,14 @@ func (w *world) as(user, password string) *es.Client {
 // serve puts a service at a port of the endpoint; the function takes it down.
 func (w *world) serve(port string, serve func(net.Listener) error) (down func()) {
 	p := services.Listen()
-	w.lan[domain+":"+port] = p
+	w.lan.pipes.Store(domain+":"+port, p)
 	done := make(chan error, 1)
 	go func() { done <- serve(p) }()
 	up := true
 	down = func() {
 		if up {
 			up = false
-			delete(w.lan, domain+":"+port)
+			w.lan.pipes.Delete(domain + ":" + port)
 			require.NoError(w.t, p.Close())
 			require.NoError(w.t, <-done)
 		}
@@ -184,9 +191,9 @@ func TestWebhooksThatFail(t *testing.T) {
 			}
 			down()
 			w.sees(watcher, "network", "Connection refused", "0.0.0.0 rather than 127.0.0.1")
-			w.lan[silent] = services.Listen()
+			w.lan.pipes.Store(silent, services.Listen())
 			w.sees(watcher, "network", "timed out", "admit 100.64.0.0/10")
-			delete(w.lan, silent)
+			w.lan.pipes.Delete(silent)
 			elsewhere := watcher
 			elsewhere.Domain = "ep-a1-cn-hangzhou-i.epsrv-b2.cn-hangzhou.privatelink.aliyuncs.com"
 			w.sees(elsewhere, "network", "Name or service not known", "without its zone segment")
@@ -425,7 +432,7 @@ func TestChecksNeitherDeleteWhatIsThereNorHang(t *testing.T) {
 		v.endpoint.ID, v.connection.EndpointID, v.listener.Port = "ep-a1aaaaaa", "ep-a1aaaaaa", 9200
 		s := w.service(v)
 		const ask = `"secrets":{"instance":"eslink/a","target":"eslink/b"},"remoteIndex":"orders","localIndex":"orders","cleanup":true`
-		w.lan[silent] = services.Listen()
+		w.lan.pipes.Store(silent, services.Listen())
 		began := time.Now()
 		reply := w.ask(s, ask)
 		require.False(t, reply.OK)
