@@ -33,7 +33,7 @@ race: ## the same under the race detector, but for the long campaigns
 
 lint: ## vet, staticcheck, gofmt, module checksums
 	$(GO) vet ./... ./.deploy ./.deploy/cmd
-	$(GO) vet -tags real ./localtest/...
+	$(GO) vet -tags real ./...
 	$(GO) vet -tags bench ./localtest/...
 	$(GO) tool staticcheck ./... ./.deploy ./.deploy/cmd
 	@test -z "$$(gofmt -l events functions localtest shared .deploy)" || { gofmt -l events functions localtest shared .deploy; exit 1; }
@@ -60,7 +60,7 @@ demo-ecs-real: ## LDAP and Active Directory by a real OpenLDAP and Samba, reinde
 
 test-real: ## the tests that need real Elasticsearch (Java 17 and Maven; about 10 minutes)
 	$(GO) test -p 1 -count=1 -tags real -timeout 40m ./localtest/realserver/...
-	$(GO) test -p 1 -count=1 -tags real -run Real -timeout 40m ./localtest/fakes/elastic ./localtest/world
+	$(GO) test -p 1 -count=1 -tags real -run Real -timeout 40m ./localtest/fakes/elastic ./localtest/world ./shared/esconfig ./shared/proving ./shared/copying
 
 bench: ## cold starts, sizes, memory, invocations, time
 	set -o pipefail; $(GO) test -count=1 -tags bench -run Figures -v ./localtest/world | grep -v '^ \|^=== '
