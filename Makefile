@@ -29,7 +29,7 @@ test: ## all tests that need Go alone
 # Of the simulated world those in which most happens at once.
 race: ## the same under the race detector, but for the long campaigns
 	$(GO) test -race $$($(GO) list ./... | grep -v /localtest/world) ./.deploy ./.deploy/cmd
-	$(GO) test -race -run 'TestProvision|TestEveryEvent|TestEventsOut|TestTwoRuns|TestTaskVanishes' ./localtest/world
+	$(GO) test -race -run 'TestProvision|TestEveryEvent|TestEventsOut|TestTwoRuns|TestTaskVanishes|TestAllUseCases|TestAClusterConnects' ./localtest/world
 
 lint: ## vet, staticcheck, gofmt, module checksums
 	$(GO) vet ./... ./.deploy ./.deploy/cmd
