@@ -452,7 +452,7 @@ func machine() string {
 const (
 	seedDirect = "seed 001: default settings, plain `_reindex`"
 	seedFar    = "seed 001, 20 ms round trip"
-	oursDirect = "ours: windows, settings for the load"
+	oursDirect = "ours as from 500,000 documents on: windows, settings for the load"
 	oursFar    = "ours, 20 ms round trip"
 	oursSteps  = "ours, by the steps as they are at this size"
 	oursBad    = "ours, in small windows"
@@ -463,6 +463,8 @@ const (
 )
 
 func TestMigration(t *testing.T) {
+	require.GreaterOrEqual(t, *documents, 100)
+	require.Positive(t, *rounds)
 	if !*without {
 		_, err := os.Stat(*elasticdump)
 		require.NoError(t, err, "no elasticdump: `make bench-migrate` installs it, and -without-elasticdump leaves it out")
@@ -485,6 +487,7 @@ func TestMigration(t *testing.T) {
 	}
 	source := p.list(p.source, index)
 	require.Len(t, source, *documents)
+	p.spoil(source)
 
 	whole, working, notes, differ := speeds{}, speeds{}, map[string]string{}, map[string]found{}
 	for round := range *rounds + 1 {
@@ -579,6 +582,21 @@ func (p *pair) badDay(source []proof.Document, good float64) {
 		p.ask(p.dest, "DELETE", "/"+dest, "")
 	}
 	require.Zero(p.t, ours)
+}
+
+// spoil compares with a destination in which documents are lost, changed, invented
+// and doubled: all of it must be found.
+func (p *pair) spoil(source []proof.Document) {
+	p.create("spoilt")
+	p.bulk(p.dest, "spoilt", 2)
+	p.ask(p.dest, "DELETE", "/spoilt/_doc/1", "")
+	p.ask(p.dest, "PUT", "/spoilt/_doc/2", `{"n":2}`)
+	p.ask(p.dest, "PUT", "/spoilt/_doc/more", `{"n":2}`)
+	for i := range 20 { // in every shard, so once in its own
+		p.ask(p.dest, "PUT", fmt.Sprintf("/spoilt/_doc/4?routing=%d", i), `{"n":4}`)
+	}
+	require.Equal(p.t, found{missing: 1, extra: 1, content: 2, doubled: shards - 1}, p.compare(source, "spoilt"))
+	p.ask(p.dest, "DELETE", "/spoilt", "")
 }
 
 func (f found) print(name, rest string) {
