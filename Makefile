@@ -9,7 +9,7 @@ export GOFLAGS = -trimpath
 # Serverless Devs' command line, to compare our reading of s.yaml with its own.
 S_VERSION = 3.1.10
 
-.PHONY: help demo demo-ecs demo-created test race lint preview demo-real demo-ecs-real test-real bench build deploy undeploy
+.PHONY: help demo demo-ecs demo-created test race lint preview demo-real demo-ecs-real test-real bench bench-migrate build deploy undeploy
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -64,6 +64,14 @@ test-real: ## the tests that need real Elasticsearch (Java 17 and Maven; about 1
 
 bench: ## cold starts, sizes, memory, invocations, time
 	set -o pipefail; $(GO) test -count=1 -tags bench -run Figures -v ./localtest/world | grep -v '^ \|^=== '
+
+# For example MIGRATE='-documents 20000 -rounds 1', or -without-elasticdump.
+MIGRATE =
+ELASTICDUMP_VERSION = 6.125.1
+
+bench-migrate: ## our copy beside seed 001's, elasticdump's and the destination's own limit, on real 7.17.29 (Java 17, Maven, npm; about half an hour)
+	$(if $(findstring -without-elasticdump,$(MIGRATE)),,npm install --no-audit --no-fund --loglevel=error --prefix .build/elasticdump elasticdump@$(ELASTICDUMP_VERSION))
+	set -o pipefail; $(GO) test -count=1 -tags bench -timeout 3h -run Migration -v ./localtest/migrate -args $(MIGRATE) | grep -v '^=== '
 
 build: ## the binaries that `s deploy` uploads
 	for f in $$(ls functions); do GOOS=linux GOARCH=amd64 CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w" -o target/$$f/main ./functions/$$f || exit 1; done

@@ -1,0 +1,73 @@
+//go:build bench && unix
+
+package migrate
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+)
+
+// mappings are what every index of the benchmark has.
+const mappings = `{"properties":{"text":{"type":"text"},"name":{"type":"keyword"},"n":{"type":"long"},"big":{"type":"long"},"price":{"type":"double"},` +
+	`"share":{"type":"double"},"at":{"type":"date"},"items":{"type":"nested","properties":{"sku":{"type":"keyword"},"count":{"type":"integer"}}}}}`
+
+// shards is seed 001's number_of_shards.
+const shards = 5
+
+var words = strings.Fields("wealth management product fixed investment days minimum of stable returns available self service message push selection receive income daily 理财 产品 Zürich")
+
+// write appends the i-th document in the form that _bulk takes: mixed sizes, one of
+// ten with an integer that no double holds, one of ten with an ID of other letters,
+// one of twenty with a routing of its own.
+func write(out *bytes.Buffer, seed uint64, i int) {
+	r := rand.New(rand.NewPCG(seed, uint64(i)))
+	action := map[string]any{"_id": fmt.Sprint(i)}
+	if i%10 == 3 {
+		action["_id"] = fmt.Sprintf("产品/%d é 🙂", i)
+	}
+	if i%20 == 7 {
+		action["routing"] = fmt.Sprint("customer-", r.IntN(1000))
+	}
+	length := 30 + r.IntN(90) // words
+	if i%50 == 0 {
+		length *= 20
+	}
+	var text strings.Builder
+	for range length {
+		text.WriteString(words[r.IntN(len(words))] + " ")
+	}
+	big := fmt.Sprint(r.IntN(1 << 40))
+	if i%10 == 5 {
+		big = fmt.Sprint(1<<53 + 1 + 2*r.Int64N(1<<52)) // odd, so between two doubles
+	}
+	var items []string
+	for range r.IntN(4) {
+		items = append(items, fmt.Sprintf(`{"sku":"%08x","count":%d}`, r.Uint32(), r.IntN(100)))
+	}
+	line, err := json.Marshal(map[string]any{"index": action})
+	if err != nil {
+		panic(err) // strings and a map
+	}
+	out.Write(line)
+	fmt.Fprintf(out, "\n{\"n\":%d,\"big\":%s,\"name\":\"n%d\",\"price\":%d.%d0,\"share\":%de-3,\"at\":\"2026-11-%02dT08:00:00Z\",\"items\":[%s],\"text\":%q}\n",
+		i, big, r.IntN(5000), r.IntN(10000), r.IntN(10), 1+r.IntN(999), 1+r.IntN(28), strings.Join(items, ","), text.String())
+}
+
+// bodies are all documents as _bulk takes them, in pages as large as a copy's.
+func bodies(seed uint64, n int) (out [][]byte) {
+	const most, bytesMost = 8000, 8 << 20
+	var page bytes.Buffer
+	in := 0
+	for i := range n {
+		write(&page, seed, i)
+		if in++; in == most || page.Len() >= bytesMost || i == n-1 {
+			out = append(out, bytes.Clone(page.Bytes()))
+			page.Reset()
+			in = 0
+		}
+	}
+	return out
+}

@@ -1,0 +1,611 @@
+//go:build bench && unix
+
+// Package migrate measures copies between two real servers, ours beside others'.
+// It is what `make bench-migrate` runs.
+package migrate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"eslink/events"
+	"eslink/localtest/realserver"
+	"eslink/shared/access"
+	"eslink/shared/aliyun/kms"
+	"eslink/shared/apierr"
+	"eslink/shared/copying"
+	"eslink/shared/engine"
+	"eslink/shared/es"
+	"eslink/shared/proof"
+	"eslink/shared/proving"
+	"eslink/shared/run"
+	"eslink/shared/steps/progress"
+	"eslink/shared/steps/reindex"
+)
+
+var (
+	documents   = flag.Int("documents", 300_000, "how many documents are copied")
+	rounds      = flag.Int("rounds", 3, "how often each copy is measured, after one round that warms up")
+	seed        = flag.Uint64("seed", 1, "of the documents and the bad days")
+	elasticdump = flag.String("elasticdump", "../../.build/elasticdump/node_modules/.bin/elasticdump", "where elasticdump is")
+	without     = flag.Bool("without-elasticdump", false, "leave elasticdump out")
+)
+
+const (
+	version   = "7.17.29"
+	heap      = "2g"
+	password  = "secret-1"
+	index     = "orders"
+	roundTrip = 20 * time.Millisecond
+	// poll is how often a copy is looked at, where the steps' own pauses would be
+	// most of so short a one.
+	poll = 100 * time.Millisecond
+)
+
+// pair is two real servers, of which dest reads from source.
+type pair struct {
+	t            *testing.T
+	source, dest *realserver.Server
+	store        *run.Store
+	bodies       [][]byte
+	runs         int
+}
+
+// Open implements copying.Clusters.
+func (p *pair) Open(context.Context, access.Side) (*es.Client, error) {
+	return es.New(http.DefaultTransport, p.dest.URL(), "elastic", password)
+}
+
+// Login implements copying.Clusters.
+func (p *pair) Login(context.Context, access.Side) (kms.Login, error) {
+	return kms.Login{Username: "elastic", Password: password}, nil
+}
+
+func (p *pair) client(s *realserver.Server) *es.Client {
+	c, err := es.New(http.DefaultTransport, s.URL(), "elastic", password)
+	require.NoError(p.t, err)
+	return c
+}
+
+// tell sends a request and returns the reply, whatever it is.
+func (p *pair) tell(s *realserver.Server, method, path string, body []byte) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(p.t.Context(), method, s.URL()+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.SetBasicAuth("elastic", password)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, raw, err
+}
+
+func (p *pair) ask(s *realserver.Server, method, path, body string) []byte {
+	p.t.Helper()
+	status, raw, err := p.tell(s, method, path, []byte(body))
+	require.NoError(p.t, err)
+	require.Less(p.t, status, 300, "%s %s", path, raw)
+	return raw
+}
+
+// bulk writes all documents, so many bodies at once.
+func (p *pair) bulk(s *realserver.Server, index string, writers int) {
+	var group errgroup.Group
+	group.SetLimit(writers)
+	for _, body := range p.bodies {
+		group.Go(func() error {
+			status, raw, err := p.tell(s, "POST", "/"+index+"/_bulk?filter_path=errors", body)
+			if err == nil && (status != http.StatusOK || !bytes.Contains(raw, []byte(`"errors":false`))) {
+				err = fmt.Errorf("bulk: %d %s", status, raw)
+			}
+			return err
+		})
+	}
+	require.NoError(p.t, group.Wait())
+}
+
+// start boots both servers, with what a production JVM compiles with, and fills
+// the source.
+func start(t *testing.T) *pair {
+	require.NoError(t, realserver.Check())
+	d, err := realserver.Prepare(t.Context(), version, "")
+	require.NoError(t, err)
+	boot := func(name string, settings map[string]string) *realserver.Server {
+		s, err := realserver.Start(t.Context(), realserver.Options{Distribution: d, Name: name, Password: password, Settings: settings, Heap: heap,
+			Files: map[string]string{"jvm.options.d/compiler.options": "-XX:TieredStopAtLevel=4\n"}})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, s.Stop()) })
+		return s
+	}
+	p := &pair{t: t, source: boot("source", nil), dest: boot("dest", map[string]string{"reindex.remote.whitelist": "127.*:*"}),
+		store: &run.Store{Driver: &run.Mem{}, Now: time.Now}, bodies: bodies(*seed, *documents)}
+	require.Contains(t, string(p.ask(p.source, "GET", "/_nodes/jvm?filter_path=**.input_arguments", "")), "TieredStopAtLevel=4")
+	p.ask(p.source, "PUT", "/"+index, fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":0,"refresh_interval":"-1"},"mappings":%s}`, shards, mappings))
+	p.bulk(p.source, index, 2)
+	p.ask(p.source, "POST", "/"+index+"/_flush", "")
+	p.ask(p.source, "POST", "/"+index+"/_refresh", "")
+	return p
+}
+
+// create makes a destination as seed 001 does, but for the mappings, which are the
+// source's in every copy here.
+func (p *pair) create(dest string) {
+	p.ask(p.dest, "PUT", "/"+dest, fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":1},"mappings":%s}`, shards, mappings))
+}
+
+// A measure is what one copy took. Of that, it idled for as long as it does with
+// an index of any size.
+type measure struct {
+	took, idle time.Duration
+	note       string
+}
+
+// plain is seed 001's _reindex, waited for.
+func (p *pair) plain(dest, host string, port int) (m measure) {
+	body, err := json.Marshal(es.ReindexBody{Source: es.ReindexSource{Index: index, Remote: es.Remote{Host: fmt.Sprintf("http://%s:%d", host, port), Username: "elastic", Password: password}},
+		Dest: es.ReindexDest{Index: dest}})
+	require.NoError(p.t, err)
+	began := time.Now()
+	status, raw, err := p.tell(p.dest, "POST", "/_reindex", body)
+	m.took = time.Since(began)
+	require.NoError(p.t, err)
+	if m.note = fmt.Sprint("reply ", status); status != http.StatusOK {
+		var e struct{ Error *es.Cause }
+		require.NoError(p.t, json.Unmarshal(raw, &e))
+		m.note += ", " + e.Error.Type
+	}
+	return m
+}
+
+// limit is the destination's own: the same documents, bodies prepared before, with
+// the settings that a copy has.
+func (p *pair) limit(dest string, writers int) (m measure) {
+	began := time.Now()
+	p.ask(p.dest, "PUT", "/"+dest+"/_settings", `{"index":{"refresh_interval":"-1","number_of_replicas":0,"translog.durability":"async"}}`)
+	p.bulk(p.dest, dest, writers)
+	p.ask(p.dest, "POST", "/"+dest+"/_flush", "")
+	p.ask(p.dest, "PUT", "/"+dest+"/_settings", `{"index":{"refresh_interval":null,"number_of_replicas":1,"translog.durability":null}}`)
+	m.took = time.Since(began)
+	return m
+}
+
+// dump is elasticdump, from a base URL.
+func (p *pair) dump(dest, from string) (m measure) {
+	tool, err := filepath.Abs(*elasticdump)
+	require.NoError(p.t, err)
+	at := func(base, index string) string {
+		u, err := url.Parse(base)
+		require.NoError(p.t, err)
+		u.User = url.UserPassword("elastic", password)
+		return u.JoinPath(index).String()
+	}
+	cmd := exec.CommandContext(p.t.Context(), tool, "--input="+at(from, index), "--output="+at(p.dest.URL(), dest), "--type=data", "--limit=1000")
+	began := time.Now()
+	out, err := cmd.CombinedOutput()
+	m.took = time.Since(began)
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		require.NoError(p.t, err)
+	}
+	m.note = fmt.Sprintf("exit code %d", cmd.ProcessState.ExitCode())
+	if err != nil {
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		p.t.Logf("elasticdump: %s", strings.Join(lines[max(0, len(lines)-5):], "\n"))
+	}
+	return m
+}
+
+// begin is a run whose walk has come to step reindex.
+func (p *pair) begin(dest, host string, port int) *run.Run {
+	p.runs++
+	r := &run.Run{ID: fmt.Sprintf("bench%08d", p.runs), Generation: 1, Spec: events.Spec{Target: events.Target{Protocol: "http", Port: port}, Indices: []events.Index{{Source: index, Dest: dest}}}}
+	r.Cursor.Step, r.Cursor.Since = "reindex", time.Now()
+	r.Facts.Preflight, r.Facts.Accept = &run.Preflight{}, &run.Accept{Domain: host}
+	r.Facts.Destination = &run.DestinationFacts{Indices: []run.DestinationIndex{{Name: dest, Created: true}}}
+	stats, err := p.client(p.source).Stats(p.t.Context(), index)
+	require.NoError(p.t, err)
+	r.Facts.Survey = &run.Survey{Indices: []run.SurveyedIndex{{Source: index, Dest: dest, Documents: int64(*documents), Total: int64(*documents), Bytes: stats.Bytes, MaxSeqNo: stats.MaxSeqNo,
+		ShardSeqNos: stats.ShardSeqNos, Refresh: "-1", State: fmt.Sprint("uuid/", stats.Operations)}}}
+	return r
+}
+
+// steps is our copy by the steps as they are, with their own pauses.
+func (p *pair) steps(dest, host string, port int) (m measure) {
+	r := p.begin(dest, host, port)
+	began := time.Now()
+	for _, step := range []engine.Step{&reindex.Step{Clusters: p, Rows: p.store, Now: time.Now}, &progress.Step{Clusters: p, Rows: p.store, Now: time.Now}} {
+		for {
+			out, err := step.Up(p.t.Context(), r)
+			require.NoError(p.t, err)
+			if out.IsDone() {
+				break
+			}
+			time.Sleep(out.Delay())
+		}
+	}
+	m.took = time.Since(began)
+	m.note = fmt.Sprintf("tasks: %d", len(r.Facts.Reindex.Tasks))
+	return m
+}
+
+// Splits as the steps divide an index of 500,000 documents and more, and in so
+// small windows that a bad link does not break off all of them.
+var (
+	usual = copying.Split{From: 1, Each: 500_000, Most: 32}
+	small = func() copying.Split { return copying.Split{From: 1, Each: max(1, int64(*documents)/32), Most: 32} }
+)
+
+// ours is our copy in windows, with settings for the load. Pauses after what a link
+// broke off are passed over in virtual time, and told.
+func (p *pair) ours(dest, host string, port int, split copying.Split) (m measure) {
+	r := p.begin(dest, host, port)
+	var ahead time.Duration
+	var people int
+	now := func() time.Time { return time.Now().Add(ahead) }
+	open := func() *copying.Copy {
+		c, err := copying.Open(p.t.Context(), p, p.store, now, r)
+		require.NoError(p.t, err)
+		c.Split = split
+		return c
+	}
+	began := time.Now()
+	c := open()
+	require.NoError(p.t, c.Plan(p.t.Context()))
+	_, err := c.Prepare(p.t.Context())
+	require.NoError(p.t, err)
+	require.NoError(p.t, c.Load(p.t.Context()))
+	for left := 1; left > 0; {
+		c := open()
+		c.Intend()
+		if pause := c.Pause(); pause > 0 {
+			if broken(r) {
+				ahead += pause
+				continue
+			}
+			m.idle += pause
+			time.Sleep(pause)
+			continue
+		}
+		require.NoError(p.t, c.Start(p.t.Context()))
+		if left, _, err = c.Observe(p.t.Context()); err != nil {
+			// A person looks and sends retry, which the steps meet in the same state.
+			require.Equal(p.t, apierr.Fatal, apierr.ClassOf(err), err)
+			people++
+			require.Less(p.t, people, 100, err)
+			r.Cursor.Since, left = now(), 1
+			continue
+		}
+		if left > 0 {
+			time.Sleep(poll)
+		}
+	}
+	require.NoError(p.t, open().Restore(p.t.Context()))
+	m.took = time.Since(began)
+	again := 0
+	for _, t := range r.Facts.Reindex.Tasks {
+		again += t.Attempt - 1
+		require.Zero(p.t, t.Result.FailureCount+int(t.Result.VersionConflicts))
+	}
+	m.note = fmt.Sprintf("%d windows, pages of %d", len(r.Facts.Reindex.Tasks)-1, r.Facts.Reindex.Tasks[0].Size)
+	if again > 0 {
+		m.note += fmt.Sprintf("; %d times a window again, after pauses of %s in all, %d times asked for by a person", again, ahead.Round(time.Second), people)
+	}
+	return m
+}
+
+// broken reports whether what is left was broken off, rather than waits for the
+// source to show its documents.
+func broken(r *run.Run) bool {
+	return slices.ContainsFunc(r.Facts.Reindex.Tasks, func(t run.Task) bool { return t.Result == nil && t.Lost > 0 })
+}
+
+// proved reads both sides as the steps digest and verify do, one after the other,
+// and returns how many documents a second were hashed, by a process with all
+// processors.
+func (p *pair) proved(dest string) float64 {
+	r := p.begin(dest, "", 0)
+	r.Facts.Digest = &run.Digest{Walk: r.ID}
+	p.ask(p.dest, "POST", "/"+dest+"/_refresh", "")
+	began := time.Now()
+	for side, s := range map[string]*realserver.Server{proving.Source: p.source, proving.Dest: p.dest} {
+		scan := proving.Scan{Reader: p.client(s), Rows: p.store, Now: time.Now, Run: r, Side: side, Index: map[string]string{proving.Source: index, proving.Dest: dest}[side], Content: true,
+			Bytes: r.Facts.Survey.Indices[0].Bytes / int64(*documents)}
+		at, err := scan.Sum(p.t.Context(), proof.Partitions(int64(*documents)), time.Now().Add(time.Hour))
+		require.NoError(p.t, err)
+		require.True(p.t, at.Done)
+	}
+	took := time.Since(began)
+	unequal, a, b, err := proving.Compare(p.t.Context(), p.store, r, 0)
+	require.NoError(p.t, err)
+	require.Empty(p.t, unequal)
+	require.EqualValues(p.t, *documents, a.Documents())
+	require.EqualValues(p.t, *documents, b.Documents())
+	return 2 * float64(*documents) / took.Seconds()
+}
+
+// list is every document of an index, with its digest.
+func (p *pair) list(s *realserver.Server, index string) (out []proof.Document) {
+	p.ask(s, "POST", "/"+index+"/_refresh", "")
+	c := p.client(s)
+	stats, err := c.Stats(p.t.Context(), index)
+	require.NoError(p.t, err)
+	var h proof.Hasher
+	for shard := range stats.Shards {
+		for w := (es.Window{Shard: shard}); ; {
+			page, err := c.Page(p.t.Context(), index, nil, w, 1000, true)
+			require.NoError(p.t, err)
+			if len(page) == 0 {
+				break
+			}
+			for _, d := range page {
+				listed, err := h.List(d.ID, d.Routing, d.Source, false)
+				require.NoError(p.t, err)
+				out = append(out, listed)
+			}
+			w.From = page[len(page)-1].SeqNo + 1
+		}
+	}
+	return out
+}
+
+// found is what two sides differ in, by class of package proof; doubled are those
+// that the destination has under one ID in two shards.
+type found struct {
+	missing, extra, content, precision, doubled int
+}
+
+func (p *pair) compare(source []proof.Document, dest string) (f found) {
+	list := p.list(p.dest, dest)
+	ids := map[string]bool{}
+	for _, d := range list {
+		ids[d.ID] = true
+	}
+	f.doubled = len(list) - len(ids)
+	for _, d := range proof.Diff(source, list) {
+		switch d.Class {
+		case proof.Missing:
+			f.missing++
+		case proof.Extra:
+			f.extra++
+		case proof.Differs:
+			f.content++
+		case proof.Precision:
+			f.precision++
+		}
+	}
+	return f
+}
+
+// A mover is one way to copy into an index that create has made.
+type mover struct {
+	name string
+	copy func(dest string) measure
+}
+
+// speeds are documents a second, by mover and round.
+type speeds map[string][]float64
+
+// middle is the median.
+func middle(list []float64) float64 {
+	sorted := slices.Sorted(slices.Values(list))
+	if n := len(sorted); n%2 == 0 {
+		return (sorted[n/2-1] + sorted[n/2]) / 2
+	}
+	return sorted[len(sorted)/2]
+}
+
+// over are the ratios of two, by round.
+func over(a, b []float64) (out []float64) {
+	for i := range a {
+		out = append(out, a[i]/b[i])
+	}
+	return out
+}
+
+// best is the better of two, by round.
+func best(a, b []float64) (out []float64) {
+	for i := range a {
+		out = append(out, max(a[i], b[i]))
+	}
+	return out
+}
+
+// machine is how large this one is and what else it does.
+func machine() string {
+	field := func(file, name string, n int) string {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return "?"
+		}
+		for line := range strings.Lines(string(raw)) {
+			if f := strings.Fields(line); strings.HasPrefix(line, name) && len(f) > n {
+				return f[n]
+			}
+		}
+		return "?"
+	}
+	return fmt.Sprintf("%d processors (%s/%s), %s kB of memory, load average %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, field("/proc/meminfo", "MemTotal", 1), field("/proc/loadavg", "", 0))
+}
+
+const (
+	seedDirect = "seed 001: default settings, plain `_reindex`"
+	seedFar    = "seed 001, 20 ms round trip"
+	oursDirect = "ours as from 500,000 documents on: windows, settings for the load"
+	oursFar    = "ours, 20 ms round trip"
+	oursSteps  = "ours, by the steps as they are at this size"
+	oursBad    = "ours, in small windows"
+	limitTwo   = "limit: `_bulk` of prepared bodies, settings for the load, 2 writers"
+	limitFour  = "limit, 4 writers"
+	dumpDirect = "elasticdump, `--limit=1000`"
+	hashed     = "proof: documents hashed, one side after the other"
+)
+
+func TestMigration(t *testing.T) {
+	require.GreaterOrEqual(t, *documents, 100)
+	require.Positive(t, *rounds)
+	if !*without {
+		_, err := os.Stat(*elasticdump)
+		require.NoError(t, err, "no elasticdump: `make bench-migrate` installs it, and -without-elasticdump leaves it out")
+	}
+	loaded := machine()
+	p := start(t)
+	host, port := place(t, p.source.URL())
+	farHost, farPort := far(t, fmt.Sprintf("%s:%d", host, port), roundTrip)
+	movers := []mover{
+		{seedDirect, func(d string) measure { return p.plain(d, host, port) }},
+		{oursDirect, func(d string) measure { return p.ours(d, host, port, usual) }},
+		{limitTwo, func(d string) measure { return p.limit(d, 2) }},
+		{limitFour, func(d string) measure { return p.limit(d, 4) }},
+		{seedFar, func(d string) measure { return p.plain(d, farHost, farPort) }},
+		{oursFar, func(d string) measure { return p.ours(d, farHost, farPort, usual) }},
+		{oursSteps, func(d string) measure { return p.steps(d, host, port) }},
+	}
+	if !*without {
+		movers = append(movers, mover{dumpDirect, func(d string) measure { return p.dump(d, p.source.URL()) }})
+	}
+	source := p.list(p.source, index)
+	require.Len(t, source, *documents)
+	p.spoil(source)
+
+	whole, working, notes, differ := speeds{}, speeds{}, map[string]string{}, map[string]found{}
+	for round := range *rounds + 1 {
+		for i, m := range movers {
+			dest := fmt.Sprintf("dest-%d-%d", round, i)
+			p.create(dest)
+			took := m.copy(dest)
+			if round == *rounds {
+				differ[m.name] = p.compare(source, dest)
+			}
+			if round > 0 { // the first one warms up
+				whole[m.name] = append(whole[m.name], float64(*documents)/took.took.Seconds())
+				working[m.name] = append(working[m.name], float64(*documents)/(took.took-took.idle).Seconds())
+				notes[m.name] = took.note
+				if m.name == oursDirect {
+					whole[hashed] = append(whole[hashed], p.proved(dest))
+				}
+			}
+			t.Logf("round %d: %s: %.0f docs/s %s", round, m.name, float64(*documents)/took.took.Seconds(), took.note)
+			p.ask(p.dest, "DELETE", "/"+dest, "")
+		}
+	}
+
+	bytes := 0
+	for _, b := range p.bodies {
+		bytes += len(b)
+	}
+	fmt.Printf("\nElasticsearch %s twice, heaps of %s, %d documents of %d bytes on average, %d shards, %d rounds after one to warm up, all on one machine:\n%s at the beginning\n%s at the end\n",
+		version, heap, *documents, bytes / *documents, shards, *rounds, loaded, machine())
+	fmt.Println("\n| copy | docs/s, median | least | most | |\n|---|---|---|---|---|")
+	for _, name := range slices.Concat(names(movers), []string{hashed}) {
+		s := whole[name]
+		fmt.Printf("| %s | %.0f | %.0f | %.0f | %s |\n", name, middle(s), slices.Min(s), slices.Max(s), notes[name])
+	}
+	fmt.Println("\n| ratio within a round | median | least | most | aim |\n|---|---|---|---|---|")
+	row := func(name string, list []float64, aim string) {
+		fmt.Printf("| %s | %.2f | %.2f | %.2f | %s |\n", name, middle(list), slices.Min(list), slices.Max(list), aim)
+	}
+	// Ours waits twice until the source must have shown what was written before.
+	const unidle = ", its waits for the source left out"
+	both := func(name, a string, b []float64, aim string) {
+		row(name, over(whole[a], b), aim)
+		row(name+unidle, over(working[a], b), aim)
+	}
+	both("ours over seed 001's", oursDirect, whole[seedDirect], "2.5")
+	both("ours over seed 001's, 20 ms round trip", oursFar, whole[seedFar], "3")
+	both("ours over the destination's own limit", oursDirect, best(whole[limitTwo], whole[limitFour]), "0.95")
+	row(oursSteps+", over seed 001's", over(whole[oursSteps], whole[seedDirect]), "")
+	if !*without {
+		both("ours over elasticdump", oursDirect, whole[dumpDirect], "3")
+	}
+	row("documents hashed over copied"+unidle, over(whole[hashed], working[oursDirect]), "1")
+	fmt.Println("\n| last round's copy | lost | other content | digits cut | extra | doubled |\n|---|---|---|---|---|---|")
+	for _, name := range names(movers) {
+		differ[name].print(name, "")
+	}
+
+	p.badDay(source, middle(working[oursDirect]))
+	for _, name := range []string{oursDirect, oursFar, oursSteps} {
+		require.Zero(t, differ[name], name)
+	}
+}
+
+// badDay copies through a link that refuses and breaks off. On a good day so many
+// documents a second are copied.
+func (p *pair) badDay(source []proof.Document, good float64) {
+	b := newBad(p.t, p.source.URL(), *seed)
+	host, port := place(p.t, b.URL)
+	movers := []mover{
+		{oursBad, func(d string) measure { return p.ours(d, host, port, small()) }},
+		{seedDirect, func(d string) measure { return p.plain(d, host, port) }},
+	}
+	if !*without {
+		movers = append(movers, mover{dumpDirect, func(d string) measure { return p.dump(d, b.URL) }})
+	}
+	fmt.Printf("\nOf the requests between the clusters %.0f %% are answered 429, %.0f %% 503, and %.0f %% are dropped, half of them within the answer:\n", 100*tooMany, 100*unavailable, 100*dropped)
+	fmt.Println("\n| copy on a bad day | lost | other content | digits cut | extra | doubled | |\n|---|---|---|---|---|---|---|")
+	var ours found
+	for i, m := range movers {
+		dest := fmt.Sprintf("bad-%d", i)
+		p.create(dest)
+		took := m.copy(dest)
+		requests := b.told()
+		f := p.compare(source, dest)
+		note := took.note + "; " + requests
+		if i == 0 {
+			ours = f
+			speed := float64(*documents) / (took.took - took.idle).Seconds()
+			note = fmt.Sprintf("%.0f docs/s, %.2f of a good day's, without the pauses; %s", speed, speed/good, note)
+		}
+		f.print(m.name, " "+note+" |")
+		p.ask(p.dest, "DELETE", "/"+dest, "")
+	}
+	require.Zero(p.t, ours)
+}
+
+// spoil compares with a destination in which documents are lost, changed, invented
+// and doubled: all of it must be found.
+func (p *pair) spoil(source []proof.Document) {
+	p.create("spoilt")
+	p.bulk(p.dest, "spoilt", 2)
+	p.ask(p.dest, "DELETE", "/spoilt/_doc/1", "")
+	p.ask(p.dest, "PUT", "/spoilt/_doc/2", `{"n":2}`)
+	p.ask(p.dest, "PUT", "/spoilt/_doc/more", `{"n":2}`)
+	for i := range 20 { // in every shard, so once in its own
+		p.ask(p.dest, "PUT", fmt.Sprintf("/spoilt/_doc/4?routing=%d", i), `{"n":4}`)
+	}
+	require.Equal(p.t, found{missing: 1, extra: 1, content: 2, doubled: shards - 1}, p.compare(source, "spoilt"))
+	p.ask(p.dest, "DELETE", "/spoilt", "")
+}
+
+func (f found) print(name, rest string) {
+	fmt.Printf("| %s | %d | %d | %d | %d | %d |%s\n", name, f.missing, f.content, f.precision, f.extra, f.doubled, rest)
+}
+
+func names(movers []mover) (out []string) {
+	for _, m := range movers {
+		out = append(out, m.name)
+	}
+	return out
+}
