@@ -97,7 +97,13 @@ type Index struct {
 	Dest        string          `json:"dest,omitempty"` // the source's name if left out
 	Query       json.RawMessage `json:"query,omitempty"`
 	Destination Destination     `json:"destination,omitzero"`
+	// Existing is what becomes of a destination that exists: "refuse", or "reuse"
+	// if its fields take the source's, which is what nothing means.
+	Existing string `json:"existing,omitempty"`
 }
+
+// Refuse is the value of Index.Existing that lets no existing index be written.
+const Refuse = "refuse"
 
 // Destination says how the destination index is created if it does not exist.
 type Destination struct {

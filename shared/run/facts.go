@@ -1,6 +1,7 @@
 package run
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
@@ -260,6 +261,14 @@ type DestinationFacts struct {
 	Indices []DestinationIndex `json:"indices"`
 	// Earlier are those that earlier generations of the run created.
 	Earlier []DestinationIndex `json:"earlier,omitempty"`
+}
+
+// Made reports whether the run made, or was about to make, the index that is
+// called name and has that UUID.
+func (f *DestinationFacts) Made(name, uuid string) bool {
+	return f != nil && slices.ContainsFunc(slices.Concat(f.Indices, f.Earlier), func(d DestinationIndex) bool {
+		return d.Name == name && (d.Created && d.UUID == uuid || d.Creating)
+	})
 }
 
 // DestinationIndex is one of them.

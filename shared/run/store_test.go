@@ -250,7 +250,7 @@ func full() *run.Run {
 				{Kind: "dictionary", Port: 80, Protocol: "http", Plugin: &events.Plugin{Setting: "a.b", Path: "/", Analyzer: "ik_smart", Word: "w"}},
 			},
 			Whitelist: &events.Whitelist{Mode: "Cover", IPs: []string{"10.0.0.1"}, Group: "g"},
-			Indices: []events.Index{{Source: "product_info", Dest: "dest", Query: json.RawMessage(`{"match_all":{}}`),
+			Indices: []events.Index{{Source: "product_info", Dest: "dest", Existing: "refuse", Query: json.RawMessage(`{"match_all":{}}`),
 				Destination: events.Destination{Settings: json.RawMessage(`{"number_of_shards":5}`), Mappings: json.RawMessage(`"source"`)}}},
 			Reindex: events.Reindex{SocketTimeout: "30s", ConnectTimeout: "10s", Size: 1000, Conflicts: "abort", RequestsPerSecond: &perSecond},
 			Approve: "manual", AcceptRisks: []string{"single-node"}, Proof: "ids"},

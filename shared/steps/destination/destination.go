@@ -84,6 +84,9 @@ func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *r
 		d.Created = d.Created || d.Creating
 		d.Creating, d.UUID = false, def.UUID
 		return false, nil
+	case err == nil && r.Spec.Indices[i].Existing == events.Refuse && !r.Facts.Destination.Made(d.Name, def.UUID):
+		return false, events.NewProblem(409, "destination", "a destination index exists that is not this run's",
+			events.Finding{Field: fmt.Sprintf("indices[%d].existing", i), Message: d.Name + " was made by somebody else since the plan", Remedy: "name another dest, delete it, or say reuse"})
 	case err == nil: // not ours, or not the one we made
 		if err := c.Refresh(ctx, d.Name); err != nil {
 			return false, err

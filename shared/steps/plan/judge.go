@@ -17,6 +17,7 @@ import (
 	"eslink/shared/es"
 	"eslink/shared/esconfig"
 	"eslink/shared/run"
+	"eslink/shared/steps/survey"
 )
 
 // needs are what the run's use cases take at the instance. A copy takes manage,
@@ -70,7 +71,7 @@ func (s *Step) judge(ctx context.Context, r *run.Run, restarts bool, fs *events.
 	if err := judgeDisk(ctx, c, r, fs); err != nil {
 		return err
 	}
-	return judgeIndices(ctx, c, r, fs)
+	return s.judgeIndices(ctx, c, r, fs)
 }
 
 func judgeHealth(ctx context.Context, c *es.Client, restarts bool, fs *events.Findings) error {
@@ -120,18 +121,23 @@ func judgeDisk(ctx context.Context, c *es.Client, r *run.Run, fs *events.Finding
 
 // judgeIndices looks at each destination and at the analyzers that it needs: a
 // missing one must not be replaced, since searches would change silently.
-func judgeIndices(ctx context.Context, c *es.Client, r *run.Run, fs *events.Findings) error {
+func (s *Step) judgeIndices(ctx context.Context, c *es.Client, r *run.Run, fs *events.Findings) error {
 	known := map[string]bool{}
 	for i, ix := range r.Spec.Indices {
-		_, err := c.Definition(ctx, ix.Dest)
+		def, err := c.Definition(ctx, ix.Dest)
 		switch {
 		case es.IsAlias(err):
 			fs.Add(fmt.Sprintf("indices[%d].dest", i), ix.Dest+" is an alias at the destination", "name an index")
 			continue
 		case err != nil && !apierr.IsNotFound(err):
 			return err
-		case err == nil:
-			continue // it has its mappings already
+		case err == nil && r.Facts.Destination.Made(ix.Dest, def.UUID):
+			continue
+		case err == nil: // it has its mappings already
+			if err := s.judgeExisting(ctx, r, i, def, fs); err != nil {
+				return err
+			}
+			continue
 		}
 		names, err := analyzers(r, i)
 		if err != nil {
@@ -150,6 +156,39 @@ func judgeIndices(ctx context.Context, c *es.Client, r *run.Run, fs *events.Find
 					"install its plugin on the instance, or give mappings without it in indices[].destination.mappings")
 			}
 		}
+	}
+	return nil
+}
+
+// judgeExisting lets an index that somebody else made be written if the spec
+// does, and if its fields take what the copy brings.
+func (s *Step) judgeExisting(ctx context.Context, r *run.Run, i int, def es.Definition, fs *events.Findings) error {
+	ix := r.Spec.Indices[i]
+	if ix.Existing == events.Refuse {
+		fs.Add(fmt.Sprintf("indices[%d].existing", i), "index "+ix.Dest+" exists on "+r.Spec.InstanceID+", and the spec refuses to reuse it", "name another dest, delete it, or say reuse")
+		return nil
+	}
+	mappings := ix.Destination.Mappings
+	switch ix.Destination.MappingsFrom() {
+	case "source":
+		var source es.Definition
+		if err := s.Rows.GetPart(ctx, r.ID, survey.Part(i), &source); err != nil {
+			return err
+		}
+		mappings = source.Mappings
+	case "none":
+		mappings = nil
+	}
+	conflicts, err := es.Conflicts(mappings, def.Mappings)
+	if err != nil {
+		return fmt.Errorf("index %s: %w", ix.Dest, err)
+	}
+	for _, c := range conflicts[:min(10, len(conflicts))] {
+		fs.Add(fmt.Sprintf("indices[%d].dest", i), fmt.Sprintf("field %s of index %s is of type %s, and of type %s in what is copied", c.Field, ix.Dest, c.Dest, c.Source),
+			"name another dest, or make that index anew with the source's mappings")
+	}
+	if more := len(conflicts) - 10; more > 0 {
+		fs.Add(fmt.Sprintf("indices[%d].dest", i), fmt.Sprintf("%d more fields of index %s are of other types", more, ix.Dest), "name another dest")
 	}
 	return nil
 }
