@@ -110,7 +110,12 @@ type Destination struct {
 	Settings json.RawMessage `json:"settings,omitempty"`
 	// Mappings is "source", "none" or an object; "source" if left out.
 	Mappings json.RawMessage `json:"mappings,omitempty"`
+	// Aliases is "source" or "none"; "source" if left out.
+	Aliases string `json:"aliases,omitempty"`
 }
+
+// TakesAliases tells whether the destination gets the source's aliases.
+func (d Destination) TakesAliases() bool { return d.Aliases != "none" }
 
 // Reindex are parameters of _reindex; what is left out is not sent.
 type Reindex struct {

@@ -114,7 +114,8 @@ func TestEachFaultIsNamedByItsField(t *testing.T) {
 		"spec.indices[0].destination":          {null, "dest", raw("[]")},
 		"spec.indices[0].destination.settings": {null, "x", raw("[]")},
 		"spec.indices[0].destination.mappings": {null, "copy", raw("[]"), 5},
-		"spec.indices[0].destination.aliases":  {raw("{}")},
+		"spec.indices[0].destination.aliases":  {null, "", "some", raw("{}")},
+		"spec.indices[0].destination.shards":   {raw("{}")},
 	} {
 		for _, v := range bad {
 			at := strings.NewReplacer("indices[0]", "indices.0", "acceptRisks[0]", "acceptRisks").Replace(path)

@@ -32,3 +32,19 @@ func TestAnExistingDestinationIsRefused(t *testing.T) {
 		s.ends(t, run.Done)
 	})
 }
+
+// A source's aliases lead to its copy, too, with their filters, in a cluster where
+// nobody used them.
+func TestAliasesMoveWithTheirIndex(t *testing.T) {
+	t.Parallel()
+	inWorld(t, Config{}, func(t *testing.T, s *sim) {
+		s.Ask(Target, http.MethodPut, "/product_info/_alias/products", "")
+		s.Ask(Target, http.MethodPut, "/product_info/_alias/wealth", `{"filter":{"match":{"productName":"wealth"}}}`)
+		s.Ask(Target, http.MethodPut, "/product_info/_alias/dest", "")
+		spec := Spec()
+		s.start(t, events.Request{Spec: &spec})
+		s.ends(t, run.Done)
+		_, body := s.Ask(Instance, http.MethodGet, "/dest/_alias", "")
+		require.JSONEq(t, `{"dest":{"aliases":{"products":{},"wealth":{"filter":{"match":{"productName":"wealth"}}}}}}`, string(body))
+	})
+}

@@ -200,7 +200,7 @@ const meta = "eslink_check"
 func (p Prober) Start(ctx context.Context, l Link) (run.Probe, error) {
 	mappings := json.RawMessage(fmt.Sprintf(`{"dynamic":false,"_meta":{%q:%q}}`, meta, l.ID))
 	settings := json.RawMessage(`{"number_of_shards":1,"number_of_replicas":0}`)
-	if err := p.Client.Create(ctx, l.Index(), settings, mappings); err != nil && !es.Exists(err) {
+	if err := p.Client.Create(ctx, l.Index(), es.Definition{Settings: settings, Mappings: mappings}); err != nil && !es.Exists(err) {
 		return run.Probe{}, err
 	} else if err != nil {
 		if err := p.ours(ctx, l); err != nil {

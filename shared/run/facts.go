@@ -107,6 +107,8 @@ type SurveyedIndex struct {
 	// its primary shards have seen.
 	State     string   `json:"state,omitempty"`
 	Analyzers []string `json:"analyzers,omitempty"`
+	// Aliases lead to it, by name.
+	Aliases []string `json:"aliases,omitempty"`
 }
 
 // NLB is the run's load balancer.

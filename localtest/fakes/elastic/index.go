@@ -204,6 +204,15 @@ func (c *call) createIndex() (int, any, error) {
 			return 0, nil, err
 		}
 	}
+	for alias := range spec.Aliases {
+		// Aliases are made with a privilege of their own, on both names.
+		if e := c.permit("indices:admin/aliases", c.vars["index"], alias); e != nil {
+			return 0, nil, e
+		}
+		if _, isIndex := c.s.indices[alias]; isIndex {
+			return 0, nil, fail(400, "invalid_alias_name_exception", "Invalid alias name [%s]: an index or data stream exists with the same name as the alias", alias)
+		}
+	}
 	if _, err := c.s.create(c.vars["index"], spec); err != nil {
 		return 0, nil, err
 	}

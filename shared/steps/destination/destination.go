@@ -4,6 +4,7 @@ package destination
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -121,21 +122,28 @@ func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *r
 func (s *Step) create(ctx context.Context, c *es.Client, r *run.Run, i int) error {
 	ix := r.Spec.Indices[i]
 	var source es.Definition
-	mappings := ix.Destination.Mappings
+	if err := s.Parts.GetPart(ctx, r.ID, survey.Part(i), &source); err != nil {
+		return err
+	}
+	def := es.Definition{Mappings: ix.Destination.Mappings}
+	var inherited json.RawMessage
 	switch ix.Destination.MappingsFrom() {
 	case "source":
-		if err := s.Parts.GetPart(ctx, r.ID, survey.Part(i), &source); err != nil {
-			return err
-		}
-		mappings = source.Mappings
+		def.Mappings, inherited = source.Mappings, source.Settings
 	case "none":
-		mappings = nil
+		def.Mappings = nil
 	}
-	settings, err := es.CopySettings(source.Settings, ix.Destination.Settings)
-	if err != nil {
+	var err error
+	if def.Settings, err = es.CopySettings(inherited, ix.Destination.Settings); err != nil {
 		return fmt.Errorf("settings of index %s: %w", ix.Dest, err)
 	}
-	err = c.Create(ctx, ix.Dest, settings, mappings)
+	if ix.Destination.TakesAliases() {
+		// With the index, so that there is no past in which it lacks them. Nobody
+		// searches through them yet: plan refuses one that leads elsewhere.
+		delete(source.Aliases, ix.Dest)
+		def.Aliases = source.Aliases
+	}
+	err = c.Create(ctx, ix.Dest, def)
 	if es.IsBadRequest(err) && !es.Exists(err) {
 		return events.NewProblem(409, "destination", "a destination index cannot be created",
 			events.Finding{Field: fmt.Sprintf("indices[%d].destination", i), Message: es.Reason(err), Remedy: "mend the settings or mappings, then start again with the mended spec"})

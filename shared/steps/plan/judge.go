@@ -139,6 +139,9 @@ func (s *Step) judgeIndices(ctx context.Context, c *es.Client, r *run.Run, fs *e
 			}
 			continue
 		}
+		if err := judgeAliases(ctx, c, r, i, fs); err != nil {
+			return err
+		}
 		names, err := analyzers(r, i)
 		if err != nil {
 			return err

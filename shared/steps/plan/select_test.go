@@ -92,3 +92,38 @@ func TestFieldsThatDoNotTakeTheSources(t *testing.T) {
 	require.Len(t, p.Errors, 11)
 	require.Contains(t, p.Errors[10].Message, "2 more fields")
 }
+
+func TestAliasesOfTheSource(t *testing.T) {
+	t.Parallel()
+	w := copying(t, `{}`)
+	w.run.Facts.Survey.Indices[0].Aliases = []string{"current", "orders"}
+	w.run.Spec.Approve = "manual"
+	out, err := w.up()
+	require.NoError(t, err)
+	require.Contains(t, out.Asked().Creates, "index orders on es-cn-dst000000001 with its aliases current, if it does not exist")
+
+	const field = "indices[0].destination.aliases"
+	w.put("/current", `{}`)
+	w.finds(field, "current leads to index current", "none")
+	w.put("/other", `{"aliases":{"all":{}}}`)
+	w.run.Facts.Survey.Indices[0].Aliases = []string{"all"}
+	w.finds(field, "all leads to index other", "none")
+	w.run.Facts.Destination = &run.DestinationFacts{Indices: []run.DestinationIndex{{Name: "other", Creating: true}}}
+	_, err = w.up()
+	require.NoError(t, err, "it leads to what this run made")
+	w.run.Facts.Destination = nil
+
+	w.run.Spec.Indices = append(w.run.Spec.Indices, events.Index{Source: "a", Dest: "all", Destination: events.Destination{Mappings: []byte(`"none"`)}})
+	w.run.Facts.Survey.Indices = append(w.run.Facts.Survey.Indices, run.SurveyedIndex{Source: "a", Dest: "all"})
+	_, err = w.up()
+	require.ErrorContains(t, err, "all is an alias of the source and a dest of the spec")
+	w.run.Spec.Indices = w.run.Spec.Indices[:1]
+
+	w.user = "writer"
+	_, err = w.up()
+	require.ErrorContains(t, err, "lacks the privilege manage on all, which making aliases takes")
+	w.run.Spec.Indices[0].Destination.Aliases = "none"
+	out, err = w.up()
+	require.NoError(t, err)
+	require.NotContains(t, strings.Join(out.Asked().Creates, ""), "aliases")
+}

@@ -5,6 +5,8 @@ package survey
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"eslink/events"
 	"eslink/shared/access"
@@ -159,7 +161,8 @@ func look(ctx context.Context, c *es.Client, i int, ix events.Index, fs *events.
 		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
 	}
 	return &run.SurveyedIndex{Refresh: refresh, Source: ix.Source, Dest: ix.Dest, Documents: under, Total: total, Bytes: stats.Bytes,
-		MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos, State: fmt.Sprintf("%s/%d", def.UUID, stats.Operations), Analyzers: analyzers}, def, nil
+		MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos, State: fmt.Sprintf("%s/%d", def.UUID, stats.Operations), Analyzers: analyzers,
+		Aliases: slices.Sorted(maps.Keys(def.Aliases))}, def, nil
 }
 
 // Down has nothing to take back.
