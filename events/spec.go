@@ -91,9 +91,14 @@ type Secrets struct {
 	Target   string `json:"target,omitempty"` // of a cluster to copy from
 }
 
-// Index is one index to copy.
+// Index is one index to copy, by its name, or all that patterns match.
 type Index struct {
-	Source      string          `json:"source"`
+	Source string `json:"source,omitempty"`
+	// Include are names of indices with * for anything, less those that match
+	// Exclude. Their destinations are called as they are, or as Rename says.
+	Include     Patterns        `json:"include,omitempty"`
+	Exclude     Patterns        `json:"exclude,omitempty"`
+	Rename      *Rename         `json:"rename,omitempty"`
 	Dest        string          `json:"dest,omitempty"` // the source's name if left out
 	Query       json.RawMessage `json:"query,omitempty"`
 	Destination Destination     `json:"destination,omitzero"`
@@ -215,6 +220,12 @@ func (s *Spec) check() Findings {
 	}
 	seen := map[string]int{}
 	for i, ix := range s.Indices {
+		if ix.Rename != nil {
+			ix.Rename.check(fmt.Sprintf("spec.indices[%d].rename", i), &fs)
+		}
+		if len(ix.Include) > 0 {
+			continue // what it means is known at the source
+		}
 		if j, ok := seen[ix.Dest]; ok {
 			fs.Add(fmt.Sprintf("spec.indices[%d].dest", i), fmt.Sprintf("%s is the dest of indices[%d] already", ix.Dest, j), "give every index a destination of its own")
 			continue

@@ -410,8 +410,8 @@ func OfRun(r *run.Run) []Link {
 	for _, u := range useCases {
 		l := base
 		l.UseCase = u
-		if u.Kind == events.ReindexUseCase && r.Spec.Copies() {
-			l.RemoteIndex, l.Query = r.Spec.Indices[0].Source, r.Spec.Indices[0].Query
+		if list := r.Indices(); u.Kind == events.ReindexUseCase && len(list) > 0 {
+			l.RemoteIndex, l.Query = list[0].Source, list[0].Query
 		}
 		if d := f.Dictionary; d != nil && u.Plugin != nil && d.Analyzer == u.Plugin.Analyzer && d.Word == u.Plugin.Word {
 			l.Before = d.Before

@@ -74,6 +74,30 @@ func (c *Client) Behind(ctx context.Context, name string) (map[string]string, er
 	return uuids, nil
 }
 
+// A Match is an index that a pattern matches.
+type Match struct {
+	Name       string
+	Attributes []string // open or closed; hidden, system, frozen
+	DataStream string   `json:"data_stream"` // that it holds a part of
+}
+
+// Matches lists the indices that a pattern matches, hidden and closed ones
+// included, as far as the user may see them, and the data streams.
+// https://www.elastic.co/guide/en/elasticsearch/reference/7.10/indices-resolve-index-api.html
+func (c *Client) Matches(ctx context.Context, pattern string) (indices []Match, streams []string, err error) {
+	var out struct {
+		Indices []Match
+		Streams []struct{ Name string } `json:"data_streams"`
+	}
+	if err := c.do(ctx, "find indices "+pattern, esapi.IndicesResolveIndexRequest{Name: []string{pattern}, ExpandWildcards: "all"}, &out); err != nil {
+		return nil, nil, err
+	}
+	for _, s := range out.Streams {
+		streams = append(streams, s.Name)
+	}
+	return out.Indices, streams, nil
+}
+
 // Create creates an index from the parts of a definition that are not empty.
 func (c *Client) Create(ctx context.Context, index string, d Definition) error {
 	def := map[string]any{}

@@ -251,7 +251,8 @@ func full() *run.Run {
 			},
 			Whitelist: &events.Whitelist{Mode: "Cover", IPs: []string{"10.0.0.1"}, Group: "g"},
 			Indices: []events.Index{{Source: "product_info", Dest: "dest", Existing: "refuse", Query: json.RawMessage(`{"match_all":{}}`),
-				Destination: events.Destination{Settings: json.RawMessage(`{"number_of_shards":5}`), Mappings: json.RawMessage(`"source"`), Aliases: "none"}}},
+				Destination: events.Destination{Settings: json.RawMessage(`{"number_of_shards":5}`), Mappings: json.RawMessage(`"source"`), Aliases: "none"}},
+				{Include: events.Patterns{"logs-*"}, Exclude: events.Patterns{"logs-debug"}, Rename: &events.Rename{From: "logs-(.*)", To: "old-$1"}}},
 			Reindex: events.Reindex{SocketTimeout: "30s", ConnectTimeout: "10s", Size: 1000, Conflicts: "abort", RequestsPerSecond: &perSecond},
 			Approve: "manual", AcceptRisks: []string{"single-node"}, Proof: "ids"},
 		Cursor:   run.Cursor{Step: "nlb", Seq: 7, Sent: 6, Since: at, WakeAt: at, Reason: "waits", Attempt: 3},
@@ -263,7 +264,7 @@ func full() *run.Run {
 		RequestsPerSecond: &perSecond, Tokens: map[string]int{"nlb": 1}, CreatedAt: at,
 		Facts: run.Facts{
 			Preflight:         &run.Preflight{Instance: cluster, Target: cluster, ECS: host, Zone: "z", VSwitches: []run.VSwitch{{VSwitchID: "vsw", ZoneID: "z", CIDR: "10.0.0.0/24"}}},
-			Survey:            &run.Survey{Version: "7.10.0", Indices: []run.SurveyedIndex{{Source: "product_info", Dest: "dest", Documents: 6, Total: 7, Bytes: 8, MaxSeqNo: 9, ShardSeqNos: []int64{9, 8}, Refresh: "30s", State: "u/9", Analyzers: []string{"ik_smart"}, Aliases: []string{"products"}}}},
+			Survey:            &run.Survey{Version: "7.10.0", Indices: []run.SurveyedIndex{{Source: "product_info", Dest: "dest", Documents: 6, Total: 7, Bytes: 8, MaxSeqNo: 9, ShardSeqNos: []int64{9, 8}, Refresh: "30s", State: "u/9", Analyzers: []string{"ik_smart"}, Aliases: []string{"products"}}}, Chosen: []run.Chosen{{Entry: 1, Source: "logs-1", Dest: "old-1"}}, Passed: []string{"closed index logs-2"}},
 			NLB:               &run.NLB{ID: "nlb-1", LocalAddresses: []string{"10.0.0.5"}, Asked: at},
 			IPWhitelist:       &run.IPWhitelist{Group: "eslink", Addresses: []string{"10.0.0.5"}},
 			NLBBackend:        &run.NLBBackend{ServerGroupID: "sgp-1", ListenerID: "lsn-1", Servers: []string{"10.0.0.9"}, Job: &run.Job{ID: "job-1", Token: "t"}, Asked: at},

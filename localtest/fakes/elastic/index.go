@@ -508,6 +508,51 @@ func (c *call) getAlias() (int, any, error) {
 	return 200, reply, nil
 }
 
+// resolveIndex lists what an expression matches; with expand_wildcards=all hidden
+// indices, too. There are no data streams and no closed indices.
+func (c *call) resolveIndex() (int, any, error) {
+	const action = "indices:admin/resolve/index"
+	list, err := c.named(action)
+	if err != nil {
+		return 0, nil, err
+	}
+	items := splitList(c.vars["index"])
+	if c.q.Get("expand_wildcards") == "all" {
+		for name, ix := range c.s.indices {
+			match := slices.ContainsFunc(items, func(item string) bool { return strings.Contains(item, "*") && wild(item, name) })
+			if match && c.user.onIndex(action, name) && !slices.Contains(list, ix) {
+				list = append(list, ix)
+			}
+		}
+	}
+	indices, aliases := []any{}, map[string][]string{}
+	slices.SortFunc(list, func(a, b *index) int { return strings.Compare(a.name, b.name) })
+	for _, ix := range list {
+		for alias := range ix.aliases {
+			if slices.ContainsFunc(items, func(item string) bool { return wild(item, alias) }) {
+				aliases[alias] = append(aliases[alias], ix.name)
+			}
+		}
+		if !slices.ContainsFunc(items, func(item string) bool { return wild(item, ix.name) }) {
+			continue // an alias matches, not the index
+		}
+		attributes := []string{"open"}
+		if ix.settings["index.hidden"] == "true" {
+			attributes = []string{"hidden", "open"}
+		}
+		one := obj("name", ix.name)
+		if len(ix.aliases) > 0 {
+			one = one.with("aliases", slices.Sorted(maps.Keys(ix.aliases)))
+		}
+		indices = append(indices, one.with("attributes", attributes))
+	}
+	named := []any{}
+	for _, alias := range slices.Sorted(maps.Keys(aliases)) {
+		named = append(named, obj("name", alias, "indices", aliases[alias]))
+	}
+	return 200, obj("indices", indices, "aliases", named, "data_streams", []any{}), nil
+}
+
 func (c *call) putAlias() (int, any, error) {
 	var body map[string]json.RawMessage
 	if err := c.json(&body); err != nil {

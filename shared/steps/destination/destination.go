@@ -60,7 +60,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		r.Facts.Destination = f
 	}
 	intended := false
-	for i, ix := range r.Spec.Indices {
+	for i, ix := range r.Indices() {
 		if i == len(f.Indices) {
 			f.Indices = append(f.Indices, run.DestinationIndex{Name: ix.Dest})
 		}
@@ -85,9 +85,9 @@ func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *r
 		d.Created = d.Created || d.Creating
 		d.Creating, d.UUID = false, def.UUID
 		return false, nil
-	case err == nil && r.Spec.Indices[i].Existing == events.Refuse && !r.Facts.Destination.Made(d.Name, def.UUID):
+	case err == nil && r.Indices()[i].Existing == events.Refuse && !r.Facts.Destination.Made(d.Name, def.UUID):
 		return false, events.NewProblem(409, "destination", "a destination index exists that is not this run's",
-			events.Finding{Field: fmt.Sprintf("indices[%d].existing", i), Message: d.Name + " was made by somebody else since the plan", Remedy: "name another dest, delete it, or say reuse"})
+			events.Finding{Field: r.Entry(i) + ".existing", Message: d.Name + " was made by somebody else since the plan", Remedy: "name another dest, delete it, or say reuse"})
 	case err == nil: // not ours, or not the one we made
 		if err := c.Refresh(ctx, d.Name); err != nil {
 			return false, err
@@ -120,7 +120,7 @@ func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *r
 }
 
 func (s *Step) create(ctx context.Context, c *es.Client, r *run.Run, i int) error {
-	ix := r.Spec.Indices[i]
+	ix := r.Indices()[i]
 	var source es.Definition
 	if err := s.Parts.GetPart(ctx, r.ID, survey.Part(i), &source); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (s *Step) create(ctx context.Context, c *es.Client, r *run.Run, i int) erro
 	err = c.Create(ctx, ix.Dest, def)
 	if es.IsBadRequest(err) && !es.Exists(err) {
 		return events.NewProblem(409, "destination", "a destination index cannot be created",
-			events.Finding{Field: fmt.Sprintf("indices[%d].destination", i), Message: es.Reason(err), Remedy: "mend the settings or mappings, then start again with the mended spec"})
+			events.Finding{Field: r.Entry(i) + ".destination", Message: es.Reason(err), Remedy: "mend the settings or mappings, then start again with the mended spec"})
 	}
 	return err
 }

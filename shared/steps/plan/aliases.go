@@ -2,7 +2,6 @@ package plan
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -15,16 +14,16 @@ import (
 // aliases are what the spec's i-th destination gets from its source. One that is
 // the destination's own name is no alias there.
 func aliases(r *run.Run, i int) []string {
-	if !r.Spec.Indices[i].Destination.TakesAliases() {
+	if !r.Indices()[i].Destination.TakesAliases() {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(r.Facts.Survey.Indices[i].Aliases), func(name string) bool { return name == r.Spec.Indices[i].Dest })
+	return slices.DeleteFunc(slices.Clone(r.Facts.Survey.Indices[i].Aliases), func(name string) bool { return name == r.Indices()[i].Dest })
 }
 
 // judgeAliases wants the privilege to make them, and that nobody uses them yet:
 // a search through one that leads elsewhere would find the copy, too.
 func judgeAliases(ctx context.Context, c *es.Client, r *run.Run, i int, fs *events.Findings) error {
-	names, dest := aliases(r, i), r.Spec.Indices[i].Dest
+	names, dest := aliases(r, i), r.Indices()[i].Dest
 	if len(names) == 0 {
 		return nil
 	}
@@ -44,9 +43,9 @@ func judgeAliases(ctx context.Context, c *es.Client, r *run.Run, i int, fs *even
 	if len(missing) > 0 {
 		return nil
 	}
-	field := fmt.Sprintf("indices[%d].destination.aliases", i)
+	field := r.Entry(i) + ".destination.aliases"
 	for _, name := range names {
-		if slices.ContainsFunc(r.Spec.Indices, func(ix events.Index) bool { return ix.Dest == name }) {
+		if slices.ContainsFunc(r.Indices(), func(ix events.Index) bool { return ix.Dest == name }) {
 			fs.Add(field, name+" is an alias of the source and a dest of the spec", remedy+"name another dest")
 			continue
 		}

@@ -122,7 +122,7 @@ func missing(r *run.Run) []string {
 		out = append(out, "an endpoint of "+r.Spec.InstanceID)
 	}
 	if f.Destination == nil {
-		for i, ix := range r.Spec.Indices {
+		for i, ix := range r.Indices() {
 			made := "index " + ix.Dest + " on " + r.Spec.InstanceID
 			if names := aliases(r, i); len(names) > 0 {
 				made += " with its aliases " + strings.Join(names, " and ")
