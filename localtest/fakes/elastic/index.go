@@ -206,8 +206,9 @@ func (c *call) createIndex() (int, any, error) {
 	}
 	for alias := range spec.Aliases {
 		// Aliases are made with a privilege of their own, on both names.
-		if e := c.permit("indices:admin/aliases", c.vars["index"], alias); e != nil {
-			return 0, nil, e
+		const action = "indices:admin/aliases"
+		if e := c.permit(action, c.vars["index"], alias); e != nil {
+			return 0, nil, c.forbidden(action, "", "index", granting(indexPrivileges, action))
 		}
 		if _, isIndex := c.s.indices[alias]; isIndex {
 			return 0, nil, fail(400, "invalid_alias_name_exception", "Invalid alias name [%s]: an index or data stream exists with the same name as the alias", alias)
@@ -512,6 +513,7 @@ func (c *call) getAlias() (int, any, error) {
 // indices, too. There are no data streams and no closed indices.
 func (c *call) resolveIndex() (int, any, error) {
 	const action = "indices:admin/resolve/index"
+	c.q.Set("ignore_unavailable", "true") // a name that is not there is no error here
 	list, err := c.named(action)
 	if err != nil {
 		return 0, nil, err
