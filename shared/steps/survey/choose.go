@@ -70,7 +70,7 @@ func choose(ctx context.Context, c *es.Client, s events.Spec, fs *events.Finding
 // match returns the names that one pattern means, and what it passes over.
 func match(ctx context.Context, c *es.Client, pattern string, exclude events.Patterns) (names, passed []string, err error) {
 	indices, streams, err := c.Matches(ctx, pattern)
-	if err != nil && !apierr.IsNotFound(err) { // as a pattern without * may be
+	if err != nil && !apierr.IsNotFound(err) { // 7.x says of a plain name that is not there: nothing
 		return nil, nil, err
 	}
 	for _, name := range streams {
