@@ -1,5 +1,5 @@
 // Package destination makes the destination indices as the spec says. An index
-// that is there already is used as it is; nothing in it is deleted.
+// that is there already is used as it is, or refused; nothing in it is deleted.
 package destination
 
 import (
