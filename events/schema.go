@@ -35,8 +35,12 @@ var schemas = sync.OnceValue(func() map[string]*jsonschema.Schema {
 	for name := range docs {
 		out[name] = compiler.MustCompile(schemaURL + name)
 	}
+	out[indexName] = compiler.MustCompile(schemaURL + indexName)
 	return out
 })
+
+// indexName is the part of a schema that says how an index may be called.
+const indexName = "spec.schema.json#/$defs/index"
 
 const schemaURL = "file:///schema/"
 

@@ -91,20 +91,36 @@ type Secrets struct {
 	Target   string `json:"target,omitempty"` // of a cluster to copy from
 }
 
-// Index is one index to copy.
+// Index is one index to copy, by its name, or all that patterns match.
 type Index struct {
-	Source      string          `json:"source"`
+	Source string `json:"source,omitempty"`
+	// Include are names of indices with * for anything, less those that match
+	// Exclude. Their destinations are called as they are, or as Rename says.
+	Include     Patterns        `json:"include,omitempty"`
+	Exclude     Patterns        `json:"exclude,omitempty"`
+	Rename      *Rename         `json:"rename,omitempty"`
 	Dest        string          `json:"dest,omitempty"` // the source's name if left out
 	Query       json.RawMessage `json:"query,omitempty"`
 	Destination Destination     `json:"destination,omitzero"`
+	// Existing is what becomes of a destination that exists: "refuse", or "reuse"
+	// if its fields take the source's, which is what nothing means.
+	Existing string `json:"existing,omitempty"`
 }
+
+// Refuse is the value of Index.Existing that lets no existing index be written.
+const Refuse = "refuse"
 
 // Destination says how the destination index is created if it does not exist.
 type Destination struct {
 	Settings json.RawMessage `json:"settings,omitempty"`
 	// Mappings is "source", "none" or an object; "source" if left out.
 	Mappings json.RawMessage `json:"mappings,omitempty"`
+	// Aliases is "source" or "none"; "source" if left out.
+	Aliases string `json:"aliases,omitempty"`
 }
+
+// TakesAliases tells whether the destination gets the source's aliases.
+func (d Destination) TakesAliases() bool { return d.Aliases != "none" }
 
 // Reindex are parameters of _reindex; what is left out is not sent.
 type Reindex struct {
@@ -204,6 +220,12 @@ func (s *Spec) check() Findings {
 	}
 	seen := map[string]int{}
 	for i, ix := range s.Indices {
+		if ix.Rename != nil {
+			ix.Rename.check(fmt.Sprintf("spec.indices[%d].rename", i), &fs)
+		}
+		if len(ix.Include) > 0 {
+			continue // what it means is known at the source
+		}
 		if j, ok := seen[ix.Dest]; ok {
 			fs.Add(fmt.Sprintf("spec.indices[%d].dest", i), fmt.Sprintf("%s is the dest of indices[%d] already", ix.Dest, j), "give every index a destination of its own")
 			continue

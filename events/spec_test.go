@@ -89,6 +89,7 @@ func TestEachFaultIsNamedByItsField(t *testing.T) {
 		"spec.indices[0].source":               {nil, null, "", "Orders", ".kibana", "a*", "a,b", "-a", "_all", "a/b", "a?b", "a b", "a:b", "a\nb", long, 5},
 		"spec.indices[0].dest":                 {null, "", ".security", ".kibana_1", "_x", "+a", "A", "a|b", "..", 5},
 		"spec.indices[0].query":                {null, "match_all", raw("[]"), raw("{}"), 5},
+		"spec.indices[0].existing":             {null, "", "replace", true},
 		"spec.indices[0].shards":               {5},
 		"spec.reindex":                         {null, "fast", raw("[]")},
 		"spec.reindex.size":                    {null, 0, -1, 10001, "1000", 10.5, raw("1e400")},
@@ -113,7 +114,8 @@ func TestEachFaultIsNamedByItsField(t *testing.T) {
 		"spec.indices[0].destination":          {null, "dest", raw("[]")},
 		"spec.indices[0].destination.settings": {null, "x", raw("[]")},
 		"spec.indices[0].destination.mappings": {null, "copy", raw("[]"), 5},
-		"spec.indices[0].destination.aliases":  {raw("{}")},
+		"spec.indices[0].destination.aliases":  {null, "", "some", raw("{}")},
+		"spec.indices[0].destination.shards":   {raw("{}")},
 	} {
 		for _, v := range bad {
 			at := strings.NewReplacer("indices[0]", "indices.0", "acceptRisks[0]", "acceptRisks").Replace(path)

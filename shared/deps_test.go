@@ -54,6 +54,7 @@ var table = map[string][]string{
 		"shared/es", "shared/esconfig", "shared/proof", "shared/proving", "shared/run", "shared/steps"},
 	// A step reads rows that another step has written, in that step's form.
 	"shared/steps/destination": {"shared/steps/survey"},
+	"shared/steps/plan":        {"shared/steps/survey"},
 
 	// wire builds functions and knows no step and no product; api is the two
 	// functions that are no step, and so stands above it.

@@ -200,7 +200,7 @@ const meta = "eslink_check"
 func (p Prober) Start(ctx context.Context, l Link) (run.Probe, error) {
 	mappings := json.RawMessage(fmt.Sprintf(`{"dynamic":false,"_meta":{%q:%q}}`, meta, l.ID))
 	settings := json.RawMessage(`{"number_of_shards":1,"number_of_replicas":0}`)
-	if err := p.Client.Create(ctx, l.Index(), settings, mappings); err != nil && !es.Exists(err) {
+	if err := p.Client.Create(ctx, l.Index(), es.Definition{Settings: settings, Mappings: mappings}); err != nil && !es.Exists(err) {
 		return run.Probe{}, err
 	} else if err != nil {
 		if err := p.ours(ctx, l); err != nil {
@@ -410,8 +410,8 @@ func OfRun(r *run.Run) []Link {
 	for _, u := range useCases {
 		l := base
 		l.UseCase = u
-		if u.Kind == events.ReindexUseCase && r.Spec.Copies() {
-			l.RemoteIndex, l.Query = r.Spec.Indices[0].Source, r.Spec.Indices[0].Query
+		if list := r.Indices(); u.Kind == events.ReindexUseCase && len(list) > 0 {
+			l.RemoteIndex, l.Query = list[0].Source, list[0].Query
 		}
 		if d := f.Dictionary; d != nil && u.Plugin != nil && d.Analyzer == u.Plugin.Analyzer && d.Word == u.Plugin.Word {
 			l.Before = d.Before

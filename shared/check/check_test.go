@@ -425,7 +425,7 @@ func TestLinksThatEslinkDidNotMake(t *testing.T) {
 func TestChecksNeitherDeleteWhatIsThereNorHang(t *testing.T) {
 	inWorld(t, elastic.Config{Settings: map[string]string{"reindex.remote.whitelist": domain + ":9200"}}, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		require.NoError(t, w.client.Create(ctx, "orders", json.RawMessage(`{"number_of_shards":1}`), nil))
+		require.NoError(t, w.client.Create(ctx, "orders", es.Definition{Settings: json.RawMessage(`{"number_of_shards":1}`)}))
 		before, err := w.client.Definition(ctx, "orders")
 		require.NoError(t, err)
 		v := good()
@@ -447,7 +447,7 @@ func TestChecksNeitherDeleteWhatIsThereNorHang(t *testing.T) {
 		probe := check.Prober{Client: w.client, Now: time.Now}
 		l := watcher
 		l.UseCase = events.UseCase{Kind: events.ReindexUseCase, Port: 9200, Protocol: "http"}
-		require.NoError(t, w.client.Create(ctx, l.Index(), nil, nil))
+		require.NoError(t, w.client.Create(ctx, l.Index(), es.Definition{}))
 		_, err = probe.Start(ctx, l)
 		require.ErrorContains(t, err, "is not eslink's")
 		require.ErrorContains(t, probe.Finish(ctx, l), "is not eslink's")

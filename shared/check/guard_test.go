@@ -148,7 +148,7 @@ func TestACopysCheckIsReadAndCleanedUp(t *testing.T) {
 		w.copies()
 		v := good()
 		v.endpoint.ID, v.connection.EndpointID, v.listener.Port = "ep-a1aaaaaa", "ep-a1aaaaaa", 9200
-		require.NoError(t, w.client.Create(t.Context(), "local", json.RawMessage(`{"number_of_shards":1}`), nil))
+		require.NoError(t, w.client.Create(t.Context(), "local", es.Definition{Settings: json.RawMessage(`{"number_of_shards":1}`)}))
 		const ask = `"secrets":{"instance":"eslink/a","target":"eslink/b"},"remoteIndex":"orders"`
 		reply := w.ask(w.service(v), ask+`,"localIndex":"local","cleanup":true`)
 		require.False(t, reply.OK)

@@ -127,7 +127,7 @@ func (s *Service) ofRun(ctx context.Context, id string) (subject, error) {
 	}
 	sub := subject{links: OfRun(r), instance: access.Instance(r), target: access.Target(r), users: Users(r), cleanup: true}
 	if d := f.Destination; d != nil && len(d.Indices) > 0 && d.Indices[0].Before == 0 && r.Status == run.Done {
-		sub.local = r.Spec.Indices[0].Dest
+		sub.local = r.Indices()[0].Dest
 	}
 	return sub, nil
 }

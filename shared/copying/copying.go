@@ -180,7 +180,7 @@ func (c *Copy) kickOff(ctx context.Context, t *run.Task) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	q, err := query(spec.Indices[c.position(t)], t)
+	q, err := query(c.run.Indices()[c.position(t)], t)
 	if err != nil {
 		return "", err
 	}
@@ -224,7 +224,7 @@ type Count struct{ Done, Total int64 }
 // What stops the run is often the same for all tasks, so all are read before the
 // first such error is returned.
 func (c *Copy) Observe(ctx context.Context) (unfinished int, counts []Count, err error) {
-	counts = make([]Count, len(c.run.Spec.Indices))
+	counts = make([]Count, len(c.run.Indices()))
 	for i := range c.run.Facts.Reindex.Tasks {
 		t := &c.run.Facts.Reindex.Tasks[i]
 		n := &counts[c.position(t)]
@@ -355,7 +355,7 @@ func (c *Copy) failed(t *run.Task, got es.Task) error {
 		return nil
 	}
 	reset(t) // retry starts a new one
-	finding := events.Finding{Field: fmt.Sprintf("indices[%d]", c.position(t)), Message: cause.String(), Remedy: "mend that, then send action retry"}
+	finding := events.Finding{Field: c.run.Entry(c.position(t)), Message: cause.String(), Remedy: "mend that, then send action retry"}
 	switch {
 	case cause.Is(is(tooLong)):
 		finding.Message = fmt.Sprintf("a document of %s%s, the one after %d others, is larger than the 100 MB that _reindex takes from another cluster: %s",
@@ -433,7 +433,7 @@ func (c *Copy) finished(ctx context.Context, t *run.Task, got es.Task) error {
 	case slices.ContainsFunc(res.Failures, refused):
 		reset(t)
 		return events.NewProblem(409, "copy", what+" was refused",
-			events.Finding{Field: fmt.Sprintf("indices[%d].dest", i), Message: res.Failures[slices.IndexFunc(res.Failures, refused)].String(),
+			events.Finding{Field: c.run.Entry(i) + ".dest", Message: res.Failures[slices.IndexFunc(res.Failures, refused)].String(),
 				Remedy: "lift what refuses the write, then send action retry"})
 	case slices.ContainsFunc(res.Failures, passes):
 		if slices.ContainsFunc(res.Failures, func(f es.Failure) bool { return f.Status == http.StatusTooManyRequests }) {
@@ -447,7 +447,7 @@ func (c *Copy) finished(ctx context.Context, t *run.Task, got es.Task) error {
 		id := t.ID
 		reset(t)
 		return events.NewProblem(409, "copy", what+" was cancelled by somebody",
-			events.Finding{Field: fmt.Sprintf("indices[%d]", i), Message: fmt.Sprintf("task %s was cancelled on %s after %d of %d documents", id, c.run.Spec.InstanceID, res.Processed(), res.Total),
+			events.Finding{Field: c.run.Entry(i), Message: fmt.Sprintf("task %s was cancelled on %s after %d of %d documents", id, c.run.Spec.InstanceID, res.Processed(), res.Total),
 				Remedy: "ask who did and why, then send action retry, with action throttle if it was too much"})
 	}
 	if whole, err := c.onDisk(ctx, t); err != nil {

@@ -37,7 +37,7 @@ func (c *Copy) loads(i int) bool {
 // before that.
 func (c *Copy) Prepare(ctx context.Context) (bool, error) {
 	due := false
-	for i := range c.run.Spec.Indices {
+	for i := range c.run.Indices() {
 		if !c.loads(i) || c.run.Facts.Destination.Indices[i].Load != "" {
 			continue
 		}

@@ -47,7 +47,7 @@ func (c *Copy) Plan(ctx context.Context) error {
 	r := c.run
 	var limit int64
 	plan := &run.Reindex{Parallel: Parallel}
-	for i, ix := range r.Spec.Indices {
+	for i, ix := range r.Indices() {
 		was, surveyed := tasks(r, ix), r.Facts.Survey.Indices[i]
 		if goesOn(was, surveyed) || Copied(r, i) {
 			plan.Tasks = append(plan.Tasks, was...)
@@ -173,7 +173,7 @@ func (c *Copy) waitsFor(t *run.Task) bool {
 
 // position is t's index in the spec.
 func (c *Copy) position(t *run.Task) int {
-	for i, ix := range c.run.Spec.Indices {
+	for i, ix := range c.run.Indices() {
 		if ix.Source == t.Source && ix.Dest == t.Dest {
 			return i
 		}
@@ -197,7 +197,7 @@ func tasks(r *run.Run, ix events.Index) (out []run.Task) {
 // Copied reports whether the spec's i-th index was copied whole, and its source
 // has not changed since.
 func Copied(r *run.Run, i int) bool {
-	list := tasks(r, r.Spec.Indices[i])
+	list := tasks(r, r.Indices()[i])
 	for _, t := range list {
 		if t.Result == nil || !clean(t.Result) || t.SourceState != r.Facts.Survey.Indices[i].State {
 			return false
@@ -226,7 +226,7 @@ func Drop(r *run.Run, dest string) {
 // source says: the proof found documents missing or other.
 func Distrust(r *run.Run, i int) {
 	for n := range r.Facts.Reindex.Tasks {
-		if t := &r.Facts.Reindex.Tasks[n]; t.Source == r.Spec.Indices[i].Source && t.Dest == r.Spec.Indices[i].Dest {
+		if t := &r.Facts.Reindex.Tasks[n]; t.Source == r.Indices()[i].Source && t.Dest == r.Indices()[i].Dest {
 			t.SourceState = ""
 		}
 	}
@@ -235,7 +235,7 @@ func Distrust(r *run.Run, i int) {
 // Results are what the tasks of the spec's i-th index reported, by window; nil
 // for one that is not over.
 func Results(r *run.Run, i int) (out []*run.TaskResult) {
-	for _, t := range tasks(r, r.Spec.Indices[i]) {
+	for _, t := range tasks(r, r.Indices()[i]) {
 		out = append(out, t.Result)
 	}
 	return out
@@ -243,8 +243,8 @@ func Results(r *run.Run, i int) (out []*run.TaskResult) {
 
 // Queries are what each task of the spec's i-th index selects at the source.
 func Queries(r *run.Run, i int) (out [][]byte, err error) {
-	for _, t := range tasks(r, r.Spec.Indices[i]) {
-		q, err := query(r.Spec.Indices[i], &t)
+	for _, t := range tasks(r, r.Indices()[i]) {
+		q, err := query(r.Indices()[i], &t)
 		if err != nil {
 			return nil, err
 		}

@@ -25,6 +25,8 @@ type Definition struct {
 	UUID     string          `json:"uuid,omitempty"`
 	Settings json.RawMessage `json:"settings"` // the inner object of "index"
 	Mappings json.RawMessage `json:"mappings"`
+	// Aliases lead to the index; each may filter, route, or be written through.
+	Aliases map[string]json.RawMessage `json:"aliases,omitempty"`
 }
 
 // Definition returns an index's settings and mappings. An alias is an error
@@ -33,6 +35,7 @@ func (c *Client) Definition(ctx context.Context, index string) (Definition, erro
 	var out map[string]struct {
 		Mappings json.RawMessage
 		Settings struct{ Index json.RawMessage }
+		Aliases  map[string]json.RawMessage
 	}
 	if err := c.do(ctx, "read index "+index, esapi.IndicesGetRequest{Index: []string{index}}, &out); err != nil {
 		return Definition{}, err
@@ -45,21 +48,67 @@ func (c *Client) Definition(ctx context.Context, index string) (Definition, erro
 	if err := json.Unmarshal(ix.Settings.Index, &s); err != nil {
 		return Definition{}, fmt.Errorf("decode settings of index %s: %w", index, err)
 	}
-	return Definition{UUID: s.UUID, Settings: ix.Settings.Index, Mappings: ix.Mappings}, nil
+	return Definition{UUID: s.UUID, Settings: ix.Settings.Index, Mappings: ix.Mappings, Aliases: ix.Aliases}, nil
 }
 
 // ErrAlias says that a name is an alias, not an index.
 var ErrAlias = errors.New("it is an alias, not an index")
 
-// Create creates an index from settings and mappings, each of which may be
-// empty.
-func (c *Client) Create(ctx context.Context, index string, settings, mappings json.RawMessage) error {
-	def := map[string]json.RawMessage{}
-	if len(settings) > 0 {
-		def["settings"] = settings
+// Behind returns the UUID of each index that a name leads to, by its own name:
+// of the index that is called so, of those behind an alias, or of none.
+func (c *Client) Behind(ctx context.Context, name string) (map[string]string, error) {
+	var out map[string]struct {
+		Settings struct{ Index struct{ UUID string } }
 	}
-	if len(mappings) > 0 {
-		def["mappings"] = mappings
+	err := c.do(ctx, "read what "+name+" leads to", esapi.IndicesGetRequest{Index: []string{name}}, &out)
+	if apierr.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	uuids := map[string]string{}
+	for index, ix := range out {
+		uuids[index] = ix.Settings.Index.UUID
+	}
+	return uuids, nil
+}
+
+// A Match is an index that a pattern matches.
+type Match struct {
+	Name       string
+	Attributes []string // open or closed; hidden, system, frozen
+	DataStream string   `json:"data_stream"` // that it holds a part of
+}
+
+// Matches lists the indices that a pattern matches, hidden and closed ones
+// included, as far as the user may see them, and the data streams.
+// https://www.elastic.co/guide/en/elasticsearch/reference/7.10/indices-resolve-index-api.html
+func (c *Client) Matches(ctx context.Context, pattern string) (indices []Match, streams []string, err error) {
+	var out struct {
+		Indices []Match
+		Streams []struct{ Name string } `json:"data_streams"`
+	}
+	if err := c.do(ctx, "find indices "+pattern, esapi.IndicesResolveIndexRequest{Name: []string{pattern}, ExpandWildcards: "all"}, &out); err != nil {
+		return nil, nil, err
+	}
+	for _, s := range out.Streams {
+		streams = append(streams, s.Name)
+	}
+	return out.Indices, streams, nil
+}
+
+// Create creates an index from the parts of a definition that are not empty.
+func (c *Client) Create(ctx context.Context, index string, d Definition) error {
+	def := map[string]any{}
+	if len(d.Settings) > 0 {
+		def["settings"] = d.Settings
+	}
+	if len(d.Mappings) > 0 {
+		def["mappings"] = d.Mappings
+	}
+	if len(d.Aliases) > 0 {
+		def["aliases"] = d.Aliases
 	}
 	reader, err := body(def)
 	if err != nil {

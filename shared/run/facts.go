@@ -1,8 +1,11 @@
 package run
 
 import (
+	"slices"
 	"strconv"
 	"time"
+
+	"eslink/events"
 )
 
 // Facts are what the steps have learned, one part per step. A part is nil until
@@ -86,7 +89,51 @@ type VSwitch struct {
 type Survey struct {
 	Version string          `json:"version"`
 	Indices []SurveyedIndex `json:"indices"`
+	// Chosen are what patterns of the spec were found to mean, once for all walks,
+	// and Passed says what they match and is not copied: at most 50 lines.
+	Chosen []Chosen `json:"chosen,omitempty"`
+	Passed []string `json:"passed,omitempty"`
 }
+
+// Chosen is an index to copy, by the spec's entry that it comes from.
+type Chosen struct {
+	Entry  int    `json:"entry"`
+	Source string `json:"source"`
+	Dest   string `json:"dest"`
+}
+
+// Of are the indices that a spec means, one by one: what steps call the spec's
+// i-th index is the i-th of these. There are none before survey if the spec has
+// patterns.
+func (f *Survey) Of(s events.Spec) []events.Index {
+	if !s.Patterned() {
+		return s.Indices
+	}
+	if f == nil {
+		return nil
+	}
+	out := make([]events.Index, len(f.Chosen))
+	for i, c := range f.Chosen {
+		out[i] = s.Indices[c.Entry]
+		out[i].Source, out[i].Dest = c.Source, c.Dest
+		out[i].Include, out[i].Exclude, out[i].Rename = nil, nil, nil
+	}
+	return out
+}
+
+// Indices are those that the run copies: see Survey.Of.
+func (r *Run) Indices() []events.Index { return r.Facts.Survey.Of(r.Spec) }
+
+// Entry names the entry of a spec that the i-th of its indices comes from.
+func (f *Survey) Entry(s events.Spec, i int) string {
+	if s.Patterned() {
+		i = f.Chosen[i].Entry
+	}
+	return "indices[" + strconv.Itoa(i) + "]"
+}
+
+// Entry names the spec's entry that the i-th of Indices comes from.
+func (r *Run) Entry(i int) string { return r.Facts.Survey.Entry(r.Spec, i) }
 
 // SurveyedIndex is one index of the spec, in the spec's order.
 type SurveyedIndex struct {
@@ -106,6 +153,8 @@ type SurveyedIndex struct {
 	// its primary shards have seen.
 	State     string   `json:"state,omitempty"`
 	Analyzers []string `json:"analyzers,omitempty"`
+	// Aliases lead to it, by name.
+	Aliases []string `json:"aliases,omitempty"`
 }
 
 // NLB is the run's load balancer.
@@ -260,6 +309,14 @@ type DestinationFacts struct {
 	Indices []DestinationIndex `json:"indices"`
 	// Earlier are those that earlier generations of the run created.
 	Earlier []DestinationIndex `json:"earlier,omitempty"`
+}
+
+// Made reports whether the run made, or was about to make, the index that is
+// called name and has that UUID.
+func (f *DestinationFacts) Made(name, uuid string) bool {
+	return f != nil && slices.ContainsFunc(slices.Concat(f.Indices, f.Earlier), func(d DestinationIndex) bool {
+		return d.Name == name && (d.Created && d.UUID == uuid || d.Creating)
+	})
 }
 
 // DestinationIndex is one of them.

@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -105,4 +106,19 @@ func TestSealCoversWhatIsApproved(t *testing.T) {
 	assert.True(t, r.Granted(r.Plan))
 	r.Approved, r.Spec.Approve = "", "auto"
 	assert.True(t, r.Granted(r.Plan))
+}
+
+func TestTheIndicesThatASpecMeans(t *testing.T) {
+	t.Parallel()
+	r := run.Run{Spec: events.Spec{Indices: []events.Index{{Source: "a", Dest: "b"}, {Source: "c", Dest: "d"}}}}
+	assert.Equal(t, r.Spec.Indices, r.Indices(), "no survey is needed")
+	assert.Equal(t, "indices[1]", r.Entry(1))
+
+	r.Spec.Indices[1] = events.Index{Include: events.Patterns{"l-*"}, Exclude: events.Patterns{"l-3"}, Rename: &events.Rename{}, Query: json.RawMessage(`{}`), Existing: "refuse"}
+	assert.Empty(t, r.Indices(), "nobody knows yet")
+	r.Facts.Survey = &run.Survey{Chosen: []run.Chosen{{Entry: 0, Source: "a", Dest: "b"}, {Entry: 1, Source: "l-1", Dest: "o-1"}, {Entry: 1, Source: "l-2", Dest: "o-2"}}}
+	assert.Equal(t, []events.Index{{Source: "a", Dest: "b"},
+		{Source: "l-1", Dest: "o-1", Query: json.RawMessage(`{}`), Existing: "refuse"}, {Source: "l-2", Dest: "o-2", Query: json.RawMessage(`{}`), Existing: "refuse"}}, r.Indices())
+	assert.Equal(t, "indices[1]", r.Entry(2))
+	assert.NotEmpty(t, r.Spec.Indices[1].Include, "the spec stays")
 }

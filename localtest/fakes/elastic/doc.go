@@ -39,6 +39,7 @@
 // Watcher's, which were read, not seen; columns in parse errors; the order of a
 // directory user's roles, which is sorted here and hashed there; the digits of a
 // few doubles that Java 17 prints longer than needed; ?refresh=wait_for, which
-// refreshes at once; _aliases, which is not atomic. Watcher is off unless a
+// refreshes at once; _aliases, which is not atomic; aliases, which keep their
+// filter alone; _resolve/index, which knows no closed indices and no data streams. Watcher is off unless a
 // setting switches it on, as on Alibaba Cloud.
 package elastic

@@ -204,6 +204,16 @@ func (c *call) createIndex() (int, any, error) {
 			return 0, nil, err
 		}
 	}
+	for alias := range spec.Aliases {
+		// Aliases are made with a privilege of their own, on both names.
+		const action = "indices:admin/aliases"
+		if e := c.permit(action, c.vars["index"], alias); e != nil {
+			return 0, nil, c.forbidden(action, "", "index", granting(indexPrivileges, action))
+		}
+		if _, isIndex := c.s.indices[alias]; isIndex {
+			return 0, nil, fail(400, "invalid_alias_name_exception", "Invalid alias name [%s]: an index or data stream exists with the same name as the alias", alias)
+		}
+	}
 	if _, err := c.s.create(c.vars["index"], spec); err != nil {
 		return 0, nil, err
 	}
@@ -497,6 +507,52 @@ func (c *call) getAlias() (int, any, error) {
 		return 404, obj("error", fmt.Sprintf("alias [%s] missing", name), "status", 404), nil
 	}
 	return 200, reply, nil
+}
+
+// resolveIndex lists what an expression matches; with expand_wildcards=all hidden
+// indices, too. There are no data streams and no closed indices.
+func (c *call) resolveIndex() (int, any, error) {
+	const action = "indices:admin/resolve/index"
+	c.q.Set("ignore_unavailable", "true") // a name that is not there is no error here
+	list, err := c.named(action)
+	if err != nil {
+		return 0, nil, err
+	}
+	items := splitList(c.vars["index"])
+	if c.q.Get("expand_wildcards") == "all" {
+		for name, ix := range c.s.indices {
+			match := slices.ContainsFunc(items, func(item string) bool { return strings.Contains(item, "*") && wild(item, name) })
+			if match && c.user.onIndex(action, name) && !slices.Contains(list, ix) {
+				list = append(list, ix)
+			}
+		}
+	}
+	indices, aliases := []any{}, map[string][]string{}
+	slices.SortFunc(list, func(a, b *index) int { return strings.Compare(a.name, b.name) })
+	for _, ix := range list {
+		for alias := range ix.aliases {
+			if slices.ContainsFunc(items, func(item string) bool { return wild(item, alias) }) {
+				aliases[alias] = append(aliases[alias], ix.name)
+			}
+		}
+		if !slices.ContainsFunc(items, func(item string) bool { return wild(item, ix.name) }) {
+			continue // an alias matches, not the index
+		}
+		attributes := []string{"open"}
+		if ix.settings["index.hidden"] == "true" {
+			attributes = []string{"hidden", "open"}
+		}
+		one := obj("name", ix.name)
+		if len(ix.aliases) > 0 {
+			one = one.with("aliases", slices.Sorted(maps.Keys(ix.aliases)))
+		}
+		indices = append(indices, one.with("attributes", attributes))
+	}
+	named := []any{}
+	for _, alias := range slices.Sorted(maps.Keys(aliases)) {
+		named = append(named, obj("name", alias, "indices", aliases[alias]))
+	}
+	return 200, obj("indices", indices, "aliases", named, "data_streams", []any{}), nil
 }
 
 func (c *call) putAlias() (int, any, error) {

@@ -93,6 +93,7 @@ func routes() []route {
 		{"POST", "/_analyze", "", "", (*call).analyze, false},
 		{"GET", "/_analyze", "", "", (*call).analyze, false},
 		{"POST", "/_refresh", "indices:admin/refresh", expandParams, (*call).refresh, false},
+		{"GET", "/_resolve/index/{index}", "indices:admin/resolve/index", expandParams, (*call).resolveIndex, false},
 		{"POST", "/_aliases", "indices:admin/aliases", adminParams, (*call).updateAliases, false},
 		{"GET", "/_alias", "indices:admin/aliases/get", "local " + expandParams, (*call).getAlias, false},
 		{"GET", "/_alias/{name}", "indices:admin/aliases/get", "local " + expandParams, (*call).getAlias, false},

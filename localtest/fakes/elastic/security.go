@@ -55,7 +55,7 @@ var (
 		{"delete_index", []string{"indices:admin/delete"}},
 		{"monitor", []string{"indices:monitor/*"}},
 		{"maintenance", []string{"indices:admin/refresh*", "indices:admin/flush*", "indices:admin/forcemerge*"}},
-		{"view_index_metadata", []string{"indices:admin/get", "indices:admin/exists", "indices:admin/mappings/get*", "indices:admin/aliases/get", "indices:admin/validate/query", "indices:monitor/settings/get"}},
+		{"view_index_metadata", []string{"indices:admin/get", "indices:admin/exists", "indices:admin/mappings/get*", "indices:admin/aliases/get", "indices:admin/resolve/index", "indices:admin/validate/query", "indices:monitor/settings/get"}},
 		{"read", []string{"indices:data/read/*"}},
 		{"write", []string{"indices:data/write/*"}},
 		{"manage", []string{"indices:monitor/*", "indices:admin/*"}},

@@ -1,9 +1,10 @@
 // Package destination makes the destination indices as the spec says. An index
-// that is there already is used as it is; nothing in it is deleted.
+// that is there already is used as it is, or refused; nothing in it is deleted.
 package destination
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -59,7 +60,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		r.Facts.Destination = f
 	}
 	intended := false
-	for i, ix := range r.Spec.Indices {
+	for i, ix := range r.Indices() {
 		if i == len(f.Indices) {
 			f.Indices = append(f.Indices, run.DestinationIndex{Name: ix.Dest})
 		}
@@ -84,6 +85,9 @@ func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *r
 		d.Created = d.Created || d.Creating
 		d.Creating, d.UUID = false, def.UUID
 		return false, nil
+	case err == nil && r.Indices()[i].Existing == events.Refuse && !r.Facts.Destination.Made(d.Name, def.UUID):
+		return false, events.NewProblem(409, "destination", "a destination index exists that is not this run's",
+			events.Finding{Field: r.Entry(i) + ".existing", Message: d.Name + " was made by somebody else since the plan", Remedy: "name another dest, delete it, or say reuse"})
 	case err == nil: // not ours, or not the one we made
 		if err := c.Refresh(ctx, d.Name); err != nil {
 			return false, err
@@ -116,26 +120,33 @@ func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *r
 }
 
 func (s *Step) create(ctx context.Context, c *es.Client, r *run.Run, i int) error {
-	ix := r.Spec.Indices[i]
+	ix := r.Indices()[i]
 	var source es.Definition
-	mappings := ix.Destination.Mappings
+	if err := s.Parts.GetPart(ctx, r.ID, survey.Part(i), &source); err != nil {
+		return err
+	}
+	def := es.Definition{Mappings: ix.Destination.Mappings}
+	var inherited json.RawMessage
 	switch ix.Destination.MappingsFrom() {
 	case "source":
-		if err := s.Parts.GetPart(ctx, r.ID, survey.Part(i), &source); err != nil {
-			return err
-		}
-		mappings = source.Mappings
+		def.Mappings, inherited = source.Mappings, source.Settings
 	case "none":
-		mappings = nil
+		def.Mappings = nil
 	}
-	settings, err := es.CopySettings(source.Settings, ix.Destination.Settings)
-	if err != nil {
+	var err error
+	if def.Settings, err = es.CopySettings(inherited, ix.Destination.Settings); err != nil {
 		return fmt.Errorf("settings of index %s: %w", ix.Dest, err)
 	}
-	err = c.Create(ctx, ix.Dest, settings, mappings)
+	if ix.Destination.TakesAliases() {
+		// With the index, so that there is no past in which it lacks them. Nobody
+		// searches through them yet: plan refuses one that leads elsewhere.
+		delete(source.Aliases, ix.Dest)
+		def.Aliases = source.Aliases
+	}
+	err = c.Create(ctx, ix.Dest, def)
 	if es.IsBadRequest(err) && !es.Exists(err) {
 		return events.NewProblem(409, "destination", "a destination index cannot be created",
-			events.Finding{Field: fmt.Sprintf("indices[%d].destination", i), Message: es.Reason(err), Remedy: "mend the settings or mappings, then start again with the mended spec"})
+			events.Finding{Field: r.Entry(i) + ".destination", Message: es.Reason(err), Remedy: "mend the settings or mappings, then start again with the mended spec"})
 	}
 	return err
 }

@@ -63,7 +63,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 			return engine.Outcome{}, access.Explain(err, side)
 		}
 		if !d.IDsDone {
-			return engine.Waitf(0, "reading %s for the proof: %d of %d documents", r.Spec.Indices[i].Source, read, d.Documents), nil
+			return engine.Waitf(0, "reading %s for the proof: %d of %d documents", r.Indices()[i].Source, read, d.Documents), nil
 		}
 	}
 	return engine.Done(), nil
@@ -73,7 +73,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 func (s *Step) begin(ctx context.Context, c *es.Client, r *run.Run) (*run.Digest, error) {
 	out := &run.Digest{Level: r.Spec.Proof, Walk: fmt.Sprintf("%s/%d/%d", r.ID, r.Generation, s.Now().UnixNano())}
 	budget := proving.Budget
-	for i, ix := range r.Spec.Indices {
+	for i, ix := range r.Indices() {
 		n, err := c.Count(ctx, ix.Source, ix.Query)
 		if err != nil {
 			return nil, err
@@ -120,8 +120,8 @@ func sums(r *run.Run, i int, level string) bool {
 // read reads an index as far as it comes.
 func (s *Step) read(ctx context.Context, c *es.Client, r *run.Run, i int, d *run.IndexDigest, until time.Time) (read int64, err error) {
 	surveyed := r.Facts.Survey.Indices[i]
-	scan := proving.Scan{Reader: c, Rows: s.Rows, Now: s.Now, Run: r, Side: proving.Source, Position: i, Index: r.Spec.Indices[i].Source,
-		Query: r.Spec.Indices[i].Query, Content: d.Level != proving.IDs, Planned: surveyed.ShardSeqNos}
+	scan := proving.Scan{Reader: c, Rows: s.Rows, Now: s.Now, Run: r, Side: proving.Source, Position: i, Index: r.Indices()[i].Source,
+		Query: r.Indices()[i].Query, Content: d.Level != proving.IDs, Planned: surveyed.ShardSeqNos}
 	if surveyed.Total > 0 {
 		scan.Bytes = surveyed.Bytes / surveyed.Total
 	}
@@ -156,7 +156,7 @@ func windows(ctx context.Context, c *es.Client, r *run.Run, i int) (out []int64,
 		return nil, err
 	}
 	for _, q := range queries {
-		n, err := c.Count(ctx, r.Spec.Indices[i].Source, q)
+		n, err := c.Count(ctx, r.Indices()[i].Source, q)
 		if err != nil {
 			return nil, err
 		}

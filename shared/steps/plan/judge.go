@@ -17,6 +17,7 @@ import (
 	"eslink/shared/es"
 	"eslink/shared/esconfig"
 	"eslink/shared/run"
+	"eslink/shared/steps/survey"
 )
 
 // needs are what the run's use cases take at the instance. A copy takes manage,
@@ -28,7 +29,7 @@ func needs(r *run.Run) es.Needs {
 		n.Cluster = append(n.Cluster, "manage")
 		n.Index["eslink-check-"+r.ID] = []string{"create_index", "write", "delete_index", "view_index_metadata"}
 	}
-	for _, ix := range r.Spec.Indices {
+	for _, ix := range r.Indices() {
 		n.Index[ix.Dest] = []string{"create_index", "write", "read", "maintenance", "monitor", "view_index_metadata"}
 	}
 	for _, u := range r.Spec.UseCases {
@@ -70,7 +71,7 @@ func (s *Step) judge(ctx context.Context, r *run.Run, restarts bool, fs *events.
 	if err := judgeDisk(ctx, c, r, fs); err != nil {
 		return err
 	}
-	return judgeIndices(ctx, c, r, fs)
+	return s.judgeIndices(ctx, c, r, fs)
 }
 
 func judgeHealth(ctx context.Context, c *es.Client, restarts bool, fs *events.Findings) error {
@@ -120,18 +121,26 @@ func judgeDisk(ctx context.Context, c *es.Client, r *run.Run, fs *events.Finding
 
 // judgeIndices looks at each destination and at the analyzers that it needs: a
 // missing one must not be replaced, since searches would change silently.
-func judgeIndices(ctx context.Context, c *es.Client, r *run.Run, fs *events.Findings) error {
+func (s *Step) judgeIndices(ctx context.Context, c *es.Client, r *run.Run, fs *events.Findings) error {
 	known := map[string]bool{}
-	for i, ix := range r.Spec.Indices {
-		_, err := c.Definition(ctx, ix.Dest)
+	for i, ix := range r.Indices() {
+		def, err := c.Definition(ctx, ix.Dest)
 		switch {
 		case es.IsAlias(err):
-			fs.Add(fmt.Sprintf("indices[%d].dest", i), ix.Dest+" is an alias at the destination", "name an index")
+			fs.Add(r.Entry(i)+".dest", ix.Dest+" is an alias at the destination", "name an index")
 			continue
 		case err != nil && !apierr.IsNotFound(err):
 			return err
-		case err == nil:
-			continue // it has its mappings already
+		case err == nil && r.Facts.Destination.Made(ix.Dest, def.UUID):
+			continue
+		case err == nil: // it has its mappings already
+			if err := s.judgeExisting(ctx, r, i, def, fs); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := judgeAliases(ctx, c, r, i, fs); err != nil {
+			return err
 		}
 		names, err := analyzers(r, i)
 		if err != nil {
@@ -146,7 +155,7 @@ func judgeIndices(ctx context.Context, c *es.Client, r *run.Run, fs *events.Find
 				known[name] = ok
 			}
 			if !ok {
-				fs.Add(fmt.Sprintf("indices[%d]", i), fmt.Sprintf("index %s needs the analyzer %s, which the instance lacks", ix.Source, name),
+				fs.Add(r.Entry(i), fmt.Sprintf("index %s needs the analyzer %s, which the instance lacks", ix.Source, name),
 					"install its plugin on the instance, or give mappings without it in indices[].destination.mappings")
 			}
 		}
@@ -154,8 +163,41 @@ func judgeIndices(ctx context.Context, c *es.Client, r *run.Run, fs *events.Find
 	return nil
 }
 
+// judgeExisting lets an index that somebody else made be written if the spec
+// does, and if its fields take what the copy brings.
+func (s *Step) judgeExisting(ctx context.Context, r *run.Run, i int, def es.Definition, fs *events.Findings) error {
+	ix := r.Indices()[i]
+	if ix.Existing == events.Refuse {
+		fs.Add(r.Entry(i)+".existing", "index "+ix.Dest+" exists on "+r.Spec.InstanceID+", and the spec refuses to reuse it", "name another dest, delete it, or say reuse")
+		return nil
+	}
+	mappings := ix.Destination.Mappings
+	switch ix.Destination.MappingsFrom() {
+	case "source":
+		var source es.Definition
+		if err := s.Rows.GetPart(ctx, r.ID, survey.Part(i), &source); err != nil {
+			return err
+		}
+		mappings = source.Mappings
+	case "none":
+		mappings = nil
+	}
+	conflicts, err := es.Conflicts(mappings, def.Mappings)
+	if err != nil {
+		return fmt.Errorf("index %s: %w", ix.Dest, err)
+	}
+	for _, c := range conflicts[:min(10, len(conflicts))] {
+		fs.Add(r.Entry(i)+".dest", fmt.Sprintf("field %s of index %s is of type %s, and of type %s in what is copied", c.Field, ix.Dest, c.Dest, c.Source),
+			"name another dest, or make that index anew with the source's mappings")
+	}
+	if more := len(conflicts) - 10; more > 0 {
+		fs.Add(r.Entry(i)+".dest", fmt.Sprintf("%d more fields of index %s are of other types", more, ix.Dest), "name another dest")
+	}
+	return nil
+}
+
 func analyzers(r *run.Run, i int) ([]string, error) {
-	d := r.Spec.Indices[i].Destination
+	d := r.Indices()[i].Destination
 	var mappings json.RawMessage
 	var inherited []string
 	switch d.MappingsFrom() {
@@ -167,7 +209,7 @@ func analyzers(r *run.Run, i int) ([]string, error) {
 	}
 	given, err := es.ForeignAnalyzers(mappings, d.Settings)
 	if err != nil {
-		return nil, fmt.Errorf("indices[%d].destination: %w", i, err)
+		return nil, fmt.Errorf("%s.destination: %w", r.Entry(i), err)
 	}
 	return append(given, inherited...), nil
 }

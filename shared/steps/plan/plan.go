@@ -122,8 +122,12 @@ func missing(r *run.Run) []string {
 		out = append(out, "an endpoint of "+r.Spec.InstanceID)
 	}
 	if f.Destination == nil {
-		for _, ix := range r.Spec.Indices {
-			out = append(out, "index "+ix.Dest+" on "+r.Spec.InstanceID+", if it does not exist")
+		for i, ix := range r.Indices() {
+			made := "index " + ix.Dest + " on " + r.Spec.InstanceID
+			if names := aliases(r, i); len(names) > 0 {
+				made += " with its aliases " + strings.Join(names, " and ")
+			}
+			out = append(out, made+", if it does not exist")
 		}
 	}
 	return out

@@ -34,7 +34,9 @@ type world struct {
 func newWorld(t *testing.T, sample string) *world {
 	w := &world{World: stepstest.New(t, 1), user: "elastic"}
 	w.nodes = elastic.New(elastic.Config{Version: "7.17.29", Nodes: 3, Now: w.Now, Analyzers: []string{"ik_smart"},
-		Users: map[string]elastic.User{"elastic": elastic.Superuser("secret-1"), "poor": {Password: "secret-1", Cluster: []string{"monitor"}}}})
+		Users: map[string]elastic.User{"elastic": elastic.Superuser("secret-1"), "poor": {Password: "secret-1", Cluster: []string{"monitor"}},
+			"writer": {Password: "secret-1", Cluster: []string{"monitor", "manage"}, Indices: []elastic.IndexPrivileges{{Names: []string{"*"},
+				Privileges: []string{"create_index", "write", "read", "delete_index", "maintenance", "monitor", "view_index_metadata"}}}}}})
 	t.Cleanup(w.nodes.Stop)
 	w.step = &plan.Step{Clusters: w, Control: escluster.New(w.Deps.Cloud), Rows: w.Deps.Runs}
 	w.run = w.Run("plan")

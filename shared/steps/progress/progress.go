@@ -91,7 +91,7 @@ func (s *Step) record(r *run.Run, counts []copying.Count) {
 		n.Total = max(n.Total, r.Facts.Survey.Indices[i].Documents)
 		next.Documents += n.Done
 		next.Total += n.Total
-		next.Indices = append(next.Indices, run.IndexProgress{Dest: r.Spec.Indices[i].Dest, Documents: n.Done, Total: n.Total})
+		next.Indices = append(next.Indices, run.IndexProgress{Dest: r.Indices()[i].Dest, Documents: n.Done, Total: n.Total})
 	}
 	if last := r.Facts.Progress; last != nil && now.After(last.At) && next.Documents > last.Documents {
 		next.DocsPerSecond = float64(next.Documents-last.Documents) / now.Sub(last.At).Seconds()

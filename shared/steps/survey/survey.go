@@ -5,6 +5,10 @@ package survey
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
 
 	"eslink/events"
 	"eslink/shared/access"
@@ -28,11 +32,12 @@ type parts interface {
 type Step struct {
 	Clusters opener
 	Parts    parts
+	Now      func() time.Time
 }
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Parts: d.Runs}
+	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Parts: d.Runs, Now: d.Cloud.Now}
 }
 
 // Part names the row that holds the definition of the spec's i-th index.
@@ -68,9 +73,22 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		fs.AddRisk("not-green", "target.instanceId", "the source cluster is red: some of its documents cannot be read", "make it green first")
 	}
 	out := &run.Survey{Version: version}
+	if was := r.Facts.Survey; was != nil { // later walks go on with the same
+		out.Chosen, out.Passed = was.Chosen, was.Passed
+	} else if r.Spec.Patterned() {
+		if out.Chosen, out.Passed, err = choose(ctx, c, r.Spec, &fs); err != nil {
+			return engine.Outcome{}, access.Explain(err, side)
+		}
+		if err := fs.Problem("survey", r.Spec.AcceptRisks); err != nil {
+			return engine.Outcome{}, err
+		}
+		if len(out.Passed) > 0 {
+			r.Note(s.Now(), r.Cursor.Step, "passed over", strings.Join(out.Passed, ", "))
+		}
+	}
 	var unread error // what a red cluster does not answer
-	for i, ix := range r.Spec.Indices {
-		found, def, err := look(ctx, c, i, ix, &fs)
+	for i, ix := range out.Of(r.Spec) {
+		found, def, err := look(ctx, c, out.Entry(r.Spec, i), named(r.Spec, out, i), ix, &fs)
 		if h.Status == "red" && apierr.ClassOf(err) == apierr.Retry {
 			unread = err
 			continue
@@ -101,7 +119,13 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 func privileges(ctx context.Context, c *es.Client, r *run.Run, side access.Side, fs *events.Findings) error {
 	needs := es.Needs{Cluster: []string{"monitor"}, Index: map[string][]string{}}
 	for _, ix := range r.Spec.Indices {
-		needs.Index[ix.Source] = []string{"read", "monitor", "view_index_metadata"}
+		names := ix.Include // all of a pattern: what the user cannot see would be left out unnoticed
+		if len(names) == 0 {
+			names = events.Patterns{ix.Source}
+		}
+		for _, name := range names {
+			needs.Index[name] = []string{"read", "monitor", "view_index_metadata"}
+		}
 	}
 	missing, err := c.Missing(ctx, needs)
 	for _, m := range missing {
@@ -110,8 +134,16 @@ func privileges(ctx context.Context, c *es.Client, r *run.Run, side access.Side,
 	return err
 }
 
-func look(ctx context.Context, c *es.Client, i int, ix events.Index, fs *events.Findings) (*run.SurveyedIndex, es.Definition, error) {
-	field := fmt.Sprintf("indices[%d].source", i)
+// named is the field by which the spec names the i-th index.
+func named(s events.Spec, f *run.Survey, i int) string {
+	if s.Patterned() && len(s.Indices[f.Chosen[i].Entry].Include) > 0 {
+		return "include"
+	}
+	return "source"
+}
+
+func look(ctx context.Context, c *es.Client, entry, by string, ix events.Index, fs *events.Findings) (*run.SurveyedIndex, es.Definition, error) {
+	field := entry + "." + by
 	def, err := c.Definition(ctx, ix.Source)
 	switch {
 	case apierr.IsNotFound(err):
@@ -143,7 +175,7 @@ func look(ctx context.Context, c *es.Client, i int, ix events.Index, fs *events.
 	if len(ix.Query) > 0 {
 		under, err = c.Count(ctx, ix.Source, ix.Query)
 		if es.IsBadRequest(err) {
-			fs.Add(fmt.Sprintf("indices[%d].query", i), "the source refuses it: "+es.Reason(err), "mend the query")
+			fs.Add(entry+".query", "the source refuses it: "+es.Reason(err), "mend the query")
 			return nil, def, nil
 		}
 		if err != nil {
@@ -159,7 +191,8 @@ func look(ctx context.Context, c *es.Client, i int, ix events.Index, fs *events.
 		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
 	}
 	return &run.SurveyedIndex{Refresh: refresh, Source: ix.Source, Dest: ix.Dest, Documents: under, Total: total, Bytes: stats.Bytes,
-		MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos, State: fmt.Sprintf("%s/%d", def.UUID, stats.Operations), Analyzers: analyzers}, def, nil
+		MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos, State: fmt.Sprintf("%s/%d", def.UUID, stats.Operations), Analyzers: analyzers,
+		Aliases: slices.Sorted(maps.Keys(def.Aliases))}, def, nil
 }
 
 // Down has nothing to take back.

@@ -30,9 +30,9 @@ const (
 func (s *Step) compare(ctx context.Context, r *run.Run, c *es.Client) (engine.Outcome, error) {
 	v := r.Facts.Verify
 	until := s.Now().Add(proving.WorkFor)
-	for ; v.Next < len(r.Spec.Indices); v.Next, v.NextPart = v.Next+1, 0 {
+	for ; v.Next < len(r.Indices()); v.Next, v.NextPart = v.Next+1, 0 {
 		if v.Next == len(v.Indices) {
-			v.Indices = append(v.Indices, run.IndexProof{Dest: r.Spec.Indices[v.Next].Dest, Level: r.Facts.Digest.Indices[v.Next].Level})
+			v.Indices = append(v.Indices, run.IndexProof{Dest: r.Indices()[v.Next].Dest, Level: r.Facts.Digest.Indices[v.Next].Level})
 		}
 		x := index{step: s, run: r, client: c, i: v.Next, proof: &v.Indices[v.Next], digest: &r.Facts.Digest.Indices[v.Next]}
 		if x.proof.Done {
@@ -96,7 +96,7 @@ func (x *index) compare(ctx context.Context, until time.Time) (settled bool, err
 	return x.proof.Done, err
 }
 
-func (x *index) source() string { return x.run.Spec.Indices[x.i].Source }
+func (x *index) source() string { return x.run.Indices()[x.i].Source }
 
 func (x *index) differs(format string, args ...any) {
 	if v := x.run.Facts.Verify; len(v.Differences) < maxLines {

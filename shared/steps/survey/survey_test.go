@@ -1,0 +1,193 @@
+package survey_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"eslink/events"
+	"eslink/localtest/fakes/elastic"
+	"eslink/shared/access"
+	"eslink/shared/es"
+	"eslink/shared/run"
+	"eslink/shared/steps/stepstest"
+	"eslink/shared/steps/survey"
+)
+
+// world is a source with embedded nodes, and a run that surveys it.
+type world struct {
+	*stepstest.World
+	nodes *elastic.Server
+	user  string
+	step  *survey.Step
+	run   *run.Run
+	// resolve, if set, is what the nodes answer to _resolve.
+	resolve string
+}
+
+func newWorld(t *testing.T, indices ...events.Index) *world {
+	w := &world{World: stepstest.New(t, 1), user: "elastic"}
+	w.nodes = elastic.New(elastic.Config{Version: "7.10.2", Now: w.Now, Users: map[string]elastic.User{"elastic": elastic.Superuser("secret-1"),
+		"some": {Password: "secret-1", Cluster: []string{"monitor"}, Indices: []elastic.IndexPrivileges{{Names: []string{"logs-a*"}, Privileges: []string{"all"}}}}}})
+	t.Cleanup(w.nodes.Stop)
+	w.step = &survey.Step{Clusters: w, Parts: w.Deps.Runs, Now: w.Now}
+	w.run = w.Run("survey")
+	w.run.Spec.Indices = indices
+	return w
+}
+
+// Open opens the embedded nodes.
+func (w *world) Open(context.Context, access.Side) (*es.Client, error) {
+	return es.New(w, "http://src:9200", w.user, "secret-1")
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w *world) RoundTrip(q *http.Request) (*http.Response, error) {
+	if w.resolve == "" || !strings.HasPrefix(q.URL.Path, "/_resolve/") {
+		return w.nodes.RoundTrip(q)
+	}
+	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(w.resolve)), Request: q}, nil
+}
+
+func (w *world) put(index, body string) {
+	w.Helper()
+	q := httptest.NewRequest(http.MethodPut, "/"+index, strings.NewReader(body))
+	q.SetBasicAuth("elastic", "secret-1")
+	q.Header.Set("Content-Type", "application/json")
+	reply := httptest.NewRecorder()
+	w.nodes.ServeHTTP(reply, q)
+	require.Equal(w, http.StatusOK, reply.Code, reply.Body.String())
+}
+
+func (w *world) up() error {
+	out, err := w.step.Up(w.Context(), w.run)
+	if err == nil {
+		require.True(w, out.IsDone())
+	}
+	return err
+}
+
+// finds expects these findings, each a field and part of its message.
+func (w *world) finds(want ...string) {
+	w.Helper()
+	err := w.up()
+	var p *events.Problem
+	require.ErrorAs(w, err, &p)
+	require.Len(w, p.Errors, len(want)/2, p.Error())
+	for i, e := range p.Errors {
+		require.Equal(w, want[2*i], e.Field)
+		require.Contains(w, e.Message, want[2*i+1])
+		require.NotEmpty(w, e.Remedy)
+	}
+	require.Nil(w, w.run.Facts.Survey, "the next walk looks anew")
+}
+
+func TestWhatPatternsMean(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, events.Index{Source: "orders", Dest: "orders"},
+		events.Index{Include: events.Patterns{"logs-*", "logs-a1"}, Exclude: events.Patterns{"logs-b*"}, Rename: &events.Rename{From: "logs-(.*)", To: "old-$1"}})
+	w.put("orders", `{"aliases":{"logs-of-orders":{}}}`)
+	w.put("logs-a1", `{}`)
+	w.put("logs-a2", `{}`)
+	w.put("logs-b1", `{}`)
+	w.put("logs-h", `{"settings":{"index.hidden":true}}`)
+	w.put(".logs-x", `{}`)
+	require.NoError(t, w.up())
+	s := w.run.Facts.Survey
+	want := []run.Chosen{{Entry: 0, Source: "orders", Dest: "orders"}, {Entry: 1, Source: "logs-a1", Dest: "old-a1"}, {Entry: 1, Source: "logs-a2", Dest: "old-a2"}}
+	require.Equal(t, want, s.Chosen)
+	require.Equal(t, []string{"hidden index logs-h"}, s.Passed)
+	require.Len(t, s.Indices, 3)
+	require.Equal(t, "old-a2", s.Indices[2].Dest)
+	for i, ix := range s.Indices {
+		var def es.Definition
+		require.NoError(t, w.Deps.Runs.GetPart(t.Context(), w.run.ID, survey.Part(i), &def))
+		require.Contains(t, string(def.Settings), ix.Source)
+	}
+	last := w.run.Timeline[len(w.run.Timeline)-1]
+	require.Equal(t, "passed over: hidden index logs-h", last.What+": "+last.Reason)
+
+	// Later walks go on with the same, and say if one is gone.
+	w.put("logs-a3", `{}`)
+	require.NoError(t, w.up())
+	require.Equal(t, want, w.run.Facts.Survey.Chosen)
+	require.Equal(t, s.Passed, w.run.Facts.Survey.Passed)
+	w.run.Facts.Survey.Chosen[2].Source = "logs-gone"
+	require.ErrorContains(t, w.up(), "there is no index logs-gone")
+}
+
+// What cannot be copied is passed over by a line, and what is left must be
+// something.
+func TestWhatPatternsPassOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, events.Index{Include: events.Patterns{"*"}, Exclude: events.Patterns{"no*"}})
+	w.put("a", `{}`)
+	w.resolve = `{"indices":[
+		{"name":".kibana_1","attributes":["open"]},{"name":"sys","attributes":["open","system"]},{"name":"c","attributes":["closed"]},
+		{"name":"f","attributes":["frozen","open"]},{"name":"h","attributes":["hidden","open"]},{"name":"no","attributes":["closed"]},
+		{"name":".ds-s-1","attributes":["hidden","open"],"data_stream":"s"}%s],"aliases":[],"data_streams":[{"name":"s"},{"name":"nos"}]}`
+	all := w.resolve
+	w.resolve = fmt.Sprintf(all, `,{"name":"a","attributes":["open"]}`)
+	require.NoError(t, w.up())
+	require.Equal(t, []run.Chosen{{Entry: 0, Source: "a", Dest: "a"}}, w.run.Facts.Survey.Chosen)
+	require.Equal(t, []string{"closed index c", "data stream s", "frozen index f", "hidden index h", "system index .kibana_1", "system index sys"}, w.run.Facts.Survey.Passed)
+
+	w.run.Facts.Survey = nil
+	w.resolve = fmt.Sprintf(all, "")
+	w.finds("indices[0].include", "* matches no index that can be copied, only data stream s, system index .kibana_1")
+
+	var many []string
+	for i := range events.MaxIndices + 1 {
+		many = append(many, fmt.Sprintf(`{"name":"i%d","attributes":["open"]}`, i), fmt.Sprintf(`{"name":"c%d","attributes":["closed"]}`, i))
+	}
+	w.resolve = `{"indices":[` + strings.Join(many, ",") + `]}`
+	w.finds("indices", "201 indices")
+	for i := range many {
+		w.put(fmt.Sprintf("i%d", i), `{}`)
+	}
+	w.resolve = `{"indices":[` + strings.Join(many[2:], ",") + `]}`
+	require.NoError(t, w.up())
+	require.Len(t, w.run.Facts.Survey.Indices, events.MaxIndices)
+	require.Len(t, w.run.Facts.Survey.Passed, 50)
+	require.Equal(t, "and 151 more", w.run.Facts.Survey.Passed[49])
+}
+
+func TestPatternsThatCannotBe(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, events.Index{Include: events.Patterns{"logs-*", "nosuch-*", "none"}})
+	w.put("logs-a", `{}`)
+	w.put("logs-b", `{}`)
+	w.finds("indices[0].include", "nosuch-* matches no index", "indices[0].include", "none matches no index")
+
+	ix := &w.run.Spec.Indices[0]
+	ix.Include = events.Patterns{"logs-*"}
+	ix.Rename = &events.Rename{From: "logs-(a)", To: "old-$1"}
+	w.finds("indices[0].rename.from", "it does not match logs-b")
+	ix.Rename = &events.Rename{From: "logs-(.)", To: "old"}
+	w.finds("indices[0]", "old is the dest of logs-a and of logs-b")
+	ix.Rename = &events.Rename{From: "(logs)(-.)", To: "$2"}
+	w.finds("indices[0].rename.to", "\"-a\"", "indices[0].rename.to", "\"-b\"")
+	ix.Rename = nil
+	w.run.Spec.Indices = append(w.run.Spec.Indices, events.Index{Source: "orders", Dest: "logs-a"})
+	w.finds("indices[1]", "logs-a is the dest of logs-a and of orders")
+
+	// A user who sees some of what a pattern means would not see that it is some.
+	w.run.Spec.Indices = w.run.Spec.Indices[:1]
+	w.user = "some"
+	err := w.up()
+	require.ErrorContains(t, err, "lacks the privilege read on logs-*")
+	w.run.Spec.Indices[0].Include = events.Patterns{"logs-a*"}
+	require.NoError(t, w.up())
+
+	// What is wrong with one that was found is said of the entry.
+	w.run.Facts.Survey, w.user = nil, "elastic"
+	w.put("bare", `{"mappings":{"_source":{"enabled":false}}}`)
+	w.run.Spec.Indices = append(w.run.Spec.Indices, events.Index{Include: events.Patterns{"bare*"}})
+	w.finds("indices[1].include", "bare has _source disabled")
+}
