@@ -73,7 +73,7 @@ const (
 	// lockFor outlives every wait of this step, which renews it each time.
 	lockFor = 30 * time.Minute
 	// minWait and maxWait bound the pause between two looks at a restart.
-	minWait, maxWait = 20 * time.Second, 10 * time.Minute
+	minWait, maxWait = 20 * time.Second, 15 * time.Minute
 	// maxWrites bounds the restarts of one walk: somebody who keeps overwriting
 	// esConfig has to be asked, not fought.
 	maxWrites = 3

@@ -46,12 +46,12 @@ func (s *Step) follow(ctx context.Context, r *run.Run, id string, book *esconfig
 	}
 	a := actions[i]
 	elapsed := s.Now().Sub(a.Start)
-	wait := between(elapsed / 20) // adds a twentieth to the restart at most
+	wait := between(elapsed / 16) // adds a sixteenth to the restart at most
 	reason := fmt.Sprintf("cluster %s %s (%s)", id, what, a.Name)
 	if a.Nodes > 0 {
 		reason += fmt.Sprintf(": %d of %d nodes done", a.Completed, a.Nodes)
 		// The next node is not done yet, so the rest takes at least so long.
-		wait = between(max(elapsed*time.Duration(a.Nodes)/time.Duration(a.Completed+1)-elapsed, elapsed/20))
+		wait = between(max(elapsed*time.Duration(a.Nodes)/time.Duration(a.Completed+1)-elapsed, elapsed/16))
 	}
 	if a.Percent != "" {
 		reason += ", " + a.Percent
