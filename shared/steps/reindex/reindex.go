@@ -52,7 +52,7 @@ func up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outcome, error
 		if !c.Intend() && !changes {
 			return engine.Done(), nil // everything is copied already, or step progress starts it in a moment
 		}
-		return engine.Wait(0, "starting the copy"), nil
+		return engine.Soon(0, "starting the copy"), nil
 	}
 	if err := c.Load(ctx); err != nil {
 		return engine.Outcome{}, err
