@@ -253,7 +253,7 @@ func full() *run.Run {
 			Indices: []events.Index{{Source: "product_info", Dest: "dest", Existing: "refuse", Query: json.RawMessage(`{"match_all":{}}`),
 				Destination: events.Destination{Settings: json.RawMessage(`{"number_of_shards":5}`), Mappings: json.RawMessage(`"source"`), Aliases: "none"}},
 				{Include: events.Patterns{"logs-*"}, Exclude: events.Patterns{"logs-debug"}, Rename: &events.Rename{From: "logs-(.*)", To: "old-$1"}}},
-			Reindex: events.Reindex{SocketTimeout: "30s", ConnectTimeout: "10s", Size: 1000, Conflicts: "abort", RequestsPerSecond: &perSecond},
+			Reindex: events.Reindex{SocketTimeout: "30s", ConnectTimeout: "10s", Size: 1000, Conflicts: "abort", RequestsPerSecond: &perSecond, Tasks: 2},
 			Approve: "manual", AcceptRisks: []string{"single-node"}, Proof: "ids"},
 		Cursor:   run.Cursor{Step: "nlb", Seq: 7, Sent: 6, Since: at, WakeAt: at, Reason: "waits", Attempt: 3},
 		PlanOnly: true, KeepConfig: true, DeleteDestination: true, Restore: true, Approved: "0c5f1d7a9b3e2846",
