@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
@@ -72,7 +73,8 @@ func search(index string, body io.Reader, size int, source bool) esapi.SearchReq
 func (c *Client) documents(ctx context.Context, what string, req esapi.SearchRequest, most int) ([]Document, error) {
 	limit := int64(maxReply)
 	if most == 1 {
-		limit = maxDocument
+		// Uncompressed it has a Content-Length, and comes into one piece of memory.
+		limit, req.Header = maxDocument, http.Header{"Accept-Encoding": {"identity"}}
 	}
 	var out struct {
 		TimedOut bool   `json:"timed_out"`
