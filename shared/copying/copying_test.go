@@ -540,6 +540,36 @@ func TestWindowsShareTheRate(t *testing.T) {
 	})
 }
 
+// A throttled task begins with a page and then rests, so that what it has done
+// over how long it has run is too much at first. At every look the end is foreseen
+// to within a page.
+func TestTheSpeedOfAThrottledCopy(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "1s")
+		rate := 10.0
+		w.split.From, w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = 2000, &rate, 100
+		require.NoError(t, w.open().Plan(t.Context()))
+		require.True(t, w.open().Intend())
+		require.NoError(t, w.open().Start(t.Context()))
+		var foreseen []time.Time
+		for {
+			time.Sleep(3 * time.Second)
+			left, counts, err := w.open().Observe(t.Context())
+			require.NoError(t, err)
+			if left == 0 {
+				break
+			}
+			require.Positive(t, counts[0].PerSecond)
+			foreseen = append(foreseen, time.Now().Add(time.Duration(float64(counts[0].Total-counts[0].Done)/counts[0].PerSecond*float64(time.Second))))
+		}
+		require.Greater(t, len(foreseen), 30)
+		for _, end := range foreseen {
+			require.WithinDuration(t, time.Now(), end, 14*time.Second) // a page takes ten
+		}
+	})
+}
+
 // Never do more tasks run than the spec says, and without a word four.
 func TestAsManyTasksAsTheSpecSays(t *testing.T) {
 	t.Parallel()
