@@ -73,9 +73,11 @@ func search(index string, body io.Reader, size int, source bool) esapi.SearchReq
 func (c *Client) documents(ctx context.Context, what string, req esapi.SearchRequest, most int) ([]Document, error) {
 	limit := int64(maxReply)
 	if most == 1 {
-		// Uncompressed it has a Content-Length, and comes into one piece of memory.
-		limit, req.Header = maxDocument, http.Header{"Accept-Encoding": {"identity"}}
+		limit = maxDocument
 	}
+	// A reply that is not packed has a length, and so comes into one piece of memory.
+	// To unpack it would be a third of a reading function's work.
+	req.Header = http.Header{"Accept-Encoding": {"identity"}}
 	var out struct {
 		TimedOut bool   `json:"timed_out"`
 		Shards   shards `json:"_shards"`
