@@ -496,8 +496,10 @@ type IndexProof struct {
 	Unlisted   int `json:"unlisted,omitempty"`
 	// Differences counts the documents that differ by class: missing, extra,
 	// content, precision. Late of them were written to the source after the copy
-	// was planned. Parts are their rows.
+	// was planned. Parts are their rows. Other differences are in counts, or in what
+	// the tasks reported.
 	Differences map[string]int `json:"differences,omitempty"`
+	Other       int            `json:"other,omitempty"`
 	Late        int            `json:"late,omitempty"`
 	Parts       int            `json:"parts,omitempty"`
 	// Counted and Done say how far the comparison is.

@@ -283,7 +283,7 @@ func full() *run.Run {
 			Digest:   &run.Digest{Level: "ids", Walk: "w", Indices: []run.IndexDigest{{Documents: 6, IDParts: 1, IDsDone: true, Level: "ids", Partitions: 2, Wanted: 1, Changed: true, Windows: []int64{4, 2}}}},
 			Verify: &run.Verify{Checks: []run.Check{{Name: "link", OK: true, Detail: "d", Remedy: "r", Seconds: 0.1}}, Operated: []run.Check{{Name: "link"}}, Probe: &run.Probe{TaskID: "n:2", Since: at},
 				Differences: []string{"d"}, Level: "ids", Next: 1, NextPart: 2,
-				Indices: []run.IndexProof{{Dest: "dest", Level: "ids", Documents: 6, Partitions: 2, Unequal: 1, Unlisted: 1, Differences: map[string]int{"missing": 1}, Late: 1, Parts: 1, Counted: true, Done: true}}},
+				Indices: []run.IndexProof{{Dest: "dest", Level: "ids", Documents: 6, Partitions: 2, Unequal: 1, Unlisted: 1, Differences: map[string]int{"missing": 1}, Other: 1, Late: 1, Parts: 1, Counted: true, Done: true}}},
 			PrivateWhitelist: &run.PrivateWhitelist{Group: "office", Added: []string{"10.0.0.1"}, Removed: []string{"10.0.0.2"}, Created: true, Deleted: true, IPs: []string{"10.0.0.3"},
 				Pending: &run.PendingWhitelist{Add: []string{"10.0.0.4"}, Remove: []string{"10.0.0.5"}, Create: true, Delete: true}},
 		}}
