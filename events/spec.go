@@ -122,13 +122,15 @@ type Destination struct {
 // TakesAliases tells whether the destination gets the source's aliases.
 func (d Destination) TakesAliases() bool { return d.Aliases != "none" }
 
-// Reindex are parameters of _reindex; what is left out is not sent.
+// Reindex are parameters of _reindex; what is left out is not sent. Tasks alone
+// is ours: how many of them run at once.
 type Reindex struct {
 	SocketTimeout     string   `json:"socketTimeout,omitempty"`
 	ConnectTimeout    string   `json:"connectTimeout,omitempty"`
 	Size              int      `json:"size,omitempty"`
 	Conflicts         string   `json:"conflicts,omitempty"`
 	RequestsPerSecond *float64 `json:"requestsPerSecond,omitempty"`
+	Tasks             int      `json:"tasks,omitempty"`
 }
 
 // ParseRequest reads a request to runs, or says everything that is wrong with

@@ -59,7 +59,7 @@ var table = map[string][]string{
 	// wire builds functions and knows no step and no product; api is the two
 	// functions that are no step, and so stands above it.
 	"shared/wire": {"events", "shared/aliyun", "shared/bus/mns", "shared/engine", "shared/run", "shared/run/tablestore", "shared/steps"},
-	"shared/api":  {"events", "shared/aliyun", "shared/engine", "shared/flow", "shared/run", "shared/wire"},
+	"shared/api":  {"events", "shared/aliyun", "shared/engine", "shared/flow", "shared/proof", "shared/run", "shared/wire"},
 
 	// created starts runs as the function runs does, of what the cloud says.
 	"shared/created": {"events", "shared/aliyun", "shared/aliyun/escluster", "shared/api", "shared/apierr", "shared/run", "shared/wire"},

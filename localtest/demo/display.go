@@ -166,8 +166,8 @@ func (d *display) line(p passage, v api.View) string {
 
 // told is what there is to say of a step: the copy's progress, or the reason.
 func told(p passage, v api.View) string {
-	if g := v.Progress; p.step == "progress" && g != nil && g.Total > 0 {
-		return fmt.Sprintf("%d of %d documents (%.0f%%)", g.Documents, g.Total, g.Percent)
+	if p.step == "progress" && v.Facts != nil && v.Facts.Progress != nil {
+		return v.Facts.Progress.String()
 	}
 	return p.reason
 }

@@ -171,6 +171,16 @@ func TestProofTellsPrecision(t *testing.T) {
 		s.start(t, events.Request{Spec: spec})
 		v := s.ends(t, run.DoneDifferences)
 		require.Equal(t, []string{"orders: document 3 has lost digits of decimals that Elasticsearch cuts (precision) in price"}, v.Facts.Verify.Differences)
+		require.Contains(t, v.Next, "Elasticsearch cuts them")
+		require.NotContains(t, v.Next, "again")
+
+		// Where more differs than digits, another walk may help.
+		s.write(t, Target, "orders", map[string]string{"5": `{"n":5,"name":"later"}`})
+		s.write(t, Instance, "orders", map[string]string{"extra": `{"n":1}`})
+		s.start(t, events.Request{Spec: spec, Again: true})
+		v = s.ends(t, run.DoneDifferences)
+		require.Equal(t, map[string]int{"precision": 1, "extra": 1}, v.Facts.Verify.Indices[0].Differences)
+		require.Contains(t, v.Next, `"again":true`)
 	})
 }
 

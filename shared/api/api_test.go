@@ -770,6 +770,7 @@ func TestSweepFunction(t *testing.T) {
 func TestStatusSaysWhatToDo(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		id := w.ok(start(t)).RunID
+		each := []run.IndexProgress{{Dest: "dest", Documents: 3, Total: 4, DocsPerSecond: 1.5, ETA: "1s"}}
 		for status, next := range map[run.Status]string{
 			run.Planned: "start without plan", run.WaitingApproval: `"planId":"0c5f1d7a9b3e2846"`, run.Failed: `"action":"retry","runId":"` + id + `"`,
 			run.Cancelled: "retry resumes", run.Expired: "start again", run.DoneDifferences: "differences", run.Running: "", run.Done: "", run.Removed: "",
@@ -777,7 +778,7 @@ func TestStatusSaysWhatToDo(t *testing.T) {
 			w.put(id, func(r *run.Run) {
 				at("plan", status)(r)
 				r.Plan, r.Cursor.Reason = &run.Plan{ID: "0c5f1d7a9b3e2846"}, "because"
-				r.Facts.Progress = &run.Progress{Documents: 3, Total: 4, DocsPerSecond: 1.5, ETA: "1s"}
+				r.Facts.Progress = &run.Progress{Documents: 3, Total: 4, DocsPerSecond: 1.5, ETA: "1s", Indices: each}
 			})
 			v, err := w.status.Get(t.Context(), id)
 			require.NoError(t, err)
@@ -785,7 +786,10 @@ func TestStatusSaysWhatToDo(t *testing.T) {
 			assert.Equal(t, "because", v.Reason)
 			assert.Contains(t, v.Next, next)
 			assert.Equal(t, next == "", v.Next == "")
-			assert.Equal(t, &api.Progress{Documents: 3, Total: 4, Percent: 75, DocsPerSecond: 1.5, ETA: "1s"}, v.Progress)
+			assert.Equal(t, &api.Progress{Documents: 3, Total: 4, Percent: 75, DocsPerSecond: 1.5, ETA: "1s", Indices: each}, v.Progress)
+			all, err := w.status.List(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, &api.Progress{Documents: 3, Total: 4, Percent: 75, DocsPerSecond: 1.5, ETA: "1s"}, all[0].Progress, "in brief")
 		}
 	})
 }

@@ -39,6 +39,8 @@ type Progress struct {
 	Percent       float64 `json:"percent"`
 	DocsPerSecond float64 `json:"docsPerSecond"`
 	ETA           string  `json:"eta,omitempty"`
+	// Indices are how far each index is, of one run in full.
+	Indices []run.IndexProgress `json:"indices,omitempty"`
 }
 
 // Get returns one run in full, or a *events.Problem with status 404.
@@ -53,6 +55,9 @@ func (s *Status) Get(ctx context.Context, id string) (View, error) {
 	}
 	v := view(r)
 	v.Plan, v.Facts, v.Timeline, v.Problem = r.Plan, &r.Facts, r.Timeline, r.Problem
+	if p := r.Facts.Progress; p != nil {
+		v.Progress.Indices = p.Indices
+	}
 	return v, nil
 }
 

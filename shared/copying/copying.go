@@ -222,8 +222,25 @@ func Remote(r *run.Run, login kms.Login) es.Remote {
 	}
 }
 
-// Count is how far the copy of an index is, in documents.
-type Count struct{ Done, Total int64 }
+// Count is how far the copy of an index is, in documents, and how many a second
+// its tasks that run now have copied since each began.
+type Count struct {
+	Done, Total int64
+	PerSecond   float64
+}
+
+// perSecond is what a running task copies. A throttled one begins with a page, and
+// then rests until its rate is kept.
+func perSecond(t es.Task) float64 {
+	if t.Running <= 0 {
+		return 0
+	}
+	speed := float64(t.Status.Processed()) / t.Running.Seconds()
+	if limit := t.Status.RequestsPerSecond; limit > 0 {
+		speed = min(speed, limit)
+	}
+	return speed
+}
 
 // Observe reads every started task once and notes what it says. It returns how
 // many are unfinished, started or not, and how far each index of the spec is.
@@ -235,7 +252,7 @@ func (c *Copy) Observe(ctx context.Context) (unfinished int, counts []Count, err
 		t := &c.run.Facts.Reindex.Tasks[i]
 		n := &counts[c.position(t)]
 		if t.Result == nil && t.ID != "" {
-			got, e := c.observe(ctx, t)
+			got, e := c.observe(ctx, t, n)
 			if e != nil && (ctx.Err() != nil || apierr.ClassOf(e) != apierr.Fatal) {
 				c.divide()
 				return 0, nil, e
@@ -256,7 +273,7 @@ func (c *Copy) Observe(ctx context.Context) (unfinished int, counts []Count, err
 	return unfinished + c.divide(), counts, err
 }
 
-func (c *Copy) observe(ctx context.Context, t *run.Task) (es.TaskStatus, error) {
+func (c *Copy) observe(ctx context.Context, t *run.Task, n *Count) (es.TaskStatus, error) {
 	got, err := c.client.Task(ctx, t.ID)
 	switch {
 	case apierr.IsNotFound(err):
@@ -270,8 +287,9 @@ func (c *Copy) observe(ctx context.Context, t *run.Task) (es.TaskStatus, error) 
 		return es.TaskStatus{}, c.failed(t, got)
 	case !got.Completed:
 		t.StartedMS = got.StartedMS
-		if n := got.Status.Processed(); n > 0 && got.Running > 0 {
-			left := time.Duration(float64(got.Status.Total-n) / float64(n) * float64(got.Running))
+		if speed := perSecond(got); speed > 0 {
+			n.PerSecond += speed
+			left := time.Duration(float64(got.Status.Total-got.Status.Processed()) / speed * float64(time.Second))
 			if c.soonest == 0 || left < c.soonest {
 				c.soonest = max(left, 1)
 			}

@@ -640,6 +640,73 @@ func TestWindowsShareTheRate(t *testing.T) {
 	})
 }
 
+// A throttled task begins with a page and then rests, so that what it has done
+// over how long it has run is too much at first. At every look the end is foreseen
+// to within a page.
+func TestTheSpeedOfAThrottledCopy(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "1s")
+		rate := 10.0
+		w.split.From, w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = 2000, &rate, 100
+		require.NoError(t, w.open().Plan(t.Context()))
+		require.True(t, w.open().Intend())
+		require.NoError(t, w.open().Start(t.Context()))
+		var foreseen []time.Time
+		for {
+			time.Sleep(3 * time.Second)
+			left, counts, err := w.open().Observe(t.Context())
+			require.NoError(t, err)
+			if left == 0 {
+				break
+			}
+			require.Positive(t, counts[0].PerSecond)
+			foreseen = append(foreseen, time.Now().Add(time.Duration(float64(counts[0].Total-counts[0].Done)/counts[0].PerSecond*float64(time.Second))))
+		}
+		require.Greater(t, len(foreseen), 30)
+		for _, end := range foreseen {
+			require.WithinDuration(t, time.Now(), end, 14*time.Second) // a page takes ten
+		}
+	})
+}
+
+// Never do more tasks run than the spec says, and without a word four.
+func TestAsManyTasksAsTheSpecSays(t *testing.T) {
+	t.Parallel()
+	for asked, want := range []int{copying.Parallel, 1, 2} {
+		t.Run(fmt.Sprint(asked), func(t *testing.T) {
+			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+				w.fill(1200, 10, "1s")
+				w.pause = 500 * time.Millisecond
+				w.run.Spec.Reindex.Tasks, w.run.Spec.Reindex.Size = asked, 20
+				most := 0
+				require.NoError(t, w.copy(func() {
+					most = max(most, strings.Count(string(w.ask(w.dest, "GET", "/_tasks?actions=*reindex", "")), "indices:data/write/reindex"))
+				}))
+				require.Equal(t, want, most)
+				require.Greater(t, len(w.tasks()), copying.Parallel)
+				require.Equal(t, w.documents(w.source), w.documents(w.dest))
+			})
+		})
+	}
+}
+
+// A copy that is gone on with has pages for as many tasks as it was planned for.
+func TestPagesOfACopyThatGoesOn(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{Heap: 512 << 20}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "1s")
+		w.run.Facts.Survey.Indices[0].Bytes = 1200 * 50_000
+		w.run.Spec.Reindex.Size = 100
+		require.NoError(t, w.open().Plan(t.Context()))
+		require.Equal(t, 2, w.run.Facts.Reindex.Parallel)
+		time.Sleep(10 * time.Second) // until what the survey counted is visible
+		require.True(t, w.open().Intend())
+		require.NoError(t, w.open().Plan(t.Context()))
+		require.Equal(t, 2, w.run.Facts.Reindex.Parallel)
+	})
+}
+
 // walk drives a step until it is done or stops the run.
 func (w *world) walk(step func(context.Context, *run.Run) (engine.Outcome, error)) error {
 	w.t.Helper()
@@ -815,6 +882,14 @@ func TestPlans(t *testing.T) {
 		asked := plan(run.SurveyedIndex{Documents: 5000, Total: 5000, Bytes: 5000 * 50_000, MaxSeqNo: 4999, ShardSeqNos: seqs(4999)}, 100)
 		assert.Zero(t, asked.Tasks[0].Size, "as the spec says")
 		assert.Equal(t, 2, asked.Parallel)
+		w.run.Spec.Reindex.Tasks = 1
+		alone := plan(run.SurveyedIndex{Documents: 5000, Total: 5000, Bytes: 5000 * 50_000, MaxSeqNo: 4999, ShardSeqNos: seqs(4999)}, 0)
+		assert.Equal(t, 1, alone.Parallel)
+		assert.Greater(t, alone.Tasks[0].Size, large.Tasks[0].Size, "the one has the room of the four")
+		assert.LessOrEqual(t, alone.Tasks[0].Size*100_000, 512<<20/20)
+		assert.Equal(t, 1, plan(run.SurveyedIndex{Documents: 5000, Total: 5000, Bytes: 5000 * 50_000, MaxSeqNo: 4999, ShardSeqNos: seqs(4999)}, 100).Parallel)
+		assert.Equal(t, 1, plan(run.SurveyedIndex{Documents: 6, Total: 6, Bytes: 1000, MaxSeqNo: 2, ShardSeqNos: seqs(2, 1, 0)}, 0).Parallel)
+		w.run.Spec.Reindex.Tasks = 0
 
 		// A shard that has hardly any documents leaves nothing to divide.
 		skewed := plan(run.SurveyedIndex{Documents: 5000, Total: 5000, Bytes: 5000 * 300, MaxSeqNo: 4000, ShardSeqNos: seqs(4000, 3)}, 0)

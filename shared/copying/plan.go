@@ -17,6 +17,9 @@ import (
 // shard of its source, and pages in the destination's memory.
 const Parallel = 4
 
+// parallel is that, or less if the spec says so.
+func parallel(r events.Reindex) int { return cmp.Or(r.Tasks, Parallel) }
+
 // Split says which indices are copied in windows, and in how many. Remote
 // _reindex reads one page after the other, so several tasks are several times as
 // fast; but each window costs a look or two, and the last one a pause.
@@ -47,10 +50,14 @@ const (
 func (c *Copy) Plan(ctx context.Context) error {
 	r := c.run
 	var limit int64
-	plan := &run.Reindex{Parallel: Parallel}
+	plan := &run.Reindex{Parallel: parallel(r.Spec.Reindex)}
 	for i, ix := range r.Indices() {
 		was, surveyed := tasks(r, ix), r.Facts.Survey.Indices[i]
-		if goesOn(was, surveyed) || Copied(r, i) {
+		begun := goesOn(was, surveyed)
+		if begun { // the pages of what is left were chosen for as many tasks as ran
+			plan.Parallel = min(plan.Parallel, cmp.Or(r.Facts.Reindex.Parallel, Parallel))
+		}
+		if begun || Copied(r, i) {
 			plan.Tasks = append(plan.Tasks, was...)
 			continue
 		}
@@ -61,7 +68,7 @@ func (c *Copy) Plan(ctx context.Context) error {
 			}
 			limit = cmp.Or(limit, writable) / 2
 		}
-		size, parallel := pages(surveyed, r.Spec.Reindex.Size, limit)
+		size, parallel := pages(surveyed, r.Spec.Reindex, limit)
 		plan.Parallel = min(plan.Parallel, parallel)
 		attempt := 0
 		for _, t := range was {
@@ -98,15 +105,16 @@ func uuid(state string) string {
 
 // pages chooses a page's size, 0 for Elasticsearch's own, and how many tasks may
 // run at once, so that all their pages are within what the destination allows.
-func pages(ix run.SurveyedIndex, asked int, limit int64) (size, parallel int) {
+func pages(ix run.SurveyedIndex, asked events.Reindex, limit int64) (size, tasks int) {
+	tasks = parallel(asked)
 	if ix.Documents <= pageSize && ix.Bytes <= pageBytes || ix.Total == 0 || limit == 0 {
-		return 0, Parallel
+		return 0, tasks
 	}
 	document := max(1, textShare*ix.Bytes/ix.Total)
-	if asked > 0 {
-		return 0, int(min(max(limit/(int64(asked)*document), 1), Parallel))
+	if asked.Size > 0 {
+		return 0, int(min(max(limit/(int64(asked.Size)*document), 1), int64(tasks)))
 	}
-	return int(min(max(min(pageBytes, limit/Parallel)/document, 1), maxSize)), Parallel
+	return int(min(max(min(pageBytes, limit/int64(tasks))/document, 1), maxSize)), tasks
 }
 
 // split divides an index into windows of its sequence numbers. Each shard has

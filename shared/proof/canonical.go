@@ -36,6 +36,21 @@ type member struct{ key, value, end int }
 // maxDepth bounds recursion; Elasticsearch's own parser stops at 1,000.
 const maxDepth = 10_000
 
+// spare is how large a buffer may be to be kept for the next document: one may
+// have 100 MB, and most have a thousandth of that.
+const spare = 1 << 20
+
+// rest lets go of the document and of large buffers.
+func (p *printer) rest() {
+	p.in = nil
+	if cap(p.out) > spare {
+		p.out = nil
+	}
+	if cap(p.scratch) > spare {
+		p.scratch = nil
+	}
+}
+
 func (p *printer) reset(in []byte, cut bool) {
 	p.in, p.at, p.out, p.cut, p.lossy, p.members = in, 0, slices.Grow(p.out[:0], len(in)), cut, false, p.members[:0]
 }

@@ -37,6 +37,7 @@ func (h *Hasher) Content(id, routing string, source []byte) (Content, error) {
 		sum := sum(id, routing, nil)
 		return Content{sum, sum}, nil
 	}
+	defer h.p.rest()
 	h.p.reset(source, false)
 	if err := h.p.document(); err != nil {
 		return Content{}, fmt.Errorf("document %q: %w", id, err)

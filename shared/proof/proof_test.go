@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -348,6 +349,25 @@ func TestEveryEditIsNamed(t *testing.T) {
 		require.Len(t, found, 1)
 		require.NotEmpty(t, found[0].Fields)
 	})
+}
+
+// What a large document took is given back before the next one comes: a reading
+// has several hashers, and in an hour many such documents. Not parallel: the
+// whole heap is counted.
+func TestLargeDocumentsAreLetGo(t *testing.T) {
+	const size = 32 << 20
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	var h proof.Hasher
+	before := heap()
+	_, err := h.Content("1", "", []byte(`{"z":1,"a":{"z":0.12345678901234567890,"a":"`+strings.Repeat("x", size)+`"}}`))
+	require.NoError(t, err)
+	require.Less(t, heap()-before, int64(size/8))
+	runtime.KeepAlive(&h)
 }
 
 func BenchmarkContent(b *testing.B) {

@@ -341,7 +341,7 @@ const (
 	// readers is how many pages are read and digested at once.
 	readers = 2
 	// pageBytes is about how large a page should be.
-	pageBytes = 4 << 20
+	pageBytes = 2 << 20
 	// firstPage is the largest page before the size of documents has been seen.
 	firstPage = 500
 )

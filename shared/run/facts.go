@@ -1,6 +1,8 @@
 package run
 
 import (
+	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -401,11 +403,43 @@ type Progress struct {
 	Indices []IndexProgress `json:"indices,omitempty"`
 }
 
+// String says in a line how far the copy is; of several indices how many are
+// copied whole, and which takes longest.
+func (p *Progress) String() string {
+	out := fmt.Sprintf("%d of %d documents copied", p.Documents, p.Total)
+	if p.Total > 0 {
+		out += fmt.Sprintf(" (%.0f%%)", math.Floor(100*float64(p.Documents)/float64(p.Total)))
+	}
+	if p.ETA != "" {
+		decimals := 0
+		if p.DocsPerSecond < 10 {
+			decimals = 1
+		}
+		out += fmt.Sprintf(", %.*f a second, %s left", decimals, p.DocsPerSecond, p.ETA)
+	}
+	if len(p.Indices) < 2 {
+		return out
+	}
+	done, slowest, most := 0, "", time.Duration(-1)
+	for _, ix := range p.Indices {
+		if ix.Documents >= ix.Total {
+			done++
+		}
+		if left, err := time.ParseDuration(ix.ETA); err == nil && left > most {
+			slowest, most = fmt.Sprintf(", %s takes longest: %d of %d, %s left", ix.Dest, ix.Documents, ix.Total, ix.ETA), left
+		}
+	}
+	return out + fmt.Sprintf("; %d of %d indices done", done, len(p.Indices)) + slowest
+}
+
 // IndexProgress is how far the copy of one index has come.
 type IndexProgress struct {
 	Dest      string `json:"dest"`
 	Documents int64  `json:"documents"`
 	Total     int64  `json:"total"`
+	// DocsPerSecond and ETA are those of its tasks that run; neither if none does.
+	DocsPerSecond float64 `json:"docsPerSecond,omitempty"`
+	ETA           string  `json:"eta,omitempty"`
 }
 
 // Digest is the source's side of the proof, in the spec's order.
@@ -464,8 +498,10 @@ type IndexProof struct {
 	Unlisted   int `json:"unlisted,omitempty"`
 	// Differences counts the documents that differ by class: missing, extra,
 	// content, precision. Late of them were written to the source after the copy
-	// was planned. Parts are their rows.
+	// was planned. Parts are their rows. Other differences are in counts, or in what
+	// the tasks reported.
 	Differences map[string]int `json:"differences,omitempty"`
+	Other       int            `json:"other,omitempty"`
 	Late        int            `json:"late,omitempty"`
 	Parts       int            `json:"parts,omitempty"`
 	// Counted and Done say how far the comparison is.

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"slices"
 	"sort"
 	"strconv"
@@ -121,8 +122,23 @@ func Start(build func(*Function) Handler) error {
 	if err != nil {
 		return fmt.Errorf("start function: %w", err)
 	}
+	if limit, ok := memoryLimit(os.Getenv); ok {
+		debug.SetMemoryLimit(limit)
+	}
 	fc.Start((func(context.Context, []byte) (json.RawMessage, error))(build(f)))
 	return nil
+}
+
+// memoryLimit is what Go may take of the memory that the platform gives the
+// function, in bytes: beyond that garbage is collected more often, where else the
+// process would be killed. The rest is for the program's own text and the kernel.
+// Where GOMEMLIMIT is set, that holds.
+func memoryLimit(getenv func(string) string) (limit int64, ok bool) {
+	mb, err := strconv.ParseInt(getenv("FC_FUNCTION_MEMORY_SIZE"), 10, 64)
+	if err != nil || mb <= 0 || getenv("GOMEMLIMIT") != "" {
+		return 0, false
+	}
+	return mb << 20 / 10 * 9, true
 }
 
 // Step starts the function of a step.

@@ -11,11 +11,14 @@ import (
 	"go/token"
 	"io"
 	"io/fs"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +75,35 @@ func TestTheEnvironmentAsDeployed(t *testing.T) {
 	assert.WithinDuration(t, time.Now(), f.Deps.Cloud.Now(), time.Minute)
 	assert.Same(t, f.Deps.Runs, f.Engine.Runs)
 	assert.Nil(t, f.Deps.Cloud.DataPlane.(*http.Transport).Proxy, "nothing dials a place that the environment made up")
+}
+
+// Go has most of the memory that the platform gives a function, unless
+// GOMEMLIMIT says otherwise.
+func TestMemoryLimit(t *testing.T) {
+	t.Parallel()
+	// The limit is the process's, so it takes one of its own to see.
+	if os.Getenv("ESLINK_TEST_START") != "" {
+		t.Fatal(wire.Start(func(*wire.Function) wire.Handler {
+			fmt.Println("limit", debug.SetMemoryLimit(-1))
+			os.Exit(0)
+			return nil
+		}))
+	}
+	for env, want := range map[string]string{
+		"FC_FUNCTION_MEMORY_SIZE=1024":                    fmt.Sprint(1024 << 20 / 10 * 9),
+		"FC_FUNCTION_MEMORY_SIZE=1024 GOMEMLIMIT=100000B": "100000",
+		"FC_FUNCTION_MEMORY_SIZE=":                        fmt.Sprint(math.MaxInt64),
+		"FC_FUNCTION_MEMORY_SIZE=0":                       fmt.Sprint(math.MaxInt64),
+	} {
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMemoryLimit$")
+		child.Env = append(strings.Fields(env), "ESLINK_TEST_START=1")
+		for name, value := range deployed() {
+			child.Env = append(child.Env, name+"="+value)
+		}
+		out, err := child.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		assert.Contains(t, string(out), "limit "+want+"\n", env)
+	}
 }
 
 func TestEveryMissingVariableIsNamedAtOnce(t *testing.T) {

@@ -4,7 +4,6 @@ package progress
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"eslink/shared/access"
@@ -74,10 +73,7 @@ func (s *Step) up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outc
 		return engine.Done(), c.Restore(ctx)
 	}
 	p := r.Facts.Progress
-	reason := fmt.Sprintf("%d of %d documents copied", p.Documents, p.Total)
-	if p.ETA != "" {
-		reason += fmt.Sprintf(", %.0f a second, %s left", p.DocsPerSecond, p.ETA)
-	}
+	reason := p.String()
 	if c.Intend() {
 		return wait(0, reason), nil
 	}
@@ -91,23 +87,31 @@ func (s *Step) up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outc
 	return wait(next, reason), nil
 }
 
-// record notes how far the copy is, with the rate since the last look.
+// record notes how far the copy is, and how fast: all in all, and each index.
 func (s *Step) record(r *run.Run, counts []copying.Count) {
-	now := s.Now()
-	next := &run.Progress{At: now}
+	next := &run.Progress{At: s.Now()}
+	var longest time.Duration
 	for i, n := range counts {
 		// Tasks that have not begun tell no total; the survey did.
 		n.Total = max(n.Total, r.Facts.Survey.Indices[i].Documents)
+		ix := run.IndexProgress{Dest: r.Indices()[i].Dest, Documents: n.Done, Total: n.Total, DocsPerSecond: n.PerSecond}
+		if left, ok := eta(n.Total-n.Done, n.PerSecond); ok {
+			ix.ETA, longest = left.String(), max(longest, left)
+		}
 		next.Documents += n.Done
 		next.Total += n.Total
-		next.Indices = append(next.Indices, run.IndexProgress{Dest: r.Indices()[i].Dest, Documents: n.Done, Total: n.Total})
+		next.DocsPerSecond += n.PerSecond
+		next.Indices = append(next.Indices, ix)
 	}
-	if last := r.Facts.Progress; last != nil && now.After(last.At) && next.Documents > last.Documents {
-		next.DocsPerSecond = float64(next.Documents-last.Documents) / now.Sub(last.At).Seconds()
-		left := float64(next.Total-next.Documents) / next.DocsPerSecond
-		next.ETA = (time.Duration(left) * time.Second).String()
+	if left, ok := eta(next.Total-next.Documents, next.DocsPerSecond); ok {
+		next.ETA = max(left, longest).String()
 	}
 	r.Facts.Progress = next
+}
+
+// eta is how long so many documents take, if any are being copied.
+func eta(documents int64, perSecond float64) (time.Duration, bool) {
+	return time.Duration(float64(max(documents, 0))/perSecond) * time.Second, perSecond > 0
 }
 
 // pause is a quarter of what is left, within bounds: four looks or so for a copy

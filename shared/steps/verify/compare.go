@@ -98,7 +98,13 @@ func (x *index) compare(ctx context.Context, until time.Time) (settled bool, err
 
 func (x *index) source() string { return x.run.Indices()[x.i].Source }
 
+// differs notes a difference that is no document's.
 func (x *index) differs(format string, args ...any) {
+	x.proof.Other++
+	x.tell(format, args...)
+}
+
+func (x *index) tell(format string, args ...any) {
 	if v := x.run.Facts.Verify; len(v.Differences) < maxLines {
 		v.Differences = append(v.Differences, fmt.Sprintf(format, args...))
 	}
@@ -306,12 +312,12 @@ func (x *index) line(d proof.Difference) {
 	}
 	switch d.Class {
 	case proof.Missing:
-		x.differs("%s lacks document %s%s", x.proof.Dest, d.ID, late)
+		x.tell("%s lacks document %s%s", x.proof.Dest, d.ID, late)
 	case proof.Extra:
-		x.differs("%s holds document %s, which %s does not%s", x.proof.Dest, d.ID, x.source(), x.written())
+		x.tell("%s holds document %s, which %s does not%s", x.proof.Dest, d.ID, x.source(), x.written())
 	case proof.Precision:
-		x.differs("%s: document %s has lost digits of decimals that Elasticsearch cuts (precision)%s", x.proof.Dest, d.ID, fields)
+		x.tell("%s: document %s has lost digits of decimals that Elasticsearch cuts (precision)%s", x.proof.Dest, d.ID, fields)
 	default:
-		x.differs("%s: document %s differs%s%s", x.proof.Dest, d.ID, fields, late)
+		x.tell("%s: document %s differs%s%s", x.proof.Dest, d.ID, fields, late)
 	}
 }
