@@ -46,7 +46,7 @@ func TestRealBadDays(t *testing.T) {
 	w := newWorld(t, "", map[string]string{"resource.reload.interval.high": "1s"}, nil)
 	w.t = t
 	w.ask(w.source, "PUT", "/"+orders, definition)
-	w.bulk(w.source, orders, 2, bodies(7, many))
+	w.bulk(w.source, orders, 2, bodies(7, many, 2))
 	for id, doc := range odd {
 		w.ask(w.source, "PUT", "/"+orders+"/_doc/"+id, doc)
 	}
@@ -148,7 +148,7 @@ func TestRealBadDays(t *testing.T) {
 	t.Run("the source is written to", func(t *testing.T) {
 		const n = 30_000
 		w.ask(w.source, "PUT", "/live", definition)
-		w.bulk(w.source, "live", 2, bodies(8, n))
+		w.bulk(w.source, "live", 2, bodies(8, n, 2))
 		d := slow(w.day(t, "written-to", "live", copying.Split{From: 1, Each: 5_000, Most: 32}), 8_000)
 		d.amid(func() error { return d.write("live", 0, n) })
 		// And once more when all is copied, and nothing is proved yet.
@@ -341,18 +341,10 @@ func (d *day) block(name, value string) error {
 // write updates, deletes and adds documents of the source, others in each round.
 func (d *day) write(index string, round, n int) error {
 	var body bytes.Buffer
-	for i := range n {
-		if i%20 == 7 || i%10 == 3 {
-			continue // has a routing, or another ID
-		}
-		switch i % 100 {
-		case 10 + round:
-			fmt.Fprintf(&body, "{\"index\":{\"_id\":\"%d\"}}\n{\"n\":%d,\"round\":%d}\n", i, i, round)
-		case 30 + round:
-			fmt.Fprintf(&body, "{\"delete\":{\"_id\":\"%d\"}}\n", i)
-		case 50 + round:
-			fmt.Fprintf(&body, "{\"index\":{\"_id\":\"new-%d-%d\"}}\n{\"n\":%d}\n", round, i, i)
-		}
+	for i := 100 * round; i < n; i += n / 10 { // IDs that end so are plain, and have no routing
+		fmt.Fprintf(&body, "{\"index\":{\"_id\":\"%d\"}}\n{\"n\":%d,\"round\":%d}\n", i, i, round)
+		fmt.Fprintf(&body, "{\"delete\":{\"_id\":\"%d\"}}\n", i+10)
+		fmt.Fprintf(&body, "{\"index\":{\"_id\":\"new-%d-%d\"}}\n{\"n\":%d}\n", round, i, i)
 	}
 	status, raw, err := d.tell(d.source, "POST", "/"+index+"/_bulk?refresh&filter_path=errors", body.Bytes())
 	var reply struct{ Errors bool }
