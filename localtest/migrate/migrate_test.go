@@ -5,13 +5,11 @@
 package migrate
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -24,7 +22,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/errgroup"
 
 	"eslink/events"
 	"eslink/localtest/realserver"
@@ -49,97 +46,46 @@ var (
 )
 
 const (
-	version   = "7.17.29"
 	heap      = "2g"
-	password  = "secret-1"
 	index     = "orders"
 	roundTrip = 20 * time.Millisecond
 )
 
-// pair is two real servers, of which dest reads from source.
-type pair struct {
-	t            *testing.T
-	source, dest *realserver.Server
-	store        *run.Store
-	bodies       [][]byte
-	runs         int
+// bench is a pair with what is copied between them.
+type bench struct {
+	pair
+	store  *run.Store
+	bodies [][]byte
+	runs   int
 }
 
 // Open implements copying.Clusters.
-func (p *pair) Open(context.Context, access.Side) (*es.Client, error) {
+func (p *bench) Open(context.Context, access.Side) (*es.Client, error) {
 	return es.New(http.DefaultTransport, p.dest.URL(), "elastic", password)
 }
 
 // Login implements copying.Clusters.
-func (p *pair) Login(context.Context, access.Side) (kms.Login, error) {
+func (p *bench) Login(context.Context, access.Side) (kms.Login, error) {
 	return kms.Login{Username: "elastic", Password: password}, nil
 }
 
-func (p *pair) client(s *realserver.Server) *es.Client {
-	c, err := es.New(http.DefaultTransport, s.URL(), "elastic", password)
-	require.NoError(p.t, err)
-	return c
-}
-
-// tell sends a request and returns the reply, whatever it is.
-func (p *pair) tell(s *realserver.Server, method, path string, body []byte) (int, []byte, error) {
-	req, err := http.NewRequestWithContext(p.t.Context(), method, s.URL()+path, bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	req.SetBasicAuth("elastic", password)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, raw, err
-}
-
-func (p *pair) ask(s *realserver.Server, method, path, body string) []byte {
-	p.t.Helper()
-	status, raw, err := p.tell(s, method, path, []byte(body))
-	require.NoError(p.t, err)
-	require.Less(p.t, status, 300, "%s %s", path, raw)
-	return raw
-}
-
-// bulk writes all documents, so many bodies at once.
-func (p *pair) bulk(s *realserver.Server, index string, writers int) {
-	var group errgroup.Group
-	group.SetLimit(writers)
-	for _, body := range p.bodies {
-		group.Go(func() error {
-			status, raw, err := p.tell(s, "POST", "/"+index+"/_bulk?filter_path=errors", body)
-			if err == nil && (status != http.StatusOK || !bytes.Contains(raw, []byte(`"errors":false`))) {
-				err = fmt.Errorf("bulk: %d %s", status, raw)
-			}
-			return err
-		})
-	}
-	require.NoError(p.t, group.Wait())
+// fill writes all documents, so many bodies at once.
+func (p *bench) fill(s *realserver.Server, index string, writers int) {
+	p.bulk(s, index, writers, p.bodies)
 }
 
 // start boots both servers, with what a production JVM compiles with, and fills
 // the source.
-func start(t *testing.T) *pair {
-	require.NoError(t, realserver.Check())
-	d, err := realserver.Prepare(t.Context(), version, "")
-	require.NoError(t, err)
-	boot := func(name string, settings map[string]string) *realserver.Server {
-		s, err := realserver.Start(t.Context(), realserver.Options{Distribution: d, Name: name, Password: password, Settings: settings, Heap: heap,
-			Files: map[string]string{"jvm.options.d/compiler.options": "-XX:TieredStopAtLevel=4\n"}})
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, s.Stop()) })
-		return s
+func start(t *testing.T) *bench {
+	const fast = "-XX:TieredStopAtLevel=4\n"
+	options := func(name string, settings map[string]string) realserver.Options {
+		return realserver.Options{Name: name, Settings: settings, Heap: heap, Files: map[string]string{"jvm.options.d/compiler.options": fast}}
 	}
-	p := &pair{t: t, source: boot("source", nil), dest: boot("dest", map[string]string{"reindex.remote.whitelist": "127.*:*"}),
-		store: &run.Store{Driver: &run.Mem{}, Now: time.Now}, bodies: bodies(*seed, *documents)}
+	p := &bench{pair: boot(t, options("source", nil), options("dest", map[string]string{"reindex.remote.whitelist": "127.*:*"})),
+		store: &run.Store{Driver: &run.Mem{}, Now: time.Now}, bodies: bodies(*seed, *documents, 30)}
 	require.Contains(t, string(p.ask(p.source, "GET", "/_nodes/jvm?filter_path=**.input_arguments", "")), "TieredStopAtLevel=4")
 	p.ask(p.source, "PUT", "/"+index, fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":0,"refresh_interval":"-1"},"mappings":%s}`, shards, mappings))
-	p.bulk(p.source, index, 2)
+	p.fill(p.source, index, 2)
 	p.ask(p.source, "POST", "/"+index+"/_flush", "")
 	p.ask(p.source, "POST", "/"+index+"/_refresh", "")
 	return p
@@ -147,7 +93,7 @@ func start(t *testing.T) *pair {
 
 // create makes a destination as seed 001 does, but for the mappings, which are the
 // source's in every copy here.
-func (p *pair) create(dest string) {
+func (p *bench) create(dest string) {
 	p.ask(p.dest, "PUT", "/"+dest, fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":1},"mappings":%s}`, shards, mappings))
 }
 
@@ -158,7 +104,7 @@ type measure struct {
 }
 
 // plain is seed 001's _reindex, waited for.
-func (p *pair) plain(dest, host string, port int) (m measure) {
+func (p *bench) plain(dest, host string, port int) (m measure) {
 	body, err := json.Marshal(es.ReindexBody{Source: es.ReindexSource{Index: index, Remote: es.Remote{Host: fmt.Sprintf("http://%s:%d", host, port), Username: "elastic", Password: password}},
 		Dest: es.ReindexDest{Index: dest}})
 	require.NoError(p.t, err)
@@ -176,10 +122,10 @@ func (p *pair) plain(dest, host string, port int) (m measure) {
 
 // limit is the destination's own: the same documents, bodies prepared before, with
 // the settings that a copy has.
-func (p *pair) limit(dest string, writers int) (m measure) {
+func (p *bench) limit(dest string, writers int) (m measure) {
 	began := time.Now()
 	p.ask(p.dest, "PUT", "/"+dest+"/_settings", `{"index":{"refresh_interval":"-1","number_of_replicas":0,"translog.durability":"async"}}`)
-	p.bulk(p.dest, dest, writers)
+	p.fill(p.dest, dest, writers)
 	p.ask(p.dest, "POST", "/"+dest+"/_flush", "")
 	p.ask(p.dest, "PUT", "/"+dest+"/_settings", `{"index":{"refresh_interval":null,"number_of_replicas":1,"translog.durability":null}}`)
 	m.took = time.Since(began)
@@ -187,7 +133,7 @@ func (p *pair) limit(dest string, writers int) (m measure) {
 }
 
 // dump is elasticdump, from a base URL.
-func (p *pair) dump(dest, from string) (m measure) {
+func (p *bench) dump(dest, from string) (m measure) {
 	tool, err := filepath.Abs(*elasticdump)
 	require.NoError(p.t, err)
 	at := func(base, index string) string {
@@ -213,7 +159,7 @@ func (p *pair) dump(dest, from string) (m measure) {
 }
 
 // begin is a run whose walk has come to step reindex.
-func (p *pair) begin(dest, host string, port int) *run.Run {
+func (p *bench) begin(dest, host string, port int) *run.Run {
 	p.runs++
 	r := &run.Run{ID: fmt.Sprintf("bench%08d", p.runs), Generation: 1, Spec: events.Spec{Target: events.Target{Protocol: "http", Port: port}, Indices: []events.Index{{Source: index, Dest: dest}}}}
 	r.Cursor.Step, r.Cursor.Since = "reindex", time.Now()
@@ -228,7 +174,7 @@ func (p *pair) begin(dest, host string, port int) *run.Run {
 }
 
 // ours is our copy by the steps reindex and progress, with their own pauses.
-func (p *pair) ours(dest, host string, port int) (m measure) {
+func (p *bench) ours(dest, host string, port int) (m measure) {
 	r := p.begin(dest, host, port)
 	looks, people := 0, 0
 	began := time.Now()
@@ -266,7 +212,7 @@ func (p *pair) ours(dest, host string, port int) (m measure) {
 // proved reads both sides as the steps digest and verify do, one after the other,
 // and returns how many documents a second were hashed, by a process with all
 // processors.
-func (p *pair) proved(dest string) float64 {
+func (p *bench) proved(dest string) float64 {
 	r := p.begin(dest, "", 0)
 	r.Facts.Digest = &run.Digest{Walk: r.ID}
 	p.ask(p.dest, "POST", "/"+dest+"/_refresh", "")
@@ -288,7 +234,7 @@ func (p *pair) proved(dest string) float64 {
 }
 
 // list is every document of an index, with its digest.
-func (p *pair) list(s *realserver.Server, index string) (out []proof.Document) {
+func (p *bench) list(s *realserver.Server, index string) (out []proof.Document) {
 	p.ask(s, "POST", "/"+index+"/_refresh", "")
 	c := p.client(s)
 	stats, err := c.Stats(p.t.Context(), index)
@@ -318,7 +264,7 @@ type found struct {
 	missing, extra, content, precision, doubled int
 }
 
-func (p *pair) compare(source []proof.Document, dest string) (f found) {
+func (p *bench) compare(source []proof.Document, dest string) (f found) {
 	list := p.list(p.dest, dest)
 	ids := map[string]bool{}
 	for _, d := range list {
@@ -484,7 +430,7 @@ func TestMigration(t *testing.T) {
 
 // badDay copies through a link that refuses and breaks off. On a good day so many
 // documents a second are copied.
-func (p *pair) badDay(source []proof.Document, good float64) {
+func (p *bench) badDay(source []proof.Document, good float64) {
 	b := newBad(p.t, p.source.URL(), *seed)
 	host, port := place(p.t, b.URL)
 	movers := []mover{
@@ -517,9 +463,9 @@ func (p *pair) badDay(source []proof.Document, good float64) {
 
 // spoil compares with a destination in which documents are lost, changed, invented
 // and doubled: all of it must be found.
-func (p *pair) spoil(source []proof.Document) {
+func (p *bench) spoil(source []proof.Document) {
 	p.create("spoilt")
-	p.bulk(p.dest, "spoilt", 2)
+	p.fill(p.dest, "spoilt", 2)
 	p.ask(p.dest, "DELETE", "/spoilt/_doc/1", "")
 	p.ask(p.dest, "PUT", "/spoilt/_doc/2", `{"n":2}`)
 	p.ask(p.dest, "PUT", "/spoilt/_doc/more", `{"n":2}`)

@@ -345,7 +345,7 @@ func (c *Copy) rests(t *run.Task) {
 // source was away, or the destination had too much to do.
 func passing(kind string) bool {
 	switch kind {
-	case "connect_exception", "connection_closed_exception", "socket_timeout_exception", "unknown_host_exception",
+	case "connect_exception", "connection_closed_exception", "socket_exception", "socket_timeout_exception", "unknown_host_exception",
 		"no_route_to_host_exception", "i_o_exception", "node_closed_exception", "search_context_missing_exception", rejected:
 		return true
 	}

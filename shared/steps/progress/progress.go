@@ -3,6 +3,7 @@
 package progress
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -19,6 +20,8 @@ type Step struct {
 	Clusters copying.Clusters
 	Rows     copying.Rows
 	Now      func() time.Time
+	// Split, if set, divides indices otherwise than usual.
+	Split copying.Split
 }
 
 // New returns the step.
@@ -51,6 +54,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if err != nil {
 		return engine.Outcome{}, err
 	}
+	c.Split = cmp.Or(s.Split, c.Split)
 	out, err := s.up(ctx, c, r)
 	if err != nil && ctx.Err() == nil && apierr.ClassOf(err) == apierr.Fatal {
 		if put := c.Restore(ctx); put != nil {

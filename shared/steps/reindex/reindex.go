@@ -3,6 +3,7 @@
 package reindex
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -18,6 +19,8 @@ type Step struct {
 	Clusters copying.Clusters
 	Rows     copying.Rows
 	Now      func() time.Time
+	// Split, if set, divides indices otherwise than usual.
+	Split copying.Split
 }
 
 // New returns the step.
@@ -36,6 +39,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if err != nil {
 		return engine.Outcome{}, err
 	}
+	c.Split = cmp.Or(s.Split, c.Split)
 	out, err := up(ctx, c, r)
 	return out, access.Explain(err, access.Instance(r))
 }
