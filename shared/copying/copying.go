@@ -313,7 +313,7 @@ func (c *Copy) again(t *run.Task, why string) error {
 // source was away, or the destination had too much to do.
 func passing(kind string) bool {
 	switch kind {
-	case "connect_exception", "connection_closed_exception", "socket_timeout_exception", "unknown_host_exception",
+	case "connect_exception", "connection_closed_exception", "socket_exception", "socket_timeout_exception", "unknown_host_exception",
 		"no_route_to_host_exception", "i_o_exception", "node_closed_exception", "search_context_missing_exception", rejected:
 		return true
 	}
