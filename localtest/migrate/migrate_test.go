@@ -86,7 +86,7 @@ func start(t *testing.T) *bench {
 		return realserver.Options{Name: name, Settings: settings, Heap: heap, Files: map[string]string{"jvm.options.d/compiler.options": fast}}
 	}
 	p := &bench{pair: boot(t, options("source", nil), options("dest", map[string]string{"reindex.remote.whitelist": "127.*:*"})),
-		store: &run.Store{Driver: &run.Mem{}, Now: time.Now}, bodies: bodies(*seed, *documents)}
+		store: &run.Store{Driver: &run.Mem{}, Now: time.Now}, bodies: bodies(*seed, *documents, 30)}
 	require.Contains(t, string(p.ask(p.source, "GET", "/_nodes/jvm?filter_path=**.input_arguments", "")), "TieredStopAtLevel=4")
 	p.ask(p.source, "PUT", "/"+index, fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":0,"refresh_interval":"-1"},"mappings":%s}`, shards, mappings))
 	p.fill(p.source, index, 2)
