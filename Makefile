@@ -58,9 +58,9 @@ demo-real: ## the demo on real Elasticsearch 7.17.29 (needs Java 17 and Maven)
 demo-ecs-real: ## LDAP and Active Directory by a real OpenLDAP and Samba, reindex from a real cluster (needs root and Debian's slapd and samba, too)
 	$(GO) run ./localtest demo -scenario es-to-ecs -elasticsearch real
 
-test-real: ## the tests that need real Elasticsearch (Java 17 and Maven; about 10 minutes)
+test-real: ## the tests that need real Elasticsearch (Java 17 and Maven; about 15 minutes)
 	$(GO) test -p 1 -count=1 -tags real -timeout 40m ./localtest/realserver/...
-	$(GO) test -p 1 -count=1 -tags real -run Real -timeout 40m ./localtest/fakes/elastic ./localtest/world ./shared/esconfig ./shared/proving ./shared/copying
+	$(GO) test -p 1 -count=1 -tags real -run Real -timeout 40m ./localtest/fakes/elastic ./localtest/world ./shared/esconfig ./shared/proving ./shared/copying ./localtest/migrate
 
 bench: ## cold starts, sizes, memory, invocations, time
 	set -o pipefail; $(GO) test -count=1 -tags bench -run Figures -v ./localtest/world | grep -v '^ \|^=== '

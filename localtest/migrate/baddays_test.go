@@ -46,9 +46,12 @@ func TestRealBadDays(t *testing.T) {
 	w := newWorld(t, "", map[string]string{"resource.reload.interval.high": "1s"}, nil)
 	w.t = t
 	w.ask(w.source, "PUT", "/"+orders, definition)
-	w.bulk(w.source, orders, 2, bodies(7, many, 2))
-	for id, doc := range odd {
-		w.ask(w.source, "PUT", "/"+orders+"/_doc/"+id, doc)
+	all := bodies(7, many, 2)
+	for i, page := range [][][]byte{all[:1], all[1 : len(all)/2], all[len(all)/2:]} {
+		w.bulk(w.source, orders, 2, page)
+		if id := fmt.Sprint("odd-", i+1); odd[id] != "" {
+			w.ask(w.source, "PUT", "/"+orders+"/_doc/"+id, odd[id]) // others come after it
+		}
 	}
 	w.ask(w.source, "POST", "/"+orders+"/_flush", "")
 	source := w.list(w.source, orders, 5000)
@@ -220,6 +223,10 @@ func TestRealBadDays(t *testing.T) {
 	t.Run("the source's password changes", func(t *testing.T) {
 		const other = "secret-2"
 		d := slow(w.day(t, "password", orders, windows), 10_000)
+		t.Cleanup(func() { // for the next days
+			require.NoError(t, w.source.SetFileUsers(users(password)))
+			require.Eventually(t, func() bool { return d.refused(other) }, time.Minute, 50*time.Millisecond)
+		})
 		d.amid(func() error {
 			if err := w.source.SetFileUsers(users(other)); err != nil {
 				return err
@@ -242,12 +249,10 @@ func TestRealBadDays(t *testing.T) {
 		require.NotEqual(t, "-1", d.setting("password", "refresh_interval"))
 		d.secret("eslink/es2-reader", kms.Login{Username: reader, Password: other})
 		d.do(retry)
-		d.do(events.Request{Action: "throttle", RequestsPerSecond: -1})
+		d.do(events.Request{Action: "throttle", RequestsPerSecond: 1e6})
 		d.rests(run.Done)
 		d.equals(source)
 		d.leaves(true)
-		require.NoError(t, w.source.SetFileUsers(users(password)))
-		require.Eventually(t, func() bool { return d.refused(other) }, time.Minute, 50*time.Millisecond)
 	})
 
 	t.Run("the destination is an alias", func(t *testing.T) {
@@ -316,7 +321,7 @@ func (d *day) killed(s *realserver.Server, settings map[string]string) error {
 
 // refused reports whether the source refuses a reader's password.
 func (d *day) refused(password string) bool {
-	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodGet, d.source.URL(), nil)
+	req, err := http.NewRequestWithContext(d.world.t.Context(), http.MethodGet, d.source.URL(), nil)
 	if err != nil {
 		return false
 	}

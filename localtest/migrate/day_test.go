@@ -202,6 +202,13 @@ func (c *clock) hurry(rate time.Duration) {
 	c.rate = rate
 }
 
+// jump is a pause that takes no time.
+func (c *clock) jump(by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ahead += by
+}
+
 func (c *clock) pass(until time.Time) {
 	const tick = 10 * time.Millisecond
 	for left := until.Sub(c.now()); left > 0; left = until.Sub(c.now()) {
@@ -482,7 +489,7 @@ func (d *day) rests(want run.Status) *run.Run {
 		cancel()
 		if d.table.dead.Swap(false) {
 			require.ErrorIs(d.t, err, errDead)
-			m.due = d.clock.now().Add(visible)
+			d.clock.jump(visible) // what it had begun goes on
 			d.queues.put(m)
 			continue
 		}
@@ -503,7 +510,7 @@ func (d *day) told() string {
 	r := d.run()
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s at %s: %s\n", r.Status, r.Cursor.Step, r.Cursor.Reason)
-	for _, e := range r.Timeline {
+	for _, e := range r.Timeline[max(0, len(r.Timeline)-40):] {
 		fmt.Fprintf(&out, "%s %s %s: %s\n", e.At.Format(time.TimeOnly), e.Step, e.What, e.Reason)
 	}
 	if r.Facts.Verify != nil {

@@ -47,7 +47,7 @@ func TestRealLargeDocuments(t *testing.T) {
 	}
 
 	t.Run("a document has 90 MB", func(t *testing.T) {
-		source := large("large", 90, 60, 60, 60)
+		source := large("large", 90, 60)
 		d := w.day(t, "large-copy", "large", one)
 		d.do(start)
 		r := d.rests(run.Done)
@@ -58,7 +58,7 @@ func TestRealLargeDocuments(t *testing.T) {
 	})
 
 	t.Run("a document has more than 100 MB", func(t *testing.T) {
-		source := large("too-large", 20, 110, 20)
+		source := large("too-large", 20, 110)
 		d := w.day(t, "too-large-copy", "too-large", one)
 		d.do(start)
 		d.stops("indices[0]", "is larger than the 100 MB that _reindex takes from another cluster")
@@ -95,7 +95,7 @@ func TestRealLargeDocuments(t *testing.T) {
 		require.Eventually(t, func() bool { return d.setting("full", "blocks.read_only_allow_delete") == "" }, time.Minute, 100*time.Millisecond)
 		d.clock.hurry(usually)
 		d.do(retry)
-		d.do(events.Request{Action: "throttle", RequestsPerSecond: -1})
+		d.do(events.Request{Action: "throttle", RequestsPerSecond: 1e6})
 		d.rests(run.Done)
 		d.equals(source)
 		d.leaves(false)

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -441,6 +442,21 @@ func passes(f es.Failure) bool {
 	return f.Cause == nil || f.Status == http.StatusTooManyRequests || f.Status >= 500
 }
 
+// maxUnfit is how many documents of one task are left out because they do not fit
+// the destination. Where more do not, it is the mappings that do not fit.
+const maxUnfit = 50
+
+// unfit are the documents that cannot be written as they are, by ID.
+func unfit(failures []es.Failure) map[string]string {
+	out := map[string]string{}
+	for _, f := range failures {
+		if f.Cause != nil && f.ID != "" && f.Status == http.StatusBadRequest {
+			out[f.ID] = f.String()
+		}
+	}
+	return out
+}
+
 // kept bounds the failures that the record keeps word for word.
 const kept = 20
 
@@ -461,7 +477,9 @@ func (c *Copy) finished(ctx context.Context, t *run.Task, got es.Task) error {
 	for _, f := range res.Failures[:min(maxFailures, len(res.Failures))] {
 		lines = append(lines, f.String())
 	}
-	out.Failures = lines[:min(kept, len(lines))]
+	left := slices.Sorted(maps.Values(t.Unfit)) // of earlier attempts
+	out.FailureCount += len(left)
+	out.Failures = slices.Concat(left, lines)[:min(kept, len(left)+len(lines))]
 	if len(lines) > 0 {
 		if err := c.Rows.PutPart(ctx, c.run.ID, failuresRow(i, t), lines); err != nil {
 			return err
@@ -493,6 +511,16 @@ func (c *Copy) finished(ctx context.Context, t *run.Task, got es.Task) error {
 		return events.NewProblem(409, "copy", what+" was cancelled by somebody",
 			events.Finding{Field: c.run.Entry(i), Message: fmt.Sprintf("task %s was cancelled on %s after %d of %d documents", id, c.run.Spec.InstanceID, res.Processed(), res.Total),
 				Remedy: "ask who did and why, then send action retry, with action throttle if it was too much"})
+	}
+	if more := unfit(res.Failures); len(more) > 0 && len(t.Unfit)+len(more) <= maxUnfit {
+		// _reindex ends with the page that a document fails in: what comes after it
+		// is copied without that one.
+		if t.Unfit == nil {
+			t.Unfit = map[string]string{}
+		}
+		maps.Copy(t.Unfit, more)
+		c.restart(t, fmt.Sprintf("%s without %d documents that do not fit, such as %s", what, len(t.Unfit), lines[0]))
+		return nil
 	}
 	if whole, err := c.onDisk(ctx, t); err != nil {
 		return err

@@ -617,6 +617,53 @@ func TestDocumentThatIsTooLarge(t *testing.T) {
 	})
 }
 
+// What the destination refuses of a document's content ends a _reindex with that
+// page. All others are copied, and those are told of; unless they are many.
+func TestDocumentsThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ odd, rounds int }{{1, 5}, {60, 1}} {
+		inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+			w.fill(300, 10, "1s")
+			w.ask(w.dest, "PUT", "/orders/_mapping", `{"properties":{"when":{"type":"date"}}}`)
+			var docs strings.Builder
+			for round := range c.rounds {
+				for i := range c.odd {
+					fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"odd-%d-%d\"}}\n{\"version\":0,\"when\":\"no date\"}\n", round, i)
+				}
+				for i := range 100 {
+					fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"even-%d-%d\"}}\n{\"version\":0}\n", round, i)
+				}
+			}
+			w.ask(w.source, "POST", "/orders/_bulk?refresh=true", docs.String())
+			w.survey("1s")
+			w.split = copying.Split{From: 1 << 40, Each: 1, Most: 1}
+			w.run.Spec.Reindex.Size = 50
+			w.run.Spec.Indices[0].Query = json.RawMessage(`{"exists":{"field":"version"}}`)
+			require.NoError(t, w.copy(func() {}))
+			require.Len(t, w.tasks(), 1)
+			got := w.tasks()[0]
+			require.Contains(t, got.Result.Failures[0], "failed to parse field [when]")
+			if c.odd*c.rounds > 50 {
+				require.Positive(t, got.Result.FailureCount)
+				require.LessOrEqual(t, got.Attempt, 50)
+				return
+			}
+			require.Equal(t, 5, got.Result.FailureCount)
+			require.Len(t, got.Result.Failures, 5)
+			require.EqualValues(t, 800, got.Result.Total)
+			want := w.documents(w.source)
+			for round := range c.rounds {
+				delete(want, fmt.Sprintf("odd-%d-0", round))
+			}
+			require.Equal(t, want, w.documents(w.dest))
+			q, err := copying.Queries(w.run, 0)
+			require.NoError(t, err)
+			require.Contains(t, string(q[0]), "odd-0-0", "the proof counts what the task did")
+			require.False(t, copying.Copied(w.run, 0))
+		})
+	}
+}
+
 // The rate is an index's, whatever its windows.
 func TestWindowsShareTheRate(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -320,12 +321,18 @@ func Queries(r *run.Run, i int) (out [][]byte, err error) {
 }
 
 func query(ix events.Index, t *run.Task) ([]byte, error) {
-	if !windowed(t) {
-		return ix.Query, nil
+	q := []byte(ix.Query)
+	if windowed(t) {
+		var err error
+		if q, err = es.InWindow(q, t.From, t.Below); err != nil {
+			return nil, fmt.Errorf("window %d of index %s: %w", t.Window, ix.Source, err)
+		}
 	}
-	q, err := es.InWindow(ix.Query, t.From, t.Below)
-	if err != nil {
-		return nil, fmt.Errorf("window %d of index %s: %w", t.Window, ix.Source, err)
+	if len(t.Unfit) > 0 {
+		var err error
+		if q, err = es.Without(q, slices.Sorted(maps.Keys(t.Unfit))); err != nil {
+			return nil, fmt.Errorf("index %s: %w", ix.Source, err)
+		}
 	}
 	return q, nil
 }

@@ -127,3 +127,16 @@ func InWindow(query json.RawMessage, from, below int64) (json.RawMessage, error)
 	}
 	return raw, nil
 }
+
+// Without narrows a query, or everything with none, to documents of other IDs.
+func Without(query json.RawMessage, ids []string) (json.RawMessage, error) {
+	clauses := map[string]any{"must_not": map[string]any{"ids": map[string]any{"values": ids}}}
+	if len(query) > 0 {
+		clauses["filter"] = query
+	}
+	raw, err := json.Marshal(map[string]any{"bool": clauses})
+	if err != nil {
+		return nil, fmt.Errorf("encode query: %w", err)
+	}
+	return raw, nil
+}

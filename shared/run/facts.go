@@ -371,6 +371,9 @@ type Task struct {
 	// to; PerSecond the rate in documents that it came down to.
 	Size      int     `json:"size,omitempty"`
 	PerSecond float64 `json:"perSecond,omitempty"`
+	// Unfit are documents that the destination refuses, by ID, with what it says
+	// of each: the copy leaves them out.
+	Unfit map[string]string `json:"unfit,omitempty"`
 	// Nodes names the lives of the destination's nodes when it was started, if
 	// one that ends would take documents with it (settings for the load).
 	Nodes     string      `json:"nodes,omitempty"`

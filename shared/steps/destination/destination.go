@@ -100,6 +100,9 @@ func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *r
 		}
 		d.Created, d.UUID = false, def.UUID
 		return false, nil
+	case es.IsAlias(err):
+		return false, events.NewProblem(409, "destination", "a destination is an alias",
+			events.Finding{Field: r.Entry(i) + ".dest", Message: d.Name + " is an alias since the plan", Remedy: "name an index, or take the alias away, then start again"})
 	case !apierr.IsNotFound(err):
 		return false, err
 	case !d.Creating:
