@@ -3,6 +3,7 @@ package proof
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 )
 
 // maxFields bounds how many fields of a document are told apart; of one that
@@ -19,10 +20,15 @@ func (h *Hasher) fields(routing string, source []byte) (map[string]Field, error)
 		err = w.walk(source)
 	}
 	if routing != "" {
-		sum := sha256.Sum256([]byte(routing))
-		w.found["_routing"] = Field{Exact: sum[:fieldBytes]}
+		maps.Copy(w.found, routed(routing))
 	}
 	return w.found, err
+}
+
+// routed is a document's routing as a field.
+func routed(routing string) map[string]Field {
+	sum := sha256.Sum256([]byte(routing))
+	return map[string]Field{"_routing": {Exact: sum[:fieldBytes]}}
 }
 
 // fieldBytes is how much of a field's digest is kept: the document's own has

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -52,6 +53,7 @@ func TestWhatIsNotTheSame(t *testing.T) {
 		{`{"a":1}`, `{"a":-1}`},
 		{`{"a":[1,2]}`, `{"a":[2,1]}`},
 		{`{"a":[[1],[2]]}`, `{"a":[[1,2]]}`},
+		{`{"a":[1,2]}`, `{"a":[12]}`},
 		{`{"a":null}`, `{}`},
 		{`{"a":[]}`, `{"a":{}}`},
 		{`{"a":true}`, `{"a":false}`},
@@ -300,7 +302,17 @@ func TestDiffNamesIDsAndFields(t *testing.T) {
 
 	// Written again while it was listed, and copied so.
 	older, newer := list(map[string]string{"1": `{"a":1}`}), list(map[string]string{"1": `{"a":2}`})
+	older[0].Shard, newer[0].Shard = 3, 3
 	assert.Empty(t, proof.Diff(append(older, newer...), newer))
+	// In another shard it is another document, and of an unknown one it may be.
+	for _, shard := range []int{1, 0} {
+		older[0].Shard = shard
+		newer[0].Shard = 3 * min(shard, 1)
+		both := append(slices.Clone(older), newer...)
+		assert.Equal(t, []proof.Difference{{ID: "1", Class: proof.Missing}}, proof.Diff(both, newer))
+		assert.Equal(t, []proof.Difference{{ID: "1", Class: proof.Extra}}, proof.Diff(older, both))
+		assert.Empty(t, proof.Diff(both, append(slices.Clone(newer), older...)), "in any order")
+	}
 
 	moved, err := h.List("same", "elsewhere", []byte(`{"a":1}`), true)
 	require.NoError(t, err)
