@@ -179,7 +179,7 @@ func (w *world) prove(dying bool) []string {
 	w.t.Helper()
 	steps := map[string]engine.Step{"digest": &digest.Step{Clusters: w, Rows: w, Now: w.Now}, "verify": &verify.Step{Clusters: w, Rows: w, Now: w.Now}}
 	at := "digest"
-	for n := range 1000 {
+	for n := range 300 {
 		raw, err := json.Marshal(w.run.Facts)
 		require.NoError(w.t, err)
 		r := *w.run
