@@ -155,9 +155,6 @@ func (s *Scan) Sum(ctx context.Context, partitions int, until time.Time) (Standi
 	if err != nil {
 		return Standing{}, err
 	}
-	if st.Done {
-		return st.Standing, nil
-	}
 	if st.Sums == nil {
 		st.Sums = make(proof.Sums, partitions)
 	}
@@ -210,9 +207,6 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 	st, err := s.load(ctx, row)
 	if err != nil {
 		return Standing{}, err
-	}
-	if st.Done {
-		return st.Standing, nil
 	}
 	wanted, detailed := make([]bool, want.Of), make([]bool, want.Of)
 	for i, p := range want.Partitions {

@@ -326,6 +326,24 @@ func TestIndicesThatComeAndGo(t *testing.T) {
 	require.Equal(t, run.DestinationIndex{Name: "orders", Creating: true}, w.index(0))
 }
 
+// An index that cannot be looked at is not taken for absent.
+func TestNodesThatDoNotAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, orders())
+	w.up()
+	was := w.index(0)
+	w.meet = func(string, string) error { return io.ErrUnexpectedEOF }
+	_, err := w.once()
+	require.ErrorContains(t, err, "EOF")
+	require.Equal(t, was, w.index(0))
+	w.meet = nil
+	w.ask(http.MethodDelete, "/orders", "")
+	w.ask(http.MethodPut, "/other", `{"aliases":{"orders":{}}}`)
+	_, err = w.once()
+	require.True(t, es.IsAlias(err))
+	require.Equal(t, was, w.index(0))
+}
+
 // An index that must not be there is refused, unless this run made it.
 func TestExistingIndexIsRefused(t *testing.T) {
 	t.Parallel()

@@ -564,6 +564,37 @@ func TestWeakestLevel(t *testing.T) {
 	require.Equal(t, []string{proving.Content, proving.Content, proving.Sample}, []string{w.proof(0).Level, w.proof(1).Level, w.proof(2).Level})
 }
 
+// What is proved of an index, by what is asked, what was there before, and how
+// long it takes to read.
+func TestLevels(t *testing.T) {
+	t.Parallel()
+	type asked struct {
+		proof  string
+		before int64
+		large  bool
+	}
+	for a, want := range map[asked]string{
+		{"", 0, false}: proving.Content, {proving.Auto, 0, false}: proving.Content, {"", 0, true}: proving.Sample, {proving.Auto, 0, true}: proving.Sample,
+		{"", 1, true}: proving.IDs, {proving.Auto, 1, false}: proving.IDs, {proving.Counts, 1, false}: proving.IDs, {proving.Counts, 0, true}: proving.Counts,
+		{proving.Results, 1, false}: proving.Results, {proving.Windows, 1, false}: proving.Windows, {proving.Content, 1, true}: proving.Content, {proving.IDs, 0, true}: proving.IDs,
+	} {
+		w := newWorld(t)
+		w.run.Spec.Proof = a.proof
+		w.index("orders", 1, 1)
+		w.both("orders", numbered(10))
+		w.copied(events.Index{Source: "orders"}, a.before)
+		if a.large {
+			w.run.Facts.Survey.Indices[0].Bytes = 1 << 50
+		}
+		require.Empty(t, w.prove(false))
+		require.Equal(t, want, w.proof(0).Level, a)
+	}
+	// What is not known to be large is reckoned by its documents.
+	require.Equal(t, time.Hour, proving.Estimate(36_000_000, run.SurveyedIndex{}))
+	require.Equal(t, time.Hour, proving.Estimate(36_000_000, run.SurveyedIndex{Total: 36_000_000, Bytes: 1}))
+	require.Equal(t, 2*time.Hour, proving.Estimate(10, run.SurveyedIndex{Total: 20, Bytes: 4 * 3600 * 10 << 20}))
+}
+
 // A sample finds documents wherever the query has them.
 func TestSampleOfFewAmongMany(t *testing.T) {
 	t.Parallel()
