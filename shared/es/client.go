@@ -139,14 +139,15 @@ func unreachable(ctx context.Context, err error) error {
 const Incomplete = "incomplete"
 
 // shards are those that a reply covers. Elasticsearch counts what it has and
-// says so here alone; a shard without a living copy is not even a failed one.
+// says so here alone; a shard without a living copy is not even a failed one,
+// and of a shard that an index does not have it finds nothing, in none of none.
 type shards struct {
 	Total      int `json:"total"`
 	Successful int `json:"successful"`
 }
 
 func (s shards) complete() error {
-	if s.Successful == s.Total {
+	if s.Successful == s.Total && s.Total > 0 {
 		return nil
 	}
 	return &apierr.Error{Class: apierr.Retry, Code: Incomplete, Message: fmt.Sprintf("only %d of %d shards answer", s.Successful, s.Total)}
@@ -181,6 +182,9 @@ func replyError(status int, body []byte) error {
 	e := &apierr.Error{Class: classOf(status), Code: cause.Type, Message: cause.Reason, Status: status}
 	if cause.CausedBy != nil {
 		e.Message += "; caused by " + cause.CausedBy.String()
+		if cause.Type == "search_phase_execution_exception" { // that shards failed, and not why
+			e.Code = cause.CausedBy.Type
+		}
 	}
 	return e
 }

@@ -49,14 +49,26 @@ func (c *Client) Page(ctx context.Context, index string, query json.RawMessage, 
 	return c.documents(ctx, "read documents of index "+index, req, size)
 }
 
-// Documents returns those of at most MaxPage ids that an index has. It searches
-// rather than gets, because a get needs each document's routing.
-func (c *Client) Documents(ctx context.Context, index string, ids []string, source bool) ([]Document, error) {
+// AllShards is in place of a shard's number.
+const AllShards = -1
+
+// Documents returns those of at most MaxPage ids that a shard of an index has. It
+// searches rather than gets, because a get needs each document's routing; and
+// with other routings all shards may have one of the same ID.
+func (c *Client) Documents(ctx context.Context, index string, shard int, ids []string, source bool) ([]Document, error) {
 	reader, err := body(map[string]any{"query": map[string]any{"ids": map[string]any{"values": ids}}})
 	if err != nil {
 		return nil, err
 	}
-	return c.documents(ctx, "look for documents in index "+index, search(index, reader, MaxPage, source), len(ids))
+	req := search(index, reader, MaxPage+1, source)
+	if shard != AllShards {
+		req.Preference = fmt.Sprintf("_shards:%d", shard)
+	}
+	docs, err := c.documents(ctx, "look for documents in index "+index, req, len(ids))
+	if len(docs) > MaxPage {
+		return nil, fmt.Errorf("look for documents in index %s on %s: %w: more than %d documents", index, c.base.Host, ErrTooLarge, MaxPage)
+	}
+	return docs, err
 }
 
 // search asks all shards or none.

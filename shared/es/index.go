@@ -170,6 +170,7 @@ func (c *Client) Count(ctx context.Context, index string, query json.RawMessage)
 
 // Stats is what an index's primary shards hold.
 type Stats struct {
+	UUID     string
 	Bytes    int64
 	Shards   int
 	MaxSeqNo int64 // of any shard; -1 if nothing was ever written
@@ -180,10 +181,16 @@ type Stats struct {
 	ShardSeqNos []int64
 }
 
-// Stats reads the primaries' size and highest sequence number.
+// State is another text once an index has been written to or made anew.
+func (s Stats) State() string { return fmt.Sprintf("%s/%d", s.UUID, s.Operations) }
+
+// Stats reads the primaries' size and highest sequence number. Elasticsearch
+// leaves out a shard without a living primary, and says so nowhere: how many
+// there must be is among the index's settings.
 func (c *Client) Stats(ctx context.Context, index string) (Stats, error) {
 	var out struct {
 		Indices map[string]struct {
+			UUID      string
 			Primaries struct {
 				Store struct {
 					Size int64 `json:"size_in_bytes"`
@@ -200,17 +207,16 @@ func (c *Client) Stats(ctx context.Context, index string) (Stats, error) {
 	if err := c.do(ctx, "read statistics of index "+index, esapi.IndicesStatsRequest{Index: []string{index}, Level: "shards"}, &out); err != nil {
 		return Stats{}, err
 	}
+	of, err := c.shards(ctx, index)
+	if err != nil {
+		return Stats{}, err
+	}
 	ix := out.Indices[index]
-	s := Stats{Bytes: ix.Primaries.Store.Size, MaxSeqNo: -1}
-	s.ShardSeqNos = make([]int64, len(ix.Shards))
-	for number, copies := range ix.Shards {
-		for _, shard := range copies {
+	s := Stats{UUID: ix.UUID, Bytes: ix.Primaries.Store.Size, MaxSeqNo: -1, ShardSeqNos: make([]int64, of)}
+	for n := range s.ShardSeqNos {
+		for _, shard := range ix.Shards[strconv.Itoa(n)] {
 			if !shard.Routing.Primary {
 				continue
-			}
-			n, err := strconv.Atoi(number)
-			if err != nil || n >= len(s.ShardSeqNos) {
-				return Stats{}, &apierr.Error{Class: apierr.Retry, Code: Incomplete, Message: "index " + index + " has no shard before " + number}
 			}
 			s.Shards++
 			s.ShardSeqNos[n] = shard.SeqNo.Max
@@ -218,7 +224,30 @@ func (c *Client) Stats(ctx context.Context, index string) (Stats, error) {
 			s.Operations += shard.SeqNo.Max + 1
 		}
 	}
+	if err := (shards{Total: of, Successful: s.Shards}).complete(); err != nil {
+		return Stats{}, fmt.Errorf("read statistics of index %s on %s: %w", index, c.base.Host, err)
+	}
 	return s, nil
+}
+
+// shards is how many shards an index was made with.
+func (c *Client) shards(ctx context.Context, index string) (int, error) {
+	var out map[string]struct {
+		Settings struct {
+			Index struct {
+				Shards int `json:"number_of_shards,string"`
+			}
+		}
+	}
+	req := esapi.IndicesGetSettingsRequest{Index: []string{index}, Name: []string{"index.number_of_shards"}}
+	if err := c.do(ctx, "read settings of index "+index, req, &out); err != nil {
+		return 0, err
+	}
+	ix, ok := out[index]
+	if !ok {
+		return 0, fmt.Errorf("read settings of index %s: %w", index, ErrAlias)
+	}
+	return ix.Settings.Index.Shards, nil
 }
 
 // ReindexBody is the body of _reindex from a remote cluster.

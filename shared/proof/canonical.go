@@ -335,7 +335,7 @@ func appendNumber(out, token []byte) ([]byte, bool) {
 	}
 	whole, fraction, dotted := bytes.Cut(mantissa, []byte("."))
 	if len(whole) == 0 || dotted && len(fraction) == 0 || !digits(whole) || !digits(fraction) ||
-		len(exponent) == 0 || !digits(bytes.TrimPrefix(exponent, []byte("-"))) || len(bytes.TrimPrefix(exponent, []byte("-"))) == 0 {
+		!digits(bytes.TrimPrefix(exponent, []byte("-"))) || len(bytes.TrimPrefix(exponent, []byte("-"))) == 0 {
 		return out, false
 	}
 	from := len(out)

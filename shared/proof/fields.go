@@ -3,6 +3,7 @@ package proof
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 )
 
 // maxFields bounds how many fields of a document are told apart; of one that
@@ -10,7 +11,8 @@ import (
 const maxFields = 300
 
 // fields returns the digests of a document's fields by path: those of objects,
-// and of objects in arrays, each by itself; an array of plain values as one.
+// and of objects in arrays, each by itself; an array of plain values as one. The
+// document was printed before, and so is an object, and not too deep.
 func (h *Hasher) fields(routing string, source []byte) (map[string]Field, error) {
 	w := walker{found: map[string]Field{}, deep: true}
 	err := w.walk(source)
@@ -19,10 +21,15 @@ func (h *Hasher) fields(routing string, source []byte) (map[string]Field, error)
 		err = w.walk(source)
 	}
 	if routing != "" {
-		sum := sha256.Sum256([]byte(routing))
-		w.found["_routing"] = Field{Exact: sum[:fieldBytes]}
+		maps.Copy(w.found, routed(routing))
 	}
 	return w.found, err
+}
+
+// routed is a document's routing as a field.
+func routed(routing string) map[string]Field {
+	sum := sha256.Sum256([]byte(routing))
+	return map[string]Field{"_routing": {Exact: sum[:fieldBytes]}}
 }
 
 // fieldBytes is how much of a field's digest is kept: the document's own has
@@ -38,16 +45,11 @@ type walker struct {
 
 func (w *walker) walk(source []byte) error {
 	w.p.reset(source, false)
-	if w.p.peek() != '{' {
-		return w.p.fault("no object")
-	}
+	w.p.space()
 	return w.object("", 0)
 }
 
 func (w *walker) object(path string, depth int) error {
-	if depth > maxDepth {
-		return w.p.fault("nested too deeply")
-	}
 	return w.p.open(depth, func(key []byte) error {
 		name := string(key)
 		if path != "" {

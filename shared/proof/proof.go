@@ -188,6 +188,9 @@ type Document struct {
 	ID    string `json:"id"`
 	Exact []byte `json:"exact,omitempty"`
 	Cut   []byte `json:"cut,omitempty"` // if it is another one
+	// Shard is the number of its shard, from 1 on; 0 if nobody knows. With other
+	// routings each shard may have a document of the same ID.
+	Shard int `json:"shard,omitempty"`
 	// Late says that it was written after the copy was planned.
 	Late bool `json:"late,omitempty"`
 	// Fields has the digests of its fields by path, exact and cut.
@@ -204,8 +207,13 @@ type Field struct {
 // for its ID alone.
 func (h *Hasher) List(id, routing string, source []byte, fields bool) (Document, error) {
 	d := Document{ID: id}
-	if source == nil {
+	if source == nil && routing == "" {
 		return d, nil
+	}
+	if source == nil {
+		c, err := h.Content(id, routing, nil)
+		d.Exact, d.Fields = c.Exact[:], routed(routing)
+		return d, err
 	}
 	c, err := h.Content(id, routing, source)
 	if err != nil {
@@ -239,34 +247,57 @@ type Difference struct {
 
 // Diff compares two lists of the same partitions and returns what differs, by
 // ID. A document that was written again while it was listed is there twice, and
-// the later one counts.
+// the later one counts. Where several of one ID are in several shards, those that
+// are the same on both sides are set against each other first.
 func Diff(source, dest []Document) []Difference {
 	ours, theirs := byID(source), byID(dest)
 	var out []Difference
-	for id, d := range ours {
-		other, ok := theirs[id]
+	for id, a := range ours {
+		b := theirs[id]
 		delete(theirs, id)
-		switch {
-		case !ok:
-			out = append(out, Difference{ID: d.ID, Class: Missing, Late: d.Late})
-		case bytes.Equal(d.Exact, other.Exact):
-		case bytes.Equal(cut(d.Exact, d.Cut), cut(other.Exact, other.Cut)):
-			out = append(out, Difference{ID: d.ID, Class: Precision, Fields: unequal(d.Fields, other.Fields, true), Late: d.Late})
-		default:
-			out = append(out, Difference{ID: d.ID, Class: Differs, Fields: unequal(d.Fields, other.Fields, false), Late: d.Late})
+		pairs(&a, &b, func(x, y Document) bool { return bytes.Equal(x.Exact, y.Exact) }, func(_, _ Document) {})
+		pairs(&a, &b, func(x, y Document) bool { return bytes.Equal(cut(x.Exact, x.Cut), cut(y.Exact, y.Cut)) }, func(x, y Document) {
+			out = append(out, Difference{ID: id, Class: Precision, Fields: unequal(x.Fields, y.Fields, true), Late: x.Late})
+		})
+		pairs(&a, &b, func(_, _ Document) bool { return true }, func(x, y Document) {
+			out = append(out, Difference{ID: id, Class: Differs, Fields: unequal(x.Fields, y.Fields, false), Late: x.Late})
+		})
+		for _, d := range a {
+			out = append(out, Difference{ID: id, Class: Missing, Late: d.Late})
+		}
+		if len(b) > 0 {
+			theirs[id] = b
 		}
 	}
-	for id := range theirs {
-		out = append(out, Difference{ID: id, Class: Extra})
+	for id, b := range theirs {
+		for range b {
+			out = append(out, Difference{ID: id, Class: Extra})
+		}
 	}
-	slices.SortFunc(out, func(a, b Difference) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(out, func(a, b Difference) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Class, b.Class))
+	})
 	return out
 }
 
-func byID(list []Document) map[string]Document {
-	m := make(map[string]Document, len(list))
+// pairs takes two that go together out of both lists, as often as there are such.
+func pairs(a, b *[]Document, together func(x, y Document) bool, do func(x, y Document)) {
+	*a = slices.DeleteFunc(*a, func(x Document) bool {
+		i := slices.IndexFunc(*b, func(y Document) bool { return together(x, y) })
+		if i >= 0 {
+			do(x, (*b)[i])
+			*b = slices.Delete(*b, i, i+1)
+		}
+		return i >= 0
+	})
+}
+
+// byID are the documents of each ID, of each known shard the last.
+func byID(list []Document) map[string][]Document {
+	m := make(map[string][]Document, len(list))
 	for _, d := range list {
-		m[d.ID] = d
+		of := slices.DeleteFunc(m[d.ID], func(older Document) bool { return d.Shard > 0 && older.Shard == d.Shard })
+		m[d.ID] = append(of, d)
 	}
 	return m
 }

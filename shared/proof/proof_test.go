@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,7 +36,9 @@ func TestWhatIsTheSame(t *testing.T) {
 		{`{"a":1E+2}`, `{"a":1.0E2}`},
 		{`{"a":0e99999999999999999999}`, `{"a":0}`},
 		{`{"a":10e99999999999999999999}`, `{"a":1e100000000000000000000}`},
+		{`{"a":1e000000000000000000000}`, `{"a":1}`},
 		{`{"a":1,"b":{"d":2,"c":3}}`, ` { "b" : {"c":3, "d":2}, "a": 1 } `},
+		{`{"a":[1,2]}`, "\t{\r\n\"a\"\t:\r[\n1\t,\r2\n]\t}\r"},
 		{`{"a":"\u00e9\/\ud83d\ude00\n"}`, "{\"a\":\"é/😀\\u000A\"}"},
 		{`{"\u0061":"\u0022\u005c"}`, `{"a":"\"\\"}`},
 		{`{"a":123456789012345678901234567890}`, `{"a":123456789012345678901234567890.0}`},
@@ -53,6 +56,7 @@ func TestWhatIsNotTheSame(t *testing.T) {
 		{`{"a":1}`, `{"a":-1}`},
 		{`{"a":[1,2]}`, `{"a":[2,1]}`},
 		{`{"a":[[1],[2]]}`, `{"a":[[1,2]]}`},
+		{`{"a":[1,2]}`, `{"a":[12]}`},
 		{`{"a":null}`, `{}`},
 		{`{"a":[]}`, `{"a":{}}`},
 		{`{"a":true}`, `{"a":false}`},
@@ -69,11 +73,16 @@ func TestWhatIsNotTheSame(t *testing.T) {
 	}
 	var h proof.Hasher
 	same := map[proof.Hash]string{}
-	for _, id := range [][2]string{{"1", ""}, {"2", ""}, {"1", "1"}, {"", "1"}, {"11", ""}, {"", "11"}} {
-		c, err := h.Content(id[0], id[1], []byte(`{}`))
+	for _, id := range [][3]string{{"1", "", `{}`}, {"2", "", `{}`}, {"1", "1", `{}`}, {"1", "2", `{}`}, {"", "1", `{}`}, {"11", "", `{}`}, {"", "11", `{}`},
+		{"a", "b\x00", `{}`}, {"a\x02b", "", `{}`}, {"a", "1", `1`}, {"a", "", `11`}, {"1"}, {"1", "1"}, {"2"}} {
+		source := []byte(id[2])
+		if id[2] == "" {
+			source = nil // the ID alone
+		}
+		c, err := h.Content(id[0], id[1], source)
 		require.NoError(t, err)
 		assert.Empty(t, same[c.Exact])
-		same[c.Exact] = fmt.Sprint(id)
+		same[c.Exact] = fmt.Sprintf("%q", id)
 	}
 }
 
@@ -98,9 +107,11 @@ func TestDigitsThatElasticsearchCuts(t *testing.T) {
 func TestWhatIsNoJSON(t *testing.T) {
 	t.Parallel()
 	var h proof.Hasher
-	for _, source := range []string{``, `{`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{"a":1}{}`, `[1 2]`, `[1,]`, `{"a":tru}`, `{"a":"\x"}`, `{"a":"\u12"}`, `{"a":"`, `{"a":1-2}`, `{"a":-}`,
-		`{"a":1.}`, `{"a":.5}`, `{"a":1e}`, `{"a":1e-}`, `{a:1}`, strings.Repeat("[", 20_000)} {
+	for _, source := range []string{``, `{`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{"a":1}{}`, `[1 2]`, `[1,]`, `{"a":tru}`, `{"a":"\x"}`, `{"a":"\u12"}`, `{"a":"`, `{"a":1-2}`, `{"a":-}`, `{"a":[1 22]}`, `{"a":1x"b":2}`, `{"a":"\`, `{"a":"\u1`, `{"a":"\u12zz"}`, `{"a":1.2.3}`, `{"a":1e2-3}`, `{"a":1e2.5}`,
+		`{"a":1.}`, `{"a":.5}`, `{"a":1e}`, `{"a":1e-}`, `{a:1}`, strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000)} {
 		_, err := h.Content("1", "", []byte(source))
+		assert.Error(t, err, source)
+		_, err = h.List("1", "", []byte(source), true)
 		assert.Error(t, err, source)
 	}
 }
@@ -236,6 +247,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		require.NoError(t, json.Unmarshal(raw, &back))
 		require.Equal(t, a, back)
 		require.Error(t, json.Unmarshal([]byte(`"AAAA"`), &back))
+		require.Error(t, json.Unmarshal([]byte(`5`), &back))
 
 		// One document more, less or other is found, in its own partition.
 		changed, err := h.Content(ids[0], "", []byte(`{"n":2}`))
@@ -243,6 +255,32 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		a.Add(ids[0], changed)
 		require.Equal(t, []int{proof.Partition(ids[0], n)}, proof.Unequal(a, b))
 	})
+}
+
+// Sums are of 128 bits, whatever carries over, and of all that they are made of.
+func TestSums(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var want, cut big.Int
+		s := make(proof.Sums, 1)
+		for _, b := range rapid.SliceOfN(rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 0x7F, 0xFF}), 16, 16), 2, 5).Draw(t, "hashes") {
+			c := proof.Content{Exact: proof.Hash(b)}
+			copy(c.Cut[:], c.Exact[8:])
+			s.Add("1", c)
+			want.Add(&want, new(big.Int).SetBytes(c.Exact[:]))
+			cut.Add(&cut, new(big.Int).SetBytes(c.Cut[:]))
+		}
+		mask := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 128), big.NewInt(1))
+		require.Zero(t, new(big.Int).SetBytes(s[0].Exact[:]).Cmp(want.And(&want, mask)))
+		require.Zero(t, new(big.Int).SetBytes(s[0].Cut[:]).Cmp(cut.And(&cut, mask)))
+	})
+	// More than digits comes first, and a partition that only lacks digits is one.
+	sum := func(n int64, exact, cut byte) proof.Sum {
+		return proof.Sum{Documents: n, Content: proof.Content{Exact: proof.Hash{exact}, Cut: proof.Hash{cut}}}
+	}
+	a := proof.Sums{sum(1, 1, 1), sum(1, 1, 9), sum(1, 1, 1), sum(1, 1, 1), sum(2, 1, 1), sum(1, 1, 1)}
+	b := proof.Sums{sum(1, 1, 1), sum(1, 2, 9), sum(1, 2, 2), sum(2, 1, 1), sum(1, 2, 1), sum(1, 2, 1)}
+	assert.Equal(t, []int{2, 3, 4, 1, 5}, proof.Unequal(a, b))
 }
 
 // Both sides must agree on this in every release.
@@ -301,7 +339,38 @@ func TestDiffNamesIDsAndFields(t *testing.T) {
 
 	// Written again while it was listed, and copied so.
 	older, newer := list(map[string]string{"1": `{"a":1}`}), list(map[string]string{"1": `{"a":2}`})
+	older[0].Shard, newer[0].Shard = 3, 3
 	assert.Empty(t, proof.Diff(append(older, newer...), newer))
+	// In another shard it is another document, and of an unknown one it may be.
+	for _, shard := range []int{1, 0} {
+		older[0].Shard = shard
+		newer[0].Shard = 3 * min(shard, 1)
+		both := append(slices.Clone(older), newer...)
+		assert.Equal(t, []proof.Difference{{ID: "1", Class: proof.Missing}}, proof.Diff(both, newer))
+		assert.Equal(t, []proof.Difference{{ID: "1", Class: proof.Extra}}, proof.Diff(older, both))
+		assert.Empty(t, proof.Diff(both, append(slices.Clone(newer), older...)), "in any order")
+	}
+
+	// What was written late is said of every class; and what was not asked for, of none.
+	plain, err := h.List("cut", "r", []byte(`{"a":0.5}`), false)
+	require.NoError(t, err)
+	assert.Nil(t, plain.Fields)
+	assert.Nil(t, plain.Cut)
+	for want, dest := range map[string]map[string]string{proof.Missing: {}, proof.Precision: {"cut": `{"a":0.12345678901234568,"b":1}`}, proof.Differs: {"cut": `{}`}} {
+		found := proof.Diff(list(map[string]string{"cut": `{"a":0.1234567890123456789,"b":1}`}, "cut"), list(dest))
+		assert.Equal(t, want, found[0].Class)
+		assert.True(t, found[0].Late, want)
+	}
+	// Nothing is not an empty object, and an ID is not alone: it has a routing.
+	found := proof.Diff(list(map[string]string{"1": `{"x":{},"y":1}`}), list(map[string]string{"1": `{"y":1}`}))
+	assert.Equal(t, []string{"x"}, found[0].Fields)
+	alone, err := h.List("1", "", nil, false)
+	require.NoError(t, err)
+	with, err := h.List("1", "r", nil, false)
+	require.NoError(t, err)
+	assert.Empty(t, proof.Diff([]proof.Document{alone}, []proof.Document{alone}))
+	assert.Empty(t, proof.Diff([]proof.Document{with}, []proof.Document{with}))
+	assert.Equal(t, []proof.Difference{{ID: "1", Class: proof.Differs, Fields: []string{"_routing"}}}, proof.Diff([]proof.Document{alone}, []proof.Document{with}))
 
 	moved, err := h.List("same", "elsewhere", []byte(`{"a":1}`), true)
 	require.NoError(t, err)
@@ -327,6 +396,17 @@ func TestFieldsAreBounded(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, a.Fields, 2)
 	assert.Equal(t, []string{"top"}, proof.Diff([]proof.Document{a}, []proof.Document{b})[0].Fields)
+
+	// An array is one then, too, and those of the top are told however many.
+	flat := map[string]any{"list": slices.Repeat([]any{map[string]int{"a": 1}}, 400)}
+	for i := range 400 {
+		flat[strconv.Itoa(i)] = i
+	}
+	raw, err := json.Marshal(flat)
+	require.NoError(t, err)
+	a, err = h.List("1", "", raw, true)
+	require.NoError(t, err)
+	assert.Len(t, a.Fields, 401)
 }
 
 // Every leaf of a document is among its fields: an edit anywhere is named.

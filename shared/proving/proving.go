@@ -93,7 +93,7 @@ type Rows interface {
 type Reader interface {
 	Stats(ctx context.Context, index string) (es.Stats, error)
 	Page(ctx context.Context, index string, query json.RawMessage, w es.Window, size int, source bool) ([]es.Document, error)
-	Documents(ctx context.Context, index string, ids []string, source bool) ([]es.Document, error)
+	Documents(ctx context.Context, index string, shard int, ids []string, source bool) ([]es.Document, error)
 }
 
 // Scan is one index on one side.
@@ -126,7 +126,8 @@ type Standing struct {
 
 // state is where a reading goes on.
 type state struct {
-	Walk string `json:"walk"` // another walk's reading is not gone on with
+	Walk  string `json:"walk"`            // another walk's reading is not gone on with
+	Index string `json:"index,omitempty"` // nor that of another index by the name: the UUID
 	Standing
 	Next []int64    `json:"next"`           // each shard's next sequence number; -1: read whole
 	Sums proof.Sums `json:"sums,omitempty"` // when summing
@@ -153,9 +154,6 @@ func (s *Scan) Sum(ctx context.Context, partitions int, until time.Time) (Standi
 	st, err := s.load(ctx, row)
 	if err != nil {
 		return Standing{}, err
-	}
-	if st.Done {
-		return st.Standing, nil
 	}
 	if st.Sums == nil {
 		st.Sums = make(proof.Sums, partitions)
@@ -210,9 +208,6 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 	if err != nil {
 		return Standing{}, err
 	}
-	if st.Done {
-		return st.Standing, nil
-	}
 	wanted, detailed := make([]bool, want.Of), make([]bool, want.Of)
 	for i, p := range want.Partitions {
 		wanted[p], detailed[p] = true, i < want.Detailed
@@ -228,7 +223,7 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 			}
 		}
 		if want.Of > 0 {
-			found, err := s.fetch(ctx, ids)
+			found, err := s.fetch(ctx, shard, ids)
 			if err != nil {
 				return nil, err
 			}
@@ -239,7 +234,7 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 			return nil, err
 		}
 		for i := range listed {
-			listed[i].Late = late[listed[i].ID]
+			listed[i].Late, listed[i].Shard = late[listed[i].ID], shard+1
 		}
 		return func() error { return out.add(ctx, listed) }, nil
 	})
@@ -302,19 +297,19 @@ func (l *lister) flush(ctx context.Context) error {
 
 // fetch returns the documents of a page's IDs, in several replies if one would
 // be too large.
-func (s *Scan) fetch(ctx context.Context, ids []string) ([]es.Document, error) {
+func (s *Scan) fetch(ctx context.Context, shard int, ids []string) ([]es.Document, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	docs, err := s.Reader.Documents(ctx, s.Index, ids, s.Content)
+	docs, err := s.Reader.Documents(ctx, s.Index, shard, ids, s.Content)
 	if !tooMuch(err) || len(ids) == 1 {
 		return docs, err
 	}
-	docs, err = s.fetch(ctx, ids[:len(ids)/2])
+	docs, err = s.fetch(ctx, shard, ids[:len(ids)/2])
 	if err != nil {
 		return nil, err
 	}
-	rest, err := s.fetch(ctx, ids[len(ids)/2:])
+	rest, err := s.fetch(ctx, shard, ids[len(ids)/2:])
 	return append(docs, rest...), err
 }
 
@@ -330,7 +325,7 @@ func (s *Scan) Look(ctx context.Context, listed []proof.Document) ([]proof.Docum
 	for i, d := range listed {
 		ids[i] = d.ID
 	}
-	docs, err := s.fetch(ctx, ids)
+	docs, err := s.fetch(ctx, es.AllShards, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -350,14 +345,16 @@ const (
 // be done alone.
 type digested func(h *proof.Hasher, shard int, docs []es.Document) (alone func() error, err error)
 
-// walk reads the index on from st, until a time.
+// walk reads the index on from st, until a time. An index that was made anew
+// since is read from its beginning: sequence numbers are of one index.
 func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool, do digested) error {
 	stats, err := s.Reader.Stats(ctx, s.Index)
 	if err != nil {
 		return err
 	}
-	for len(st.Next) < len(stats.ShardSeqNos) {
-		st.Next = append(st.Next, 0)
+	if st.Index != stats.UUID {
+		clear(st.Sums)
+		*st = state{Walk: st.Walk, Index: stats.UUID, Next: make([]int64, len(stats.ShardSeqNos)), Sums: st.Sums}
 	}
 	var mu sync.Mutex
 	spoilt := false // a page was taken in part
@@ -515,7 +512,11 @@ func (s *Scan) Sample(ctx context.Context) (Standing, error) {
 	copy(seed[:], s.Run.Facts.Digest.Walk)
 	random := rand.New(rand.NewChaCha8(seed))
 	st := &state{Walk: s.Run.Facts.Digest.Walk}
-	out, seen := lister{scan: s, st: st}, map[string]bool{}
+	type place struct {
+		shard int
+		id    string
+	}
+	out, seen := lister{scan: s, st: st}, map[place]bool{}
 	for range sampleRuns {
 		if stats.Operations == 0 {
 			break
@@ -532,16 +533,18 @@ func (s *Scan) Sample(ctx context.Context) (Standing, error) {
 			if err != nil {
 				return Standing{}, err
 			}
-			docs = len(page)
-			fresh := slices.DeleteFunc(page, func(d es.Document) bool { return seen[d.ID] })
+			if docs = len(page); docs == 0 && p.next < 0 && n > 0 {
+				p.next, n = 0, 0 // what there is lies before
+			}
+			fresh := slices.DeleteFunc(page, func(d es.Document) bool { return seen[place{shard, d.ID}] })
 			listed, err := describe(new(proof.Hasher), fresh, func(string) bool { return true })
 			if err != nil {
 				return Standing{}, fmt.Errorf("index %s: %w", s.Index, err)
 			}
 			st.Read += int64(len(fresh))
 			for i, d := range fresh {
-				seen[d.ID] = true
-				listed[i].Late = shard < len(s.Planned) && d.SeqNo > s.Planned[shard]
+				seen[place{shard, d.ID}] = true
+				listed[i].Late, listed[i].Shard = shard < len(s.Planned) && d.SeqNo > s.Planned[shard], shard+1
 			}
 			if err := out.add(ctx, listed); err != nil {
 				return Standing{}, err

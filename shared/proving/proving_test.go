@@ -34,8 +34,12 @@ type world struct {
 	now    time.Time
 	pages  int
 	sizes  []int
+	whole  int                   // pages with what documents say
 	fail   func(row string) bool // of a row that is not written
 	refuse func(size int) error  // of a page
+	unread error                 // instead of a row
+	asked  []int                 // how many IDs at once
+	most   int                   // that are not too many, if it is not 0
 }
 
 func newWorld(t *testing.T) *world {
@@ -62,6 +66,9 @@ func (w *world) Page(ctx context.Context, index string, query json.RawMessage, w
 	w.now = w.now.Add(time.Second)
 	w.pages++
 	w.sizes = append(w.sizes, size)
+	if source {
+		w.whole++
+	}
 	w.mu.Unlock()
 	if w.refuse != nil {
 		if err := w.refuse(size); err != nil {
@@ -81,7 +88,20 @@ func (w *world) PutPart(ctx context.Context, runID, name string, v any) error {
 }
 
 func (w *world) GetPart(ctx context.Context, runID, name string, v any) error {
+	if w.unread != nil {
+		return w.unread
+	}
 	return w.store.GetPart(ctx, runID, name, v)
+}
+
+func (w *world) Documents(ctx context.Context, index string, shard int, ids []string, source bool) ([]es.Document, error) {
+	w.mu.Lock()
+	w.asked = append(w.asked, len(ids))
+	w.mu.Unlock()
+	if w.most > 0 && len(ids) > w.most {
+		return nil, &apierr.Error{Class: apierr.Retry, Code: "circuit_breaking_exception", Status: 429}
+	}
+	return w.Client.Documents(ctx, index, shard, ids, source)
 }
 
 func (w *world) ask(method, path, body string) {
@@ -217,6 +237,126 @@ func TestPagesThatFail(t *testing.T) {
 		}
 	}
 	require.Len(t, listed, 2700)
+}
+
+// What goes wrong is told: at once if nobody can mend it by asking again, and by
+// an error, which the engine counts and pauses after, if nothing was read before.
+func TestReadingThatFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill("a", 1, 1500, 10)
+	s := w.scan(proving.Source, "a")
+	read := map[string]func() (proving.Standing, error){
+		"sum":  func() (proving.Standing, error) { return s.Sum(t.Context(), 4, w.Now().Add(time.Hour)) },
+		"list": func() (proving.Standing, error) { return s.List(t.Context(), proving.Want{}, w.Now().Add(time.Hour)) },
+	}
+	for name, do := range read {
+		for _, class := range []apierr.Class{apierr.Retry, apierr.Fatal} {
+			for _, after := range []int{0, 2} {
+				w.run.Facts.Digest.Walk += "'"
+				n := 0
+				w.refuse = func(int) error {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					if n++; n > after {
+						return &apierr.Error{Class: class, Code: "http_503", Status: 503}
+					}
+					return nil
+				}
+				at, err := do()
+				if class == apierr.Retry && after > 0 {
+					require.NoError(t, err, name)
+					require.False(t, at.Done)
+					require.Positive(t, at.Read, "what was read before is kept")
+				} else {
+					require.Equal(t, class, apierr.ClassOf(err), name)
+				}
+			}
+		}
+		// A row that cannot be read is not one that is not there.
+		w.refuse, w.unread = nil, errStored
+		_, err := do()
+		require.ErrorIs(t, err, errStored, name)
+		w.unread = nil
+		at, err := do()
+		require.NoError(t, err, name)
+		require.True(t, at.Done)
+		require.EqualValues(t, 1350, at.Read)
+		again, err := do()
+		require.NoError(t, err)
+		require.Equal(t, at, again, "once more makes no difference")
+		w.ask("DELETE", "/a", "")
+		_, err = do()
+		require.True(t, apierr.IsNotFound(err), name)
+		w.fill("a", 1, 1500, 10)
+	}
+	w.ask("DELETE", "/a", "")
+	_, err := s.Sample(t.Context())
+	require.True(t, apierr.IsNotFound(err))
+}
+
+// Documents that are asked for by ID come in replies that can be read.
+func TestReadingByID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill("a", 1, 300, 10)
+	s := w.scan(proving.Source, "a")
+	s.Planned = []int64{299} // its highest of the first round
+	want := proving.Want{Partitions: []int{0, 1}, Of: 2}
+	w.most = 50
+	at, err := s.List(t.Context(), want, w.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.True(t, at.Done)
+	require.Zero(t, w.whole, "pages need not say what is asked for by ID")
+	require.Greater(t, len(w.asked), 7)
+	docs, err := proving.Listed(t.Context(), w, w.run, proving.Source, 0, 0)
+	require.NoError(t, err)
+	require.Len(t, docs, 270)
+	for _, d := range docs {
+		var n int
+		_, err := fmt.Sscan(d.ID, &n)
+		require.NoError(t, err)
+		require.Equal(t, n%3 == 0, d.Late, d.ID)
+		require.Equal(t, 1, d.Shard)
+		require.NotEmpty(t, d.Exact)
+		require.Nil(t, d.Fields)
+	}
+	found, err := s.Look(t.Context(), docs)
+	require.NoError(t, err)
+	require.Len(t, found, 270)
+	require.Empty(t, proof.Diff(docs, found))
+	for i := range docs {
+		docs[i].Fields = map[string]proof.Field{}
+	}
+	found, err = s.Look(t.Context(), docs)
+	require.NoError(t, err)
+	require.NotNil(t, found[0].Fields, "if those that are looked for have them")
+
+	// One that is too large by itself is told.
+	w.most = 0
+	w.Client, err = es.New(large{}, "http://es:9200", "", "")
+	require.NoError(t, err)
+	_, err = s.Look(t.Context(), docs[:2])
+	require.ErrorIs(t, err, es.ErrTooLarge)
+
+	// At level ids nothing is read of documents.
+	w = newWorld(t)
+	w.fill("a", 1, 300, 10)
+	s = w.scan(proving.Source, "a")
+	s.Content = false
+	_, err = s.List(t.Context(), proving.Want{}, w.Now().Add(time.Hour))
+	require.NoError(t, err)
+	_, err = s.Sum(t.Context(), 4, w.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.Zero(t, w.whole)
+	require.Len(t, w.sizes, 2, "and so pages are large")
+}
+
+// large answers with more than is read.
+type large struct{}
+
+func (large) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Length": {"1000000000"}}, Body: http.NoBody}, nil
 }
 
 // A million empty numbers are passed over in a few pages.

@@ -7,7 +7,6 @@ package digest
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"eslink/shared/access"
@@ -84,7 +83,7 @@ func (s *Step) begin(ctx context.Context, c *es.Client, r *run.Run) (*run.Digest
 		}
 		surveyed := r.Facts.Survey.Indices[i]
 		d := run.IndexDigest{Documents: n, Level: level(r, i, n, &budget),
-			Changed: !strings.HasSuffix(surveyed.State, fmt.Sprintf("/%d", stats.Operations))}
+			Changed: surveyed.State != stats.State()}
 		if sums(r, i, d.Level) {
 			d.Partitions = proof.Partitions(n)
 		}

@@ -192,7 +192,7 @@ func look(ctx context.Context, c *es.Client, entry, by string, ix events.Index, 
 		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
 	}
 	return &run.SurveyedIndex{Refresh: refresh, Source: ix.Source, Dest: ix.Dest, Documents: under, Total: total, Bytes: stats.Bytes,
-		MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos, State: fmt.Sprintf("%s/%d", def.UUID, stats.Operations), Analyzers: analyzers,
+		MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos, State: stats.State(), Analyzers: analyzers,
 		Aliases: slices.Sorted(maps.Keys(def.Aliases))}, def, nil
 }
 

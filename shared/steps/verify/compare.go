@@ -115,6 +115,7 @@ func (x *index) tell(format string, args ...any) {
 func (x *index) results() {
 	for n, res := range copying.Results(x.run, x.i) {
 		if res == nil {
+			x.differs("%s: window %d of the copy is not over", x.proof.Dest, n)
 			continue
 		}
 		if res.FailureCount > 0 {
@@ -227,18 +228,32 @@ func (x *index) lists(ctx context.Context, until time.Time) (done bool, err erro
 			}
 		}
 	}
-	if err := x.note(ctx, proof.Diff(source, dest)); err != nil {
+	found := proof.Diff(source, dest)
+	if err := x.keep(ctx, found); err != nil {
 		return false, err
+	}
+	in := map[int]bool{}
+	for _, d := range found {
+		in[proof.Partition(d.ID, want.Of)] = true
+	}
+	if same := len(want.Partitions) - len(in); same > 0 {
+		x.differs("%s: %d of %d parts differed when they were added up, and not when their documents were listed: somebody writes", x.proof.Dest, same, x.proof.Partitions)
 	}
 	if x.proof.Unlisted > 0 {
 		x.differs("%s: %d of %d parts differ, %d of them were not gone through", x.proof.Dest, x.proof.Unequal, x.proof.Partitions, x.proof.Unlisted)
 	}
+	x.tell(found)
 	return true, nil
 }
 
-// looks looks for the documents that step digest has listed, row by row.
+// looks looks for the documents that step digest has listed, row by row. One more
+// of the same ID may be that of another row, or have been there before.
 func (x *index) looks(ctx context.Context, until time.Time) (done bool, err error) {
-	for v := x.run.Facts.Verify; v.NextPart < x.digest.IDParts; v.NextPart++ {
+	v := x.run.Facts.Verify
+	if v.NextPart == 0 && proving.Strength(x.proof.Level) >= proving.Strength(proving.Sample) {
+		x.proof.Documents = 0
+	}
+	for ; v.NextPart < x.digest.IDParts; v.NextPart++ {
 		if !x.step.Now().Before(until) {
 			return false, nil
 		}
@@ -250,32 +265,48 @@ func (x *index) looks(ctx context.Context, until time.Time) (done bool, err erro
 		if err != nil {
 			return false, err
 		}
-		if err := x.note(ctx, proof.Diff(listed, found)); err != nil {
+		differ := slices.DeleteFunc(proof.Diff(listed, found), func(d proof.Difference) bool { return d.Class == proof.Extra })
+		if err := x.keep(ctx, differ); err != nil {
 			return false, err
 		}
-		if v.NextPart == 0 {
-			x.proof.Documents = 0
-		}
+		x.tell(differ)
 		x.proof.Documents += int64(len(listed))
 	}
-	return true, nil
+	return true, x.standing(ctx)
 }
 
-// note keeps differences: all of them in rows, the first as lines.
-func (x *index) note(ctx context.Context, found []proof.Difference) error {
-	if len(found) == 0 {
+// standing tells whether the destination is still the index that was copied into:
+// of one made anew, the parts before say nothing.
+func (x *index) standing(ctx context.Context) error {
+	if x.proof.Level == proving.Results {
 		return nil
 	}
+	stats, err := x.client.Stats(ctx, x.proof.Dest)
+	if err == nil && stats.UUID != x.run.Facts.Destination.Indices[x.i].UUID {
+		x.differs("%s was made anew since the copy began", x.proof.Dest)
+	}
+	return err
+}
+
+// keep keeps all differences in rows.
+func (x *index) keep(ctx context.Context, found []proof.Difference) error {
+	n := x.proof.Parts
 	for part := range slices.Chunk(found, perRow) {
 		row := slices.Clone(part)
 		for i := range row {
 			row[i].Fields = row[i].Fields[:min(len(row[i].Fields), maxFields)]
 		}
-		if err := x.step.Rows.PutPart(ctx, x.run.ID, fmt.Sprintf("differences/%05d/%06d", x.i, x.proof.Parts), row); err != nil {
+		if err := x.step.Rows.PutPart(ctx, x.run.ID, fmt.Sprintf("differences/%05d/%06d", x.i, n), row); err != nil {
 			return err
 		}
-		x.proof.Parts++
+		n++
 	}
+	x.proof.Parts = n
+	return nil
+}
+
+// tell counts differences, and has the first of them as lines.
+func (x *index) tell(found []proof.Difference) {
 	if x.proof.Differences == nil {
 		x.proof.Differences = map[string]int{}
 	}
@@ -289,7 +320,6 @@ func (x *index) note(ctx context.Context, found []proof.Difference) error {
 	if x.proof.Differences[proof.Missing]+x.proof.Differences[proof.Differs] > 0 {
 		copying.Distrust(x.run, x.i)
 	}
-	return nil
 }
 
 // Bounds of a row of differences: the table takes 2 MB.
