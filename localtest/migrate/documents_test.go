@@ -1,4 +1,4 @@
-//go:build bench && unix
+//go:build (real || bench) && unix
 
 package migrate
 
@@ -21,8 +21,9 @@ var words = strings.Fields("wealth management product fixed investment days mini
 
 // write appends the i-th document in the form that _bulk takes: mixed sizes, one of
 // ten with an integer that no double holds, one of ten with an ID of other letters,
-// one of twenty with a routing of its own.
-func write(out *bytes.Buffer, seed uint64, i int) {
+// one of twenty with a routing of its own. Most have least words of text, or up to
+// three times as many more.
+func write(out *bytes.Buffer, seed uint64, i, least int) {
 	r := rand.New(rand.NewPCG(seed, uint64(i)))
 	action := map[string]any{"_id": fmt.Sprint(i)}
 	if i%10 == 3 {
@@ -31,7 +32,7 @@ func write(out *bytes.Buffer, seed uint64, i int) {
 	if i%20 == 7 {
 		action["routing"] = fmt.Sprint("customer-", r.IntN(1000))
 	}
-	length := 30 + r.IntN(90) // words
+	length := least + r.IntN(3*least)
 	if i%50 == 0 {
 		length *= 20
 	}
@@ -57,12 +58,12 @@ func write(out *bytes.Buffer, seed uint64, i int) {
 }
 
 // bodies are all documents as _bulk takes them, in pages as large as a copy's.
-func bodies(seed uint64, n int) (out [][]byte) {
+func bodies(seed uint64, n, least int) (out [][]byte) {
 	const most, bytesMost = 8000, 8 << 20
 	var page bytes.Buffer
 	in := 0
 	for i := range n {
-		write(&page, seed, i)
+		write(&page, seed, i, least)
 		if in++; in == most || page.Len() >= bytesMost || i == n-1 {
 			out = append(out, bytes.Clone(page.Bytes()))
 			page.Reset()

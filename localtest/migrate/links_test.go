@@ -170,15 +170,6 @@ func (b *bad) told() string {
 	return fmt.Sprintf("%d passed, %d 429, %d 503, %d dropped", c["passed"], c["429"], c["503"], c["dropped"]+c["cut"])
 }
 
-// place is the host and port of a server on loopback.
-func place(t *testing.T, base string) (host string, port int) {
-	u, err := url.Parse(base)
-	require.NoError(t, err)
-	port, err = strconv.Atoi(u.Port())
-	require.NoError(t, err)
-	return u.Hostname(), port
-}
-
 // The measure is measured: what comes over a far link comes whole, and no sooner
 // than a round trip; a bad link does what it says, and ends what it breaks off.
 func TestMigrationLinks(t *testing.T) {

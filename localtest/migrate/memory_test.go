@@ -64,15 +64,14 @@ func TestMigrationMemory(t *testing.T) {
 	s, err := realserver.Start(t.Context(), realserver.Options{Distribution: d, Name: "memory", Password: password, Heap: heap})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Stop()) })
-	p := &pair{t: t, source: s}
+	p := &bench{pair: pair{t: t, source: s}}
 	fill := func(index, mappings string, shards int, bodies [][]byte) {
 		p.ask(s, "PUT", "/"+index, fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":0,"refresh_interval":"-1"},"mappings":%s}`, shards, mappings))
-		p.bodies = bodies
-		p.bulk(s, index, 2)
+		p.bulk(s, index, 2, bodies)
 		p.ask(s, "POST", "/"+index+"/_refresh", "")
 	}
-	fill("few", mappings, shards, bodies(*seed, few))
-	fill("all", mappings, shards, bodies(*seed, *documents))
+	fill("few", mappings, shards, bodies(*seed, few, 30))
+	fill("all", mappings, shards, bodies(*seed, *documents, 30))
 	var large [][]byte
 	text := strings.Repeat("wealth management product ", huge/26)
 	for i := range hugeCount {

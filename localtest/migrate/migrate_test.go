@@ -5,13 +5,11 @@
 package migrate
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -24,14 +22,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/errgroup"
 
 	"eslink/events"
 	"eslink/localtest/realserver"
 	"eslink/shared/access"
 	"eslink/shared/aliyun/kms"
 	"eslink/shared/apierr"
-	"eslink/shared/copying"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/proof"
@@ -50,100 +46,46 @@ var (
 )
 
 const (
-	version   = "7.17.29"
 	heap      = "2g"
-	password  = "secret-1"
 	index     = "orders"
 	roundTrip = 20 * time.Millisecond
-	// poll is how often a copy is looked at, where the steps' own pauses would be
-	// most of so short a one.
-	poll = 100 * time.Millisecond
 )
 
-// pair is two real servers, of which dest reads from source.
-type pair struct {
-	t            *testing.T
-	source, dest *realserver.Server
-	store        *run.Store
-	bodies       [][]byte
-	runs         int
+// bench is a pair with what is copied between them.
+type bench struct {
+	pair
+	store  *run.Store
+	bodies [][]byte
+	runs   int
 }
 
 // Open implements copying.Clusters.
-func (p *pair) Open(context.Context, access.Side) (*es.Client, error) {
+func (p *bench) Open(context.Context, access.Side) (*es.Client, error) {
 	return es.New(http.DefaultTransport, p.dest.URL(), "elastic", password)
 }
 
 // Login implements copying.Clusters.
-func (p *pair) Login(context.Context, access.Side) (kms.Login, error) {
+func (p *bench) Login(context.Context, access.Side) (kms.Login, error) {
 	return kms.Login{Username: "elastic", Password: password}, nil
 }
 
-func (p *pair) client(s *realserver.Server) *es.Client {
-	c, err := es.New(http.DefaultTransport, s.URL(), "elastic", password)
-	require.NoError(p.t, err)
-	return c
-}
-
-// tell sends a request and returns the reply, whatever it is.
-func (p *pair) tell(s *realserver.Server, method, path string, body []byte) (int, []byte, error) {
-	req, err := http.NewRequestWithContext(p.t.Context(), method, s.URL()+path, bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	req.SetBasicAuth("elastic", password)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, raw, err
-}
-
-func (p *pair) ask(s *realserver.Server, method, path, body string) []byte {
-	p.t.Helper()
-	status, raw, err := p.tell(s, method, path, []byte(body))
-	require.NoError(p.t, err)
-	require.Less(p.t, status, 300, "%s %s", path, raw)
-	return raw
-}
-
-// bulk writes all documents, so many bodies at once.
-func (p *pair) bulk(s *realserver.Server, index string, writers int) {
-	var group errgroup.Group
-	group.SetLimit(writers)
-	for _, body := range p.bodies {
-		group.Go(func() error {
-			status, raw, err := p.tell(s, "POST", "/"+index+"/_bulk?filter_path=errors", body)
-			if err == nil && (status != http.StatusOK || !bytes.Contains(raw, []byte(`"errors":false`))) {
-				err = fmt.Errorf("bulk: %d %s", status, raw)
-			}
-			return err
-		})
-	}
-	require.NoError(p.t, group.Wait())
+// fill writes all documents, so many bodies at once.
+func (p *bench) fill(s *realserver.Server, index string, writers int) {
+	p.bulk(s, index, writers, p.bodies)
 }
 
 // start boots both servers, with what a production JVM compiles with, and fills
 // the source.
-func start(t *testing.T) *pair {
-	require.NoError(t, realserver.Check())
-	d, err := realserver.Prepare(t.Context(), version, "")
-	require.NoError(t, err)
-	boot := func(name string, settings map[string]string) *realserver.Server {
-		s, err := realserver.Start(t.Context(), realserver.Options{Distribution: d, Name: name, Password: password, Settings: settings, Heap: heap,
-			Files: map[string]string{"jvm.options.d/compiler.options": "-XX:TieredStopAtLevel=4\n"}})
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, s.Stop()) })
-		return s
+func start(t *testing.T) *bench {
+	const fast = "-XX:TieredStopAtLevel=4\n"
+	options := func(name string, settings map[string]string) realserver.Options {
+		return realserver.Options{Name: name, Settings: settings, Heap: heap, Files: map[string]string{"jvm.options.d/compiler.options": fast}}
 	}
-	p := &pair{t: t, source: boot("source", nil), dest: boot("dest", map[string]string{"reindex.remote.whitelist": "127.*:*"}),
-		store: &run.Store{Driver: &run.Mem{}, Now: time.Now}, bodies: bodies(*seed, *documents)}
+	p := &bench{pair: boot(t, options("source", nil), options("dest", map[string]string{"reindex.remote.whitelist": "127.*:*"})),
+		store: &run.Store{Driver: &run.Mem{}, Now: time.Now}, bodies: bodies(*seed, *documents, 30)}
 	require.Contains(t, string(p.ask(p.source, "GET", "/_nodes/jvm?filter_path=**.input_arguments", "")), "TieredStopAtLevel=4")
 	p.ask(p.source, "PUT", "/"+index, fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":0,"refresh_interval":"-1"},"mappings":%s}`, shards, mappings))
-	p.bulk(p.source, index, 2)
+	p.fill(p.source, index, 2)
 	p.ask(p.source, "POST", "/"+index+"/_flush", "")
 	p.ask(p.source, "POST", "/"+index+"/_refresh", "")
 	return p
@@ -151,19 +93,18 @@ func start(t *testing.T) *pair {
 
 // create makes a destination as seed 001 does, but for the mappings, which are the
 // source's in every copy here.
-func (p *pair) create(dest string) {
+func (p *bench) create(dest string) {
 	p.ask(p.dest, "PUT", "/"+dest, fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":1},"mappings":%s}`, shards, mappings))
 }
 
-// A measure is what one copy took. Of that, it idled for as long as it does with
-// an index of any size.
+// A measure is what one copy took.
 type measure struct {
-	took, idle time.Duration
-	note       string
+	took time.Duration
+	note string
 }
 
 // plain is seed 001's _reindex, waited for.
-func (p *pair) plain(dest, host string, port int) (m measure) {
+func (p *bench) plain(dest, host string, port int) (m measure) {
 	body, err := json.Marshal(es.ReindexBody{Source: es.ReindexSource{Index: index, Remote: es.Remote{Host: fmt.Sprintf("http://%s:%d", host, port), Username: "elastic", Password: password}},
 		Dest: es.ReindexDest{Index: dest}})
 	require.NoError(p.t, err)
@@ -181,10 +122,10 @@ func (p *pair) plain(dest, host string, port int) (m measure) {
 
 // limit is the destination's own: the same documents, bodies prepared before, with
 // the settings that a copy has.
-func (p *pair) limit(dest string, writers int) (m measure) {
+func (p *bench) limit(dest string, writers int) (m measure) {
 	began := time.Now()
 	p.ask(p.dest, "PUT", "/"+dest+"/_settings", `{"index":{"refresh_interval":"-1","number_of_replicas":0,"translog.durability":"async"}}`)
-	p.bulk(p.dest, dest, writers)
+	p.fill(p.dest, dest, writers)
 	p.ask(p.dest, "POST", "/"+dest+"/_flush", "")
 	p.ask(p.dest, "PUT", "/"+dest+"/_settings", `{"index":{"refresh_interval":null,"number_of_replicas":1,"translog.durability":null}}`)
 	m.took = time.Since(began)
@@ -192,7 +133,7 @@ func (p *pair) limit(dest string, writers int) (m measure) {
 }
 
 // dump is elasticdump, from a base URL.
-func (p *pair) dump(dest, from string) (m measure) {
+func (p *bench) dump(dest, from string) (m measure) {
 	tool, err := filepath.Abs(*elasticdump)
 	require.NoError(p.t, err)
 	at := func(base, index string) string {
@@ -218,7 +159,7 @@ func (p *pair) dump(dest, from string) (m measure) {
 }
 
 // begin is a run whose walk has come to step reindex.
-func (p *pair) begin(dest, host string, port int) *run.Run {
+func (p *bench) begin(dest, host string, port int) *run.Run {
 	p.runs++
 	r := &run.Run{ID: fmt.Sprintf("bench%08d", p.runs), Generation: 1, Spec: events.Spec{Target: events.Target{Protocol: "http", Port: port}, Indices: []events.Index{{Source: index, Dest: dest}}}}
 	r.Cursor.Step, r.Cursor.Since = "reindex", time.Now()
@@ -226,19 +167,29 @@ func (p *pair) begin(dest, host string, port int) *run.Run {
 	r.Facts.Destination = &run.DestinationFacts{Indices: []run.DestinationIndex{{Name: dest, Created: true}}}
 	stats, err := p.client(p.source).Stats(p.t.Context(), index)
 	require.NoError(p.t, err)
-	r.Facts.Survey = &run.Survey{Indices: []run.SurveyedIndex{{Source: index, Dest: dest, Documents: int64(*documents), Total: int64(*documents), Bytes: stats.Bytes, MaxSeqNo: stats.MaxSeqNo,
+	// The source was filled long before.
+	r.Facts.Survey = &run.Survey{At: time.Now().Add(-time.Minute), Indices: []run.SurveyedIndex{{Source: index, Dest: dest, Documents: int64(*documents), Total: int64(*documents), Bytes: stats.Bytes, MaxSeqNo: stats.MaxSeqNo,
 		ShardSeqNos: stats.ShardSeqNos, Refresh: "-1", State: fmt.Sprint("uuid/", stats.Operations)}}}
 	return r
 }
 
-// steps is our copy by the steps as they are, with their own pauses.
-func (p *pair) steps(dest, host string, port int) (m measure) {
+// ours is our copy by the steps reindex and progress, with their own pauses.
+func (p *bench) ours(dest, host string, port int) (m measure) {
 	r := p.begin(dest, host, port)
+	looks, people := 0, 0
 	began := time.Now()
 	for _, step := range []engine.Step{&reindex.Step{Clusters: p, Rows: p.store, Now: time.Now}, &progress.Step{Clusters: p, Rows: p.store, Now: time.Now}} {
 		for {
+			looks++
 			out, err := step.Up(p.t.Context(), r)
-			require.NoError(p.t, err)
+			if err != nil {
+				// A person looks and sends retry, which the steps meet in the same state.
+				require.Equal(p.t, apierr.Fatal, apierr.ClassOf(err), err)
+				people++
+				require.Less(p.t, people, 100, err)
+				r.Cursor.Since = time.Now()
+				continue
+			}
 			if out.IsDone() {
 				break
 			}
@@ -246,85 +197,22 @@ func (p *pair) steps(dest, host string, port int) (m measure) {
 		}
 	}
 	m.took = time.Since(began)
-	m.note = fmt.Sprintf("tasks: %d", len(r.Facts.Reindex.Tasks))
-	return m
-}
-
-// Splits as the steps divide an index of 500,000 documents and more, and in so
-// small windows that a bad link does not break off all of them.
-var (
-	usual = copying.Split{From: 1, Each: 500_000, Most: 32}
-	small = func() copying.Split { return copying.Split{From: 1, Each: max(1, int64(*documents)/32), Most: 32} }
-)
-
-// ours is our copy in windows, with settings for the load. Pauses after what a link
-// broke off are passed over in virtual time, and told.
-func (p *pair) ours(dest, host string, port int, split copying.Split) (m measure) {
-	r := p.begin(dest, host, port)
-	var ahead time.Duration
-	var people int
-	now := func() time.Time { return time.Now().Add(ahead) }
-	open := func() *copying.Copy {
-		c, err := copying.Open(p.t.Context(), p, p.store, now, r)
-		require.NoError(p.t, err)
-		c.Split = split
-		return c
-	}
-	began := time.Now()
-	c := open()
-	require.NoError(p.t, c.Plan(p.t.Context()))
-	_, err := c.Prepare(p.t.Context())
-	require.NoError(p.t, err)
-	require.NoError(p.t, c.Load(p.t.Context()))
-	for left := 1; left > 0; {
-		c := open()
-		c.Intend()
-		if pause := c.Pause(); pause > 0 {
-			if broken(r) {
-				ahead += pause
-				continue
-			}
-			m.idle += pause
-			time.Sleep(pause)
-			continue
-		}
-		require.NoError(p.t, c.Start(p.t.Context()))
-		if left, _, err = c.Observe(p.t.Context()); err != nil {
-			// A person looks and sends retry, which the steps meet in the same state.
-			require.Equal(p.t, apierr.Fatal, apierr.ClassOf(err), err)
-			people++
-			require.Less(p.t, people, 100, err)
-			r.Cursor.Since, left = now(), 1
-			continue
-		}
-		if left > 0 {
-			time.Sleep(poll)
-		}
-	}
-	require.NoError(p.t, open().Restore(p.t.Context()))
-	m.took = time.Since(began)
 	again := 0
 	for _, t := range r.Facts.Reindex.Tasks {
 		again += t.Attempt - 1
 		require.Zero(p.t, t.Result.FailureCount+int(t.Result.VersionConflicts))
 	}
-	m.note = fmt.Sprintf("%d windows, pages of %d", len(r.Facts.Reindex.Tasks)-1, r.Facts.Reindex.Tasks[0].Size)
+	m.note = fmt.Sprintf("%d windows, pages of %d; %d looks", len(r.Facts.Reindex.Tasks), r.Facts.Reindex.Tasks[0].Size, looks)
 	if again > 0 {
-		m.note += fmt.Sprintf("; %d times a window again, after pauses of %s in all, %d times asked for by a person", again, ahead.Round(time.Second), people)
+		m.note += fmt.Sprintf("; %d times a window again, %d times asked for by a person", again, people)
 	}
 	return m
-}
-
-// broken reports whether what is left was broken off, rather than waits for the
-// source to show its documents.
-func broken(r *run.Run) bool {
-	return slices.ContainsFunc(r.Facts.Reindex.Tasks, func(t run.Task) bool { return t.Result == nil && t.Lost > 0 })
 }
 
 // proved reads both sides as the steps digest and verify do, one after the other,
 // and returns how many documents a second were hashed, by a process with all
 // processors.
-func (p *pair) proved(dest string) float64 {
+func (p *bench) proved(dest string) float64 {
 	r := p.begin(dest, "", 0)
 	r.Facts.Digest = &run.Digest{Walk: r.ID}
 	p.ask(p.dest, "POST", "/"+dest+"/_refresh", "")
@@ -346,7 +234,7 @@ func (p *pair) proved(dest string) float64 {
 }
 
 // list is every document of an index, with its digest.
-func (p *pair) list(s *realserver.Server, index string) (out []proof.Document) {
+func (p *bench) list(s *realserver.Server, index string) (out []proof.Document) {
 	p.ask(s, "POST", "/"+index+"/_refresh", "")
 	c := p.client(s)
 	stats, err := c.Stats(p.t.Context(), index)
@@ -376,7 +264,7 @@ type found struct {
 	missing, extra, content, precision, doubled int
 }
 
-func (p *pair) compare(source []proof.Document, dest string) (f found) {
+func (p *bench) compare(source []proof.Document, dest string) (f found) {
 	list := p.list(p.dest, dest)
 	ids := map[string]bool{}
 	for _, d := range list {
@@ -452,10 +340,8 @@ func machine() string {
 const (
 	seedDirect = "seed 001: default settings, plain `_reindex`"
 	seedFar    = "seed 001, 20 ms round trip"
-	oursDirect = "ours as from 500,000 documents on: windows, settings for the load"
+	oursDirect = "ours: windows, settings for the load"
 	oursFar    = "ours, 20 ms round trip"
-	oursSteps  = "ours, by the steps as they are at this size"
-	oursBad    = "ours, in small windows"
 	limitTwo   = "limit: `_bulk` of prepared bodies, settings for the load, 2 writers"
 	limitFour  = "limit, 4 writers"
 	dumpDirect = "elasticdump, `--limit=1000`"
@@ -475,12 +361,11 @@ func TestMigration(t *testing.T) {
 	farHost, farPort := far(t, fmt.Sprintf("%s:%d", host, port), roundTrip)
 	movers := []mover{
 		{seedDirect, func(d string) measure { return p.plain(d, host, port) }},
-		{oursDirect, func(d string) measure { return p.ours(d, host, port, usual) }},
+		{oursDirect, func(d string) measure { return p.ours(d, host, port) }},
 		{limitTwo, func(d string) measure { return p.limit(d, 2) }},
 		{limitFour, func(d string) measure { return p.limit(d, 4) }},
 		{seedFar, func(d string) measure { return p.plain(d, farHost, farPort) }},
-		{oursFar, func(d string) measure { return p.ours(d, farHost, farPort, usual) }},
-		{oursSteps, func(d string) measure { return p.steps(d, host, port) }},
+		{oursFar, func(d string) measure { return p.ours(d, farHost, farPort) }},
 	}
 	if !*without {
 		movers = append(movers, mover{dumpDirect, func(d string) measure { return p.dump(d, p.source.URL()) }})
@@ -489,7 +374,7 @@ func TestMigration(t *testing.T) {
 	require.Len(t, source, *documents)
 	p.spoil(source)
 
-	whole, working, notes, differ := speeds{}, speeds{}, map[string]string{}, map[string]found{}
+	whole, notes, differ := speeds{}, map[string]string{}, map[string]found{}
 	for round := range *rounds + 1 {
 		for i, m := range movers {
 			dest := fmt.Sprintf("dest-%d-%d", round, i)
@@ -500,7 +385,6 @@ func TestMigration(t *testing.T) {
 			}
 			if round > 0 { // the first one warms up
 				whole[m.name] = append(whole[m.name], float64(*documents)/took.took.Seconds())
-				working[m.name] = append(working[m.name], float64(*documents)/(took.took-took.idle).Seconds())
 				notes[m.name] = took.note
 				if m.name == oursDirect {
 					whole[hashed] = append(whole[hashed], p.proved(dest))
@@ -526,38 +410,31 @@ func TestMigration(t *testing.T) {
 	row := func(name string, list []float64, aim string) {
 		fmt.Printf("| %s | %.2f | %.2f | %.2f | %s |\n", name, middle(list), slices.Min(list), slices.Max(list), aim)
 	}
-	// Ours waits twice until the source must have shown what was written before.
-	const unidle = ", its waits for the source left out"
-	both := func(name, a string, b []float64, aim string) {
-		row(name, over(whole[a], b), aim)
-		row(name+unidle, over(working[a], b), aim)
-	}
-	both("ours over seed 001's", oursDirect, whole[seedDirect], "2.5")
-	both("ours over seed 001's, 20 ms round trip", oursFar, whole[seedFar], "3")
-	both("ours over the destination's own limit", oursDirect, best(whole[limitTwo], whole[limitFour]), "0.95")
-	row(oursSteps+", over seed 001's", over(whole[oursSteps], whole[seedDirect]), "")
+	row("ours over seed 001's", over(whole[oursDirect], whole[seedDirect]), "2.5")
+	row("ours over seed 001's, 20 ms round trip", over(whole[oursFar], whole[seedFar]), "3")
+	row("ours over the destination's own limit", over(whole[oursDirect], best(whole[limitTwo], whole[limitFour])), "0.95")
 	if !*without {
-		both("ours over elasticdump", oursDirect, whole[dumpDirect], "3")
+		row("ours over elasticdump", over(whole[oursDirect], whole[dumpDirect]), "3")
 	}
-	row("documents hashed over copied"+unidle, over(whole[hashed], working[oursDirect]), "1")
+	row("documents hashed over copied", over(whole[hashed], whole[oursDirect]), "1")
 	fmt.Println("\n| last round's copy | lost | other content | digits cut | extra | doubled |\n|---|---|---|---|---|---|")
 	for _, name := range names(movers) {
 		differ[name].print(name, "")
 	}
 
-	p.badDay(source, middle(working[oursDirect]))
-	for _, name := range []string{oursDirect, oursFar, oursSteps} {
+	p.badDay(source, middle(whole[oursDirect]))
+	for _, name := range []string{oursDirect, oursFar} {
 		require.Zero(t, differ[name], name)
 	}
 }
 
 // badDay copies through a link that refuses and breaks off. On a good day so many
 // documents a second are copied.
-func (p *pair) badDay(source []proof.Document, good float64) {
+func (p *bench) badDay(source []proof.Document, good float64) {
 	b := newBad(p.t, p.source.URL(), *seed)
 	host, port := place(p.t, b.URL)
 	movers := []mover{
-		{oursBad, func(d string) measure { return p.ours(d, host, port, small()) }},
+		{oursDirect, func(d string) measure { return p.ours(d, host, port) }},
 		{seedDirect, func(d string) measure { return p.plain(d, host, port) }},
 	}
 	if !*without {
@@ -575,8 +452,8 @@ func (p *pair) badDay(source []proof.Document, good float64) {
 		note := took.note + "; " + requests
 		if i == 0 {
 			ours = f
-			speed := float64(*documents) / (took.took - took.idle).Seconds()
-			note = fmt.Sprintf("%.0f docs/s, %.2f of a good day's, without the pauses; %s", speed, speed/good, note)
+			speed := float64(*documents) / took.took.Seconds()
+			note = fmt.Sprintf("%.0f docs/s, %.2f of a good day's; %s", speed, speed/good, note)
 		}
 		f.print(m.name, " "+note+" |")
 		p.ask(p.dest, "DELETE", "/"+dest, "")
@@ -586,9 +463,9 @@ func (p *pair) badDay(source []proof.Document, good float64) {
 
 // spoil compares with a destination in which documents are lost, changed, invented
 // and doubled: all of it must be found.
-func (p *pair) spoil(source []proof.Document) {
+func (p *bench) spoil(source []proof.Document) {
 	p.create("spoilt")
-	p.bulk(p.dest, "spoilt", 2)
+	p.fill(p.dest, "spoilt", 2)
 	p.ask(p.dest, "DELETE", "/spoilt/_doc/1", "")
 	p.ask(p.dest, "PUT", "/spoilt/_doc/2", `{"n":2}`)
 	p.ask(p.dest, "PUT", "/spoilt/_doc/more", `{"n":2}`)

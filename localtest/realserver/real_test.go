@@ -247,6 +247,13 @@ func TestUsersAndRoles(t *testing.T) {
 		status, body := call(s, "GET", c.path, "", c.user)
 		assert.Equal(t, c.status, status, "%s %s: %s", c.user, c.path, body)
 	}
+	require.NoError(t, s.SetFileUsers([]FileUser{{"reader", "canary-reader-2", []string{"reads"}}}))
+	require.Eventually(t, func() bool {
+		status, _ := call(s, "GET", "/src/_search", "", "reader:canary-reader-2")
+		return status == 200
+	}, time.Minute, 100*time.Millisecond)
+	status, body := call(s, "GET", "/src/_search", "", "reader:canary-reader-1")
+	assert.Equal(t, 401, status, body)
 	for _, name := range []string{"config/elasticsearch.yml", "config/users", "console.log", "logs/es-1.log"} {
 		content, err := os.ReadFile(s.dir(name))
 		require.NoError(t, err)

@@ -280,6 +280,21 @@ func (s *Server) SetHosts(hosts map[string]string) error {
 	return nil
 }
 
+// SetFileUsers replaces all users of the file realm, of whom there must be some from the start. The server reads them while it runs, within seconds (resource.reload.interval.high).
+func (s *Server) SetFileUsers(users []FileUser) error {
+	passwords, roles, err := fileRealm(users)
+	if err == nil {
+		err = s.writeConfig("users_roles", roles)
+	}
+	if err == nil {
+		err = s.writeConfig("users", passwords)
+	}
+	if err != nil {
+		return fmt.Errorf("users of elasticsearch %s: %w", s.options.Name, err)
+	}
+	return nil
+}
+
 // Restart stops the server, if it runs, and boots it with these settings instead of the former: what is not named is gone, as with Alibaba Cloud's esConfig.
 // Data, users and hosts are kept. A server that refuses its settings stays down, the *BootError holds its reason, and a later Restart may succeed.
 func (s *Server) Restart(ctx context.Context, settings map[string]string) error {

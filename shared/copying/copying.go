@@ -21,11 +21,16 @@ import (
 )
 
 // What breaks off and may pass is started again after a pause, longer each time
-// (15 s to 10 min, 45 minutes in all), before a person looks.
+// (1 s to 10 min, three quarters of an hour in all), before a person looks. While
+// anything comes through, the pause stays short; but not for ever.
 const (
-	maxLost  = 8
-	minPause = 15 * time.Second
-	maxPause = 10 * time.Minute
+	maxLost     = 20
+	minPause    = time.Second
+	maxPause    = 10 * time.Minute
+	lostNext    = 3 // counted at most, when something comes through
+	maxAttempts = 100
+	// restPause is that of a destination that had too much to do.
+	restPause = 15 * time.Second
 )
 
 // Clusters gives access to the instance, and the target's login.
@@ -49,6 +54,7 @@ type Copy struct {
 	run      *run.Run
 	client   *es.Client
 	soonest  time.Duration // until a task that runs is done, as far as can be told
+	broken   []brokenWindow
 }
 
 // Open opens the instance for r.
@@ -248,6 +254,7 @@ func (c *Copy) Observe(ctx context.Context) (unfinished int, counts []Count, err
 		if t.Result == nil && t.ID != "" {
 			got, e := c.observe(ctx, t, n)
 			if e != nil && (ctx.Err() != nil || apierr.ClassOf(e) != apierr.Fatal) {
+				c.divide()
 				return 0, nil, e
 			}
 			if err == nil {
@@ -263,7 +270,7 @@ func (c *Copy) Observe(ctx context.Context) (unfinished int, counts []Count, err
 		n.Total += t.Result.Total
 		n.Done += t.Result.Created + t.Result.Updated + t.Result.Deleted + t.Result.Noops + t.Result.VersionConflicts
 	}
-	return unfinished, counts, err
+	return unfinished + c.divide(), counts, err
 }
 
 func (c *Copy) observe(ctx context.Context, t *run.Task, n *Count) (es.TaskStatus, error) {
@@ -316,22 +323,29 @@ func (c *Copy) restart(t *run.Task, why string) {
 // again has a copy started once more, after a pause, with a note of why.
 func (c *Copy) again(t *run.Task, why string) error {
 	reset(t)
-	t.NotBefore = c.Now().Add(min(minPause<<t.Lost, maxPause))
+	t.NotBefore = c.Now().Add(min(minPause<<(t.Lost/2), maxPause))
 	t.Lost++
 	c.run.Note(c.Now(), c.run.Cursor.Step, "copying again", why)
-	if lost := t.Lost; lost > maxLost {
+	if lost := t.Lost; lost > maxLost || t.Attempt%maxAttempts == 0 {
 		t.Lost, t.NotBefore = 0, time.Time{} // a person looks, and retry means to go on
-		return events.NewProblem(409, "copy", fmt.Sprintf("the copy of %s into %s was lost %d times", t.Source, t.Dest, lost),
+		return events.NewProblem(409, "copy", fmt.Sprintf("the copy of %s into %s was lost %d times", t.Source, t.Dest, max(lost, t.Attempt)),
 			events.Finding{Message: why, Remedy: "look at both clusters' health and load and at function check, then send action retry"})
 	}
 	return nil
+}
+
+// rests lets a destination that had too much to do rest.
+func (c *Copy) rests(t *run.Task) {
+	if rested := c.Now().Add(restPause); !t.NotBefore.IsZero() && t.NotBefore.Before(rested) {
+		t.NotBefore = rested
+	}
 }
 
 // passing are errors that end a task and may be gone next time: the link or the
 // source was away, or the destination had too much to do.
 func passing(kind string) bool {
 	switch kind {
-	case "connect_exception", "connection_closed_exception", "socket_timeout_exception", "unknown_host_exception",
+	case "connect_exception", "connection_closed_exception", "socket_exception", "socket_timeout_exception", "unknown_host_exception",
 		"no_route_to_host_exception", "i_o_exception", "node_closed_exception", "search_context_missing_exception", rejected:
 		return true
 	}
@@ -362,11 +376,21 @@ func (c *Copy) failed(t *run.Task, got es.Task) error {
 		t.Size = size / 2
 		c.run.Note(c.Now(), c.run.Cursor.Step, "smaller pages", fmt.Sprintf("%d documents of %s: %s", t.Size, t.Source, cause))
 		reset(t)
-		t.NotBefore = c.Now().Add(minPause)
+		t.NotBefore = c.Now()
+		c.rests(t)
 		return nil
 	}
 	if cause.Is(passing) || status == http.StatusTooManyRequests || status >= 500 {
-		return c.again(t, cause.String())
+		if got.Status.Processed() > 0 {
+			t.Lost = min(t.Lost, lostNext)
+		}
+		err := c.again(t, cause.String())
+		if cause.Is(is(rejected)) {
+			c.rests(t)
+		} else {
+			c.breaks(t, got.Status)
+		}
+		return err
 	}
 	if c.stale(t) {
 		c.restart(t, cause.String())
@@ -454,10 +478,12 @@ func (c *Copy) finished(ctx context.Context, t *run.Task, got es.Task) error {
 			events.Finding{Field: c.run.Entry(i) + ".dest", Message: res.Failures[slices.IndexFunc(res.Failures, refused)].String(),
 				Remedy: "lift what refuses the write, then send action retry"})
 	case slices.ContainsFunc(res.Failures, passes):
+		err := c.again(t, res.Failures[slices.IndexFunc(res.Failures, passes)].String())
 		if slices.ContainsFunc(res.Failures, func(f es.Failure) bool { return f.Status == http.StatusTooManyRequests }) {
 			c.slower(t, res.TaskStatus, got.Running)
+			c.rests(t)
 		}
-		return c.again(t, res.Failures[slices.IndexFunc(res.Failures, passes)].String())
+		return err
 	case res.TimedOut:
 		return c.again(t, "the source did not answer a page in time")
 	case out.Cancelled:
@@ -481,12 +507,13 @@ func (c *Copy) finished(ctx context.Context, t *run.Task, got es.Task) error {
 		}
 	}
 	t.Result = out
-	// The last window starts when the source shows all that the others may have
-	// missed.
 	for n := range c.run.Facts.Reindex.Tasks {
-		last := &c.run.Facts.Reindex.Tasks[n]
-		if open(last) && last.Source == t.Source && last.Dest == t.Dest && last.Result == nil && last.Intent.IsZero() && !c.waitsFor(last) {
-			last.NotBefore = c.Now().Add(settle(c.run.Facts.Survey.Indices[i].Refresh))
+		other := &c.run.Facts.Reindex.Tasks[n]
+		other.Lost = min(other.Lost, lostNext)
+		// The last window starts when the source shows all that the others may have
+		// missed.
+		if open(other) && other.Source == t.Source && other.Dest == t.Dest && other.Result == nil && other.Intent.IsZero() && !c.waitsFor(other) {
+			other.NotBefore = c.Now().Add(settle(c.run.Facts.Survey.Indices[i].Refresh))
 		}
 	}
 	return nil

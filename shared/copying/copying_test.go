@@ -47,6 +47,8 @@ type world struct {
 	// remote answers the destination in place of the source, unless it returns
 	// nil.
 	remote func(body string) *http.Response
+	// refuses has the source answer 503, or nothing at all.
+	refuses func(path string) (refused, cut bool)
 	// pause is how long the source takes to answer.
 	pause time.Duration
 }
@@ -69,6 +71,14 @@ type reply struct{ w *world }
 
 func (r reply) RoundTrip(req *http.Request) (*http.Response, error) {
 	time.Sleep(r.w.pause)
+	if r.w.refuses != nil {
+		switch refused, cut := r.w.refuses(req.URL.Path); {
+		case refused:
+			return &http.Response{StatusCode: http.StatusServiceUnavailable, Body: http.NoBody}, nil
+		case cut:
+			return nil, errors.New("connection reset by peer")
+		}
+	}
 	if r.w.remote != nil && strings.HasSuffix(req.URL.Path, "/_search") {
 		body, _ := io.ReadAll(req.Body) // from memory
 		req.Body = io.NopCloser(strings.NewReader(string(body)))
@@ -461,6 +471,96 @@ func TestLateKickOffIsStoppedBeforeTheLastWindow(t *testing.T) {
 		require.True(t, released)
 		time.Sleep(time.Hour)
 		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+}
+
+// A link that refuses one request in five, and breaks off one in twenty, does not
+// stop a copy: windows become as small as what comes through, and are copied again.
+func TestABadLinkIsCrossedInSmallWindows(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(5) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+				w.fill(4000, 10, "1s")
+				w.split = copying.Split{From: 100, Each: 1000, Most: 32}
+				w.run.Spec.Reindex.Size = 50
+				var mu sync.Mutex
+				random := rand.New(rand.NewPCG(seed, 503))
+				w.refuses = func(string) (bool, bool) {
+					mu.Lock()
+					defer mu.Unlock()
+					p := random.Float64()
+					return p < .2, p > .95
+				}
+				began := time.Now()
+				require.NoError(t, w.copy(func() {}))
+				require.Less(t, time.Since(began), 10*time.Minute)
+				tasks := w.tasks()
+				require.Greater(t, len(tasks), 20)
+				names, next := map[int]bool{}, int64(0)
+				for i, task := range tasks {
+					require.Equal(t, next, task.From, "each begins where the one before ends")
+					require.NotNil(t, task.Result)
+					require.False(t, names[task.Window])
+					names[task.Window], next = true, task.Below
+					require.Equal(t, i == len(tasks)-1, next == 0)
+				}
+				seen := map[string]bool{}
+				for _, id := range w.kicked {
+					require.False(t, seen[id], id)
+					seen[id] = true
+				}
+				require.Equal(t, w.documents(w.source), w.documents(w.dest))
+			})
+		})
+	}
+}
+
+// A window that never comes through is a person's to look at, whatever becomes of
+// the others.
+func TestAWindowThatNeverComesThrough(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "1s")
+		rate := 30.0
+		w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = &rate, 10
+		broken := true
+		w.remote = func(body string) *http.Response {
+			if !broken || !strings.Contains(body, `"gte":0`) {
+				return nil
+			}
+			return &http.Response{StatusCode: 503, Body: http.NoBody}
+		}
+		err := w.copy(func() {})
+		var p *events.Problem
+		require.ErrorAs(t, err, &p)
+		require.Contains(t, p.Error(), "was lost")
+		require.LessOrEqual(t, w.tasks()[0].Attempt, 100)
+		require.Greater(t, w.tasks()[0].Attempt, 20)
+		for _, other := range w.tasks()[1 : len(w.tasks())-1] {
+			require.NotNil(t, other.Result)
+		}
+		broken = false // and action retry
+		require.NoError(t, w.copy(func() {}))
+		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+}
+
+// Nor does one that breaks off whenever others come through go on for ever.
+func TestAWindowThatBreaksOffWhileOthersFinish(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "1s")
+		w.remote = func(body string) *http.Response {
+			if !strings.Contains(body, `"gte":0`) {
+				return nil
+			}
+			// As if another one had finished just before.
+			w.run.Facts.Reindex.Tasks[0].Lost = 0
+			return &http.Response{StatusCode: 503, Body: http.NoBody}
+		}
+		require.ErrorContains(t, w.copy(func() {}), "was lost 100 times")
 	})
 }
 

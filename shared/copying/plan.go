@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,8 +29,8 @@ type Split struct {
 	Most int   // windows
 }
 
-// usual keeps a copy of half a minute in one task.
-var usual = Split{From: 500_000, Each: 500_000, Most: 32}
+// usual keeps a copy of a few seconds in one task.
+var usual = Split{From: 100_000, Each: 500_000, Most: 32}
 
 // What a page takes is reckoned from what the index takes on disk, which is
 // about half of its documents' text.
@@ -135,8 +136,11 @@ func (c *Copy) split(ix run.SurveyedIndex) []run.Task {
 	}
 	n := min(max(int64(Parallel), ix.Documents/c.Split.Each), int64(c.Split.Most), end)
 	width := (end + n - 1) / n
-	// What the survey's numbers count may not be visible yet.
-	visible := c.Now().Add(settle(ix.Refresh))
+	// What the survey's numbers count was not visible yet, perhaps.
+	visible := c.run.Facts.Survey.At.Add(settle(ix.Refresh))
+	if c.run.Facts.Survey.At.IsZero() { // an older release's
+		visible = c.Now().Add(settle(ix.Refresh))
+	}
 	var out []run.Task
 	for from := int64(0); from < end; from += width {
 		out = append(out, run.Task{Window: len(out), From: from, Below: min(from+width, end), NotBefore: visible})
@@ -146,18 +150,72 @@ func (c *Copy) split(ix run.SurveyedIndex) []run.Task {
 
 // settle is how long it takes until all copies of the source's shards show what
 // was written before. The reader may not have the right to refresh the source,
-// and the instance has no way to: so it is waited for, twice its interval. An
-// index that is not refreshed by itself shows the same all the time.
+// and the instance has no way to: so it is waited for. A shard is refreshed once
+// an interval has passed since it was last, which itself takes a moment. An
+// index that is not refreshed by itself shows the same all the time, but for the
+// moment in which somebody refreshes it.
 func settle(refresh string) time.Duration {
-	const margin = 2 * time.Second
 	if strings.HasPrefix(refresh, "-") {
-		return margin
+		return time.Second
 	}
 	interval, err := time.ParseDuration(cmp.Or(refresh, "1s"))
 	if err != nil { // in days, or micros
 		interval = time.Minute
 	}
-	return 2*interval + margin
+	return interval + 2*time.Second
+}
+
+// A brokenWindow is what is known of a window when the link or the source ended it.
+type brokenWindow struct {
+	task        int   // its place in the list
+	total, done int64 // documents
+}
+
+// mostTasks bounds the record, mostPieces what one broken window becomes.
+const (
+	mostTasks  = 500
+	mostPieces = 8
+)
+
+// breaks notes that a bounded window was broken off on its way: pieces as large as
+// what was copied of it would have come through.
+func (c *Copy) breaks(t *run.Task, s es.TaskStatus) {
+	if windowed(t) && !open(t) && s.Processed() > 0 {
+		i := slices.IndexFunc(c.run.Facts.Reindex.Tasks, func(other run.Task) bool {
+			return other.Source == t.Source && other.Dest == t.Dest && other.Window == t.Window
+		})
+		c.broken = append(c.broken, brokenWindow{i, s.Total, s.Processed()})
+	}
+}
+
+// divide makes several of each window that was broken off on its way, none smaller
+// than a page, and returns how many there are more.
+func (c *Copy) divide() (more int) {
+	list := &c.run.Facts.Reindex.Tasks
+	for _, b := range slices.Backward(c.broken) { // places before stay
+		t := (*list)[b.task]
+		page := int64(cmp.Or(t.Size, c.run.Spec.Reindex.Size, pageSize))
+		pieces := min(max(2, b.total/b.done), b.total/page, mostPieces, t.Below-t.From, int64(mostTasks-len(*list)))
+		if pieces < 2 {
+			continue
+		}
+		next := 0
+		for _, other := range tasks(c.run, events.Index{Source: t.Source, Dest: t.Dest}) {
+			next = max(next, other.Window+1)
+		}
+		width := (t.Below - t.From + pieces - 1) / pieces
+		var rest []run.Task
+		for from := t.From + width; from < t.Below; from += width {
+			piece := t
+			piece.Window, piece.From, piece.Below, piece.Attempt = next+len(rest), from, min(from+width, t.Below), 0
+			rest = append(rest, piece)
+		}
+		(*list)[b.task].Below = t.From + width
+		*list = slices.Insert(*list, b.task+1, rest...)
+		more += len(rest)
+	}
+	c.broken = nil
+	return more
 }
 
 // open reports whether t is the last window of several.

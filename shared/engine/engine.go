@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	smithytime "github.com/aws/smithy-go/time"
 	"github.com/aws/smithy-go/waiter"
 
 	"eslink/events"
@@ -45,6 +46,7 @@ const (
 	done outcomeKind = iota
 	doneDifferences
 	waiting
+	soon
 	asking
 	returning
 )
@@ -66,6 +68,13 @@ func Waitf(d time.Duration, format string, args ...any) Outcome {
 	return Wait(d, fmt.Sprintf(format, args...))
 }
 
+// Soon is Wait for a pause that is shorter than the way of an event: the same
+// invocation calls again, with the record saved and its lease given up in
+// between, as long as it has the time. Then, and after a crash, it is a Wait.
+func Soon(d time.Duration, reason string) Outcome {
+	return Outcome{kind: soon, wait: d, reason: reason}
+}
+
 // Back sends the walk down back to an earlier step, which has more to do: from
 // there it comes down again. The reason is a sentence for a person.
 func Back(to, reason string) Outcome { return Outcome{kind: returning, to: to, reason: reason} }
@@ -75,6 +84,7 @@ func Ask(p *run.Plan) Outcome { return Outcome{kind: asking, plan: p} }
 
 // IsDone, Reason and Delay let tests of steps read an outcome.
 func (o Outcome) IsDone() bool         { return o.kind == done || o.kind == doneDifferences }
+func (o Outcome) IsSoon() bool         { return o.kind == soon }
 func (o Outcome) Differs() bool        { return o.kind == doneDifferences }
 func (o Outcome) Reason() string       { return o.reason }
 func (o Outcome) Delay() time.Duration { return o.wait }
@@ -93,6 +103,9 @@ const (
 	// workTime is the longest a step may work: the platform cuts an event
 	// stream's call at five minutes, and the functions' timeout is 240 s.
 	workTime = 200 * time.Second
+	// soonTime is how long an invocation takes up pauses by itself: what is left of
+	// the functions' 240 s is for one more look.
+	soonTime = 90 * time.Second
 	// early is how much before its time an event may come and still count.
 	early = time.Second
 )
@@ -103,6 +116,8 @@ type Engine struct {
 	Bus  bus.Bus
 	Now  func() time.Time
 	Log  *slog.Logger
+	// Pause waits in Now's time; nil means that it passes as the machine's does.
+	Pause func(ctx context.Context, d time.Duration) error
 }
 
 // Handle processes one delivery to the function of the step called name. An
@@ -117,7 +132,7 @@ func (e *Engine) Handle(ctx context.Context, name string, step Step, payload []b
 		if d.Step != name {
 			return fmt.Errorf("event %s/%d is for step %s, this is %s", d.RunID, d.Seq, d.Step, name)
 		}
-		if err := e.handle(ctx, step, d); err != nil {
+		if err := e.handleAll(ctx, step, d); err != nil {
 			e.Log.ErrorContext(ctx, "delivery failed", "run_id", d.RunID, "step", d.Step, "seq", d.Seq, "err", err)
 			return err
 		}
@@ -125,7 +140,25 @@ func (e *Engine) Handle(ctx context.Context, name string, step Step, payload []b
 	return nil
 }
 
-func (e *Engine) handle(ctx context.Context, step Step, d events.Delivery) error {
+// handleAll handles a delivery as often as its step asks to be called soon.
+func (e *Engine) handleAll(ctx context.Context, step Step, d events.Delivery) error {
+	pause := e.Pause
+	if pause == nil {
+		pause = smithytime.SleepWithContext
+	}
+	for began := time.Now(); ; {
+		again, wait, err := e.handle(ctx, step, d, time.Since(began) < soonTime)
+		if err != nil || !again {
+			return err
+		}
+		if err := pause(ctx, wait); err != nil {
+			return err // the platform delivers the event again
+		}
+	}
+}
+
+// handle handles a delivery once, and says whether to do so again after a pause.
+func (e *Engine) handle(ctx context.Context, step Step, d events.Delivery, linger bool) (again bool, wait time.Duration, err error) {
 	log := e.Log.With("run_id", d.RunID, "step", d.Step, "seq", d.Seq)
 	work, stop := workContext(ctx)
 	defer stop()
@@ -136,10 +169,10 @@ func (e *Engine) handle(ctx context.Context, step Step, d events.Delivery) error
 		// Not an error: the platform's few retries would be used up before the
 		// lease ends.
 		log.InfoContext(ctx, "run is held, event goes back", "reason", err.Error())
-		return e.publish(ctx, d.Event, d.Traceparent, held.Until.Sub(e.Now())+time.Second)
+		return false, 0, e.publish(ctx, d.Event, d.Traceparent, held.Until.Sub(e.Now())+time.Second)
 	}
 	if err != nil {
-		return err
+		return false, 0, err
 	}
 	save := context.WithoutCancel(ctx)
 	switch now := e.Now(); {
@@ -148,16 +181,17 @@ func (e *Engine) handle(ctx context.Context, step Step, d events.Delivery) error
 	case now.Before(r.Cursor.WakeAt.Add(-early)):
 		// A message's delay is capped, so a long wait is made of several.
 		if err := e.Runs.SaveAndRelease(save, r); err != nil {
-			return err
+			return false, 0, err
 		}
-		return e.publish(save, d.Event, d.Traceparent, r.Cursor.WakeAt.Sub(now))
+		return false, 0, e.publish(save, d.Event, d.Traceparent, r.Cursor.WakeAt.Sub(now))
 	default:
-		e.advance(work, log, r, step)
+		again = e.advance(work, log, r, step, linger)
+		wait = r.Cursor.WakeAt.Sub(e.Now())
 	}
 	if err := e.Runs.SaveAndRelease(save, r); err != nil {
-		return err
+		return false, 0, err
 	}
-	return e.send(save, r, d.Traceparent)
+	return again, wait, e.send(save, r, d.Traceparent)
 }
 
 // workContext leaves time to save and publish before the invocation ends.
@@ -198,23 +232,28 @@ func (e *Engine) publish(ctx context.Context, ev events.Event, traceparent strin
 	return bus.Capped(ctx, e.Bus, bus.Queue(ev.Step), body, delay)
 }
 
-// advance runs the step once and moves the run by what came of it.
-func (e *Engine) advance(ctx context.Context, log *slog.Logger, r *run.Run, step Step) {
+// advance runs the step once and moves the run by what came of it. It reports
+// whether the same event is to be handled again, which it may if linger.
+func (e *Engine) advance(ctx context.Context, log *slog.Logger, r *run.Run, step Step, linger bool) (again bool) {
 	c := &r.Cursor
 	f, ok := flow.Of(r.Spec.Scenario)
 	def, known := f.Step(c.Step)
 	if !ok || !known {
 		e.stop(r, fmt.Errorf("scenario %q has no step %q", r.Spec.Scenario, c.Step))
-		return
+		return false
 	}
 	out, err := e.attempt(ctx, f, step, r)
 	now := e.Now()
 	late := now.Sub(c.Since) > def.Within
 	class := classOf(err)
 	switch {
-	case err == nil && out.kind == waiting && late:
+	case err == nil && (out.kind == waiting || out.kind == soon) && late:
 		e.stop(r, fmt.Errorf("not done within %s: %s", def.Within, out.reason))
-	case err == nil && out.kind == waiting:
+	case err == nil && out.kind == soon && linger:
+		again, c.Attempt = true, 0
+		// The event that is handled is the one that is due.
+		c.Sent, c.WakeAt, c.Reason = c.Seq, now.Add(out.wait), out.reason
+	case err == nil && (out.kind == waiting || out.kind == soon):
 		c.Attempt = 0
 		e.wake(r, out.wait, out.reason)
 		r.Note(now, c.Step, "waiting", out.reason)
@@ -243,9 +282,10 @@ func (e *Engine) advance(ctx context.Context, log *slog.Logger, r *run.Run, step
 	attrs := []any{"status", string(r.Status), "next", c.Step, "next_seq", c.Seq, "reason", c.Reason, "wake_at", c.WakeAt.UTC().Format(time.RFC3339)}
 	if r.Status == run.Failed {
 		log.ErrorContext(ctx, "run stopped", append(attrs, "err", err)...)
-		return
+		return false
 	}
 	log.InfoContext(ctx, "step ran", append(attrs, "err", err)...)
+	return again
 }
 
 // attempt calls the step and turns a panic into an error that stops the run:

@@ -89,6 +89,8 @@ type VSwitch struct {
 // Survey is what the source holds. Each index's definition (settings and
 // mappings) is a row of its own, "definition/<position>".
 type Survey struct {
+	// At is when the last of it had been read.
+	At      time.Time       `json:"at,omitzero"`
 	Version string          `json:"version"`
 	Indices []SurveyedIndex `json:"indices"`
 	// Chosen are what patterns of the spec were found to mean, once for all walks,
@@ -349,8 +351,8 @@ type Reindex struct {
 type Task struct {
 	Source string `json:"source"`
 	Dest   string `json:"dest"`
-	// Window is the how-many-th of its index: it copies sequence numbers that are
-	// at least From and, unless it is 0, below Below.
+	// Window names one of its index: it copies sequence numbers that are at least
+	// From and, unless it is 0, below Below.
 	Window   int    `json:"window,omitempty"`
 	From     int64  `json:"from,omitempty"`
 	Below    int64  `json:"below,omitempty"`

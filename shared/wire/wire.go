@@ -28,6 +28,7 @@ import (
 
 	"github.com/aliyun/fc-runtime-go-sdk/fc"
 	"github.com/aliyun/fc-runtime-go-sdk/fccontext"
+	smithytime "github.com/aws/smithy-go/time"
 	"golang.org/x/net/proxy"
 
 	"eslink/shared/aliyun"
@@ -63,9 +64,9 @@ type Function struct {
 func New(getenv func(string) string, seams Seams, logs io.Writer) (*Function, error) {
 	env := reader{getenv: getenv}
 	region := env.need("FC_REGION")
-	now := seams.Now
+	now, rate := seams.Now, 1.0
 	if now == nil {
-		now = env.clock("ESLINK_CLOCK")
+		now, rate = env.clock("ESLINK_CLOCK")
 	}
 	random := seams.Rand
 	if random == nil {
@@ -98,7 +99,9 @@ func New(getenv func(string) string, seams Seams, logs io.Writer) (*Function, er
 	}
 	return &Function{
 		Deps:   steps.Deps{Cloud: cloud, Runs: store, Network: network},
-		Engine: &engine.Engine{Runs: store, Bus: messages, Now: now, Log: log},
+		Engine: &engine.Engine{Runs: store, Bus: messages, Now: now, Log: log, Pause: func(ctx context.Context, d time.Duration) error {
+			return smithytime.SleepWithContext(ctx, time.Duration(float64(d)/rate))
+		}},
 		Log:    log,
 	}, nil
 }
@@ -240,22 +243,22 @@ func (e *reader) url(product, address string) *url.URL {
 // clock reads "<epoch in unix milliseconds>@<rate>": a clock that began at that
 // moment as fast as the world's, times rate. Everybody in a local world
 // computes the same time from it.
-func (e *reader) clock(name string) func() time.Time {
+func (e *reader) clock(name string) (now func() time.Time, rate float64) {
 	v := e.seam(name)
 	if v == "" {
-		return time.Now
+		return time.Now, 1
 	}
-	ms, rate, _ := strings.Cut(v, "@")
+	ms, factor, _ := strings.Cut(v, "@")
 	epoch, err1 := strconv.ParseInt(ms, 10, 64)
-	factor, err2 := strconv.ParseFloat(rate, 64)
-	if err1 != nil || err2 != nil || !(factor > 0) {
+	rate, err2 := strconv.ParseFloat(factor, 64)
+	if err1 != nil || err2 != nil || !(rate > 0) {
 		e.wrong = append(e.wrong, name+" is not <unix milliseconds>@<rate>")
-		return time.Now
+		return time.Now, 1
 	}
 	origin := time.UnixMilli(epoch)
 	return func() time.Time {
-		return origin.Add(time.Duration(float64(time.Since(origin)) * factor))
-	}
+		return origin.Add(time.Duration(float64(time.Since(origin)) * rate))
+	}, rate
 }
 
 func (e *reader) resolver(name string) aliyun.Resolver {

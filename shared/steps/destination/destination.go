@@ -71,7 +71,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		intended = intended || fresh
 	}
 	if intended {
-		return engine.Wait(0, "creating the destination indices"), nil
+		return engine.Soon(0, "creating the destination indices"), nil
 	}
 	return engine.Done(), nil
 }

@@ -3,6 +3,7 @@
 package progress
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -19,6 +20,8 @@ type Step struct {
 	Clusters copying.Clusters
 	Rows     copying.Rows
 	Now      func() time.Time
+	// Split, if set, divides indices otherwise than usual.
+	Split copying.Split
 }
 
 // New returns the step.
@@ -27,9 +30,18 @@ func New(d steps.Deps) engine.Step {
 }
 
 const (
-	minPause = 3 * time.Second
+	minPause = 500 * time.Millisecond
 	maxPause = 5 * time.Minute
+	// lingers is the longest pause that is shorter than to come again.
+	lingers = 2 * time.Second
 )
+
+func wait(d time.Duration, reason string) engine.Outcome {
+	if d <= lingers {
+		return engine.Soon(d, reason)
+	}
+	return engine.Wait(d, reason)
+}
 
 // Up reads the tasks, starts those whose turn it is, and waits for about as
 // long as the rest will take. What was changed for the copy is put back when it
@@ -42,6 +54,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if err != nil {
 		return engine.Outcome{}, err
 	}
+	c.Split = cmp.Or(s.Split, c.Split)
 	out, err := s.up(ctx, c, r)
 	if err != nil && ctx.Err() == nil && apierr.ClassOf(err) == apierr.Fatal {
 		if put := c.Restore(ctx); put != nil {
@@ -66,16 +79,16 @@ func (s *Step) up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outc
 	p := r.Facts.Progress
 	reason := p.String()
 	if c.Intend() {
-		return engine.Wait(0, reason), nil
+		return wait(0, reason), nil
 	}
-	if wait := c.Pause(); wait > 0 {
-		return engine.Wait(wait, reason+"; what is left starts then"), nil
+	if next := c.Pause(); next > 0 {
+		return wait(next, reason+"; what is left starts then"), nil
 	}
-	wait := pause(p)
+	next := pause(p)
 	if soonest := c.Soonest(); soonest > 0 {
-		wait = min(wait, max(soonest, minPause))
+		next = min(next, max(soonest, minPause))
 	}
-	return engine.Wait(wait, reason), nil
+	return wait(next, reason), nil
 }
 
 // record notes how far the copy is, and how fast: all in all, and each index.

@@ -3,6 +3,7 @@
 package reindex
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -18,6 +19,8 @@ type Step struct {
 	Clusters copying.Clusters
 	Rows     copying.Rows
 	Now      func() time.Time
+	// Split, if set, divides indices otherwise than usual.
+	Split copying.Split
 }
 
 // New returns the step.
@@ -36,6 +39,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if err != nil {
 		return engine.Outcome{}, err
 	}
+	c.Split = cmp.Or(s.Split, c.Split)
 	out, err := up(ctx, c, r)
 	return out, access.Explain(err, access.Instance(r))
 }
@@ -52,7 +56,7 @@ func up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outcome, error
 		if !c.Intend() && !changes {
 			return engine.Done(), nil // everything is copied already, or step progress starts it in a moment
 		}
-		return engine.Wait(0, "starting the copy"), nil
+		return engine.Soon(0, "starting the copy"), nil
 	}
 	if err := c.Load(ctx); err != nil {
 		return engine.Outcome{}, err

@@ -110,6 +110,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if unread != nil {
 		return engine.Outcome{}, access.Explain(unread, side)
 	}
+	out.At = s.Now()
 	r.Facts.Survey = out
 	return engine.Done(), nil
 }
