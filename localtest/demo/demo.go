@@ -373,8 +373,8 @@ func (s *session) provision(ctx context.Context, r *Report, spec *events.Spec) e
 	}
 	r.Checks = f.Verify.Checks
 	s.out.checks(r.Checks)
-	if f.Progress != nil && len(spec.Indices) > 0 {
-		s.out.say("%s: %d documents in %s, compared by %s", v.RunID, f.Progress.Documents, spec.Indices[0].Dest, f.Verify.Level)
+	for _, p := range f.Verify.Indices {
+		s.out.say("%s: %d documents in %s, compared by %s", v.RunID, p.Documents, p.Dest, p.Level)
 	}
 	asked, err := s.client.check(ctx, r.RunID)
 	if err != nil {

@@ -62,7 +62,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 			return engine.Outcome{}, access.Explain(err, side)
 		}
 		if !d.IDsDone {
-			return engine.Waitf(0, "reading %s for the proof: %d of %d documents", r.Indices()[i].Source, read, d.Documents), nil
+			return engine.Waitf(0, "reading index %d of %d, %s, for the proof: %d of %d documents", i+1, len(r.Indices()), r.Indices()[i].Source, read, d.Documents), nil
 		}
 	}
 	return engine.Done(), nil

@@ -43,7 +43,7 @@ func (s *Step) compare(ctx context.Context, r *run.Run, c *es.Client) (engine.Ou
 			return engine.Outcome{}, err
 		}
 		if !settled {
-			return engine.Waitf(0, "comparing the documents of %s", x.proof.Dest), nil
+			return engine.Waitf(0, "comparing index %d of %d, %s: %d of %d documents", v.Next+1, len(r.Indices()), x.proof.Dest, x.read, x.digest.Documents), nil
 		}
 	}
 	if slices.ContainsFunc(v.Indices, func(p run.IndexProof) bool { return !p.Done }) {
@@ -69,6 +69,7 @@ type index struct {
 	i      int
 	proof  *run.IndexProof
 	digest *run.IndexDigest
+	read   int64 // documents of it, or of those to be listed, so far
 }
 
 // compare goes on comparing until a time. It is settled when the index is done,
@@ -173,6 +174,7 @@ func (x *index) scan() *proving.Scan {
 // differ from the source's.
 func (x *index) sums(ctx context.Context, until time.Time) (settled bool, err error) {
 	at, err := x.scan().Sum(ctx, x.digest.Partitions, until)
+	x.read = at.Read
 	if err != nil || !at.Done {
 		return false, err
 	}
@@ -211,6 +213,7 @@ func (x *index) lists(ctx context.Context, until time.Time) (done bool, err erro
 		return false, err
 	}
 	at, err := x.scan().List(ctx, want, until)
+	x.read = at.Read
 	if err != nil || !at.Done {
 		return false, err
 	}
@@ -255,6 +258,9 @@ func (x *index) looks(ctx context.Context, until time.Time) (done bool, err erro
 	}
 	for ; v.NextPart < x.digest.IDParts; v.NextPart++ {
 		if !x.step.Now().Before(until) {
+			if v.NextPart > 0 {
+				x.read = x.proof.Documents
+			}
 			return false, nil
 		}
 		listed, err := proving.Listed(ctx, x.step.Rows, x.run, proving.Source, x.i, v.NextPart)
