@@ -190,6 +190,7 @@ func (p *bench) ours(dest, host string, port int) (m measure) {
 				r.Cursor.Since = time.Now()
 				continue
 			}
+			p.t.Logf("%.2f s: %s (%s)", time.Since(began).Seconds(), out.Reason(), out.Delay())
 			if out.IsDone() {
 				break
 			}
@@ -350,7 +351,7 @@ const (
 
 func TestMigration(t *testing.T) {
 	require.GreaterOrEqual(t, *documents, 100)
-	require.Positive(t, *rounds)
+	require.GreaterOrEqual(t, *rounds, 0)
 	if !*without {
 		_, err := os.Stat(*elasticdump)
 		require.NoError(t, err, "no elasticdump: `make bench-migrate` installs it, and -without-elasticdump leaves it out")

@@ -28,7 +28,7 @@ const (
 	maxLost     = 20
 	minPause    = time.Second
 	maxPause    = 10 * time.Minute
-	lostNext    = 3 // counted at most, when something comes through
+	lostNext    = 1 // counted at most, when something comes through
 	maxAttempts = 100
 	// restPause is that of a destination that had too much to do.
 	restPause = 15 * time.Second
@@ -285,7 +285,7 @@ func (c *Copy) observe(ctx context.Context, t *run.Task, n *Count) (es.TaskStatu
 		// Task numbers start again with a node, so an ID can be given out twice.
 		return es.TaskStatus{}, c.again(t, "task "+t.ID+" is somebody else's now (a node restarted)")
 	case got.Error != nil:
-		return es.TaskStatus{}, c.failed(t, got)
+		return es.TaskStatus{}, c.failed(ctx, t, got)
 	case !got.Completed:
 		t.StartedMS = got.StartedMS
 		if speed := perSecond(got); speed > 0 {
@@ -365,7 +365,7 @@ func tooLarge(kind string) bool { return kind == rejected || kind == tooLong }
 // is matches one type of error.
 func is(kind string) func(string) bool { return func(k string) bool { return k == kind } }
 
-func (c *Copy) failed(t *run.Task, got es.Task) error {
+func (c *Copy) failed(ctx context.Context, t *run.Task, got es.Task) error {
 	cause := got.Error
 	status := cause.RemoteStatus()
 	size := cmp.Or(t.Size, c.run.Spec.Reindex.Size, pageSize)
@@ -382,8 +382,16 @@ func (c *Copy) failed(t *run.Task, got es.Task) error {
 		return nil
 	}
 	if cause.Is(passing) || status == http.StatusTooManyRequests || status >= 500 {
-		if got.Status.Processed() > 0 {
+		done := got.Status.Processed()
+		if done > 0 {
 			t.Lost = min(t.Lost, lostNext)
+		}
+		if done > 0 && done == got.Status.Total {
+			// It asked for one more page than there is. What was refused would have
+			// ended it otherwise.
+			got.Response = &es.TaskResponse{TaskStatus: got.Status}
+			c.run.Note(c.Now(), c.run.Cursor.Step, "copied to the last document", cause.String())
+			return c.finished(ctx, t, got)
 		}
 		err := c.again(t, cause.String())
 		if cause.Is(is(rejected)) {

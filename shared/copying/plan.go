@@ -175,7 +175,7 @@ type brokenWindow struct {
 // mostTasks bounds the record, mostPieces what one broken window becomes.
 const (
 	mostTasks  = 500
-	mostPieces = 8
+	mostPieces = 16
 )
 
 // breaks notes that a bounded window was broken off on its way: pieces as large as
@@ -208,7 +208,8 @@ func (c *Copy) divide() (more int) {
 		var rest []run.Task
 		for from := t.From + width; from < t.Below; from += width {
 			piece := t
-			piece.Window, piece.From, piece.Below, piece.Attempt = next+len(rest), from, min(from+width, t.Below), 0
+			piece.Window, piece.From, piece.Below = next+len(rest), from, min(from+width, t.Below)
+			piece.Attempt, piece.Lost, piece.NotBefore = 0, 0, time.Time{} // there was a link for a while
 			rest = append(rest, piece)
 		}
 		(*list)[b.task].Below = t.From + width

@@ -52,7 +52,7 @@ func (e *endless) Page(_ context.Context, _ string, _ json.RawMessage, w es.Wind
 	return out, nil
 }
 
-func (e *endless) Documents(ctx context.Context, index string, ids []string, source bool) ([]es.Document, error) {
+func (e *endless) Documents(ctx context.Context, index string, _ int, ids []string, source bool) ([]es.Document, error) {
 	panic("nobody asked for documents by ID")
 }
 

@@ -352,7 +352,7 @@ func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool
 	if err != nil {
 		return err
 	}
-	if st.Index != stats.UUID {
+	if st.Next == nil || st.Index != stats.UUID {
 		clear(st.Sums)
 		*st = state{Walk: st.Walk, Index: stats.UUID, Next: make([]int64, len(stats.ShardSeqNos)), Sums: st.Sums}
 	}

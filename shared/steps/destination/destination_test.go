@@ -340,7 +340,7 @@ func TestNodesThatDoNotAnswer(t *testing.T) {
 	w.ask(http.MethodDelete, "/orders", "")
 	w.ask(http.MethodPut, "/other", `{"aliases":{"orders":{}}}`)
 	_, err = w.once()
-	require.True(t, es.IsAlias(err))
+	require.ErrorContains(t, err, "orders is an alias since the plan")
 	require.Equal(t, was, w.index(0))
 }
 

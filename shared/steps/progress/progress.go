@@ -30,7 +30,7 @@ func New(d steps.Deps) engine.Step {
 }
 
 const (
-	minPause = 500 * time.Millisecond
+	minPause = 250 * time.Millisecond
 	maxPause = 5 * time.Minute
 	// lingers is the longest pause that is shorter than to come again.
 	lingers = 2 * time.Second

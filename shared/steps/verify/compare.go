@@ -102,10 +102,11 @@ func (x *index) source() string { return x.run.Indices()[x.i].Source }
 // differs notes a difference that is no document's.
 func (x *index) differs(format string, args ...any) {
 	x.proof.Other++
-	x.tell(format, args...)
+	x.says(format, args...)
 }
 
-func (x *index) tell(format string, args ...any) {
+// says adds a line, unless there are enough.
+func (x *index) says(format string, args ...any) {
 	if v := x.run.Facts.Verify; len(v.Differences) < maxLines {
 		v.Differences = append(v.Differences, fmt.Sprintf(format, args...))
 	}
@@ -348,12 +349,12 @@ func (x *index) line(d proof.Difference) {
 	}
 	switch d.Class {
 	case proof.Missing:
-		x.tell("%s lacks document %s%s", x.proof.Dest, d.ID, late)
+		x.says("%s lacks document %s%s", x.proof.Dest, d.ID, late)
 	case proof.Extra:
-		x.tell("%s holds document %s, which %s does not%s", x.proof.Dest, d.ID, x.source(), x.written())
+		x.says("%s holds document %s, which %s does not%s", x.proof.Dest, d.ID, x.source(), x.written())
 	case proof.Precision:
-		x.tell("%s: document %s has lost digits of decimals that Elasticsearch cuts (precision)%s", x.proof.Dest, d.ID, fields)
+		x.says("%s: document %s has lost digits of decimals that Elasticsearch cuts (precision)%s", x.proof.Dest, d.ID, fields)
 	default:
-		x.tell("%s: document %s differs%s%s", x.proof.Dest, d.ID, fields, late)
+		x.says("%s: document %s differs%s%s", x.proof.Dest, d.ID, fields, late)
 	}
 }
