@@ -517,6 +517,31 @@ func TestABadLinkIsCrossedInSmallWindows(t *testing.T) {
 	}
 }
 
+// What breaks off behind the last document is over; a page before it is not.
+func TestBrokenOffBehindTheLastDocument(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "1s")
+		w.run.Spec.Reindex.Size = 200
+		w.refuses = func(path string) (bool, bool) { return strings.HasSuffix(path, "/scroll"), false }
+		require.NoError(t, w.copy(func() {}))
+		for _, task := range w.tasks()[:len(w.tasks())-1] {
+			require.Equal(t, 1, task.Attempt)
+			require.EqualValues(t, task.Result.Total, task.Result.Created)
+			require.Positive(t, task.Result.Total)
+		}
+		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "1s")
+		w.split.From = 5000
+		w.run.Spec.Reindex.Size = 200
+		w.refuses = func(path string) (bool, bool) { return strings.HasSuffix(path, "/scroll"), false }
+		require.ErrorContains(t, w.copy(func() {}), "was lost")
+		require.Nil(t, w.tasks()[0].Result)
+	})
+}
+
 // A window that never comes through is a person's to look at, whatever becomes of
 // the others.
 func TestAWindowThatNeverComesThrough(t *testing.T) {
