@@ -9,7 +9,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"eslink/events"
 	"eslink/shared/engine"
+	"eslink/shared/flow"
 	"eslink/shared/run"
 )
 
@@ -155,5 +157,56 @@ func TestTheRunMovesInAPause(t *testing.T) {
 		assert.Equal(t, run.Removed, w.run().Status)
 		assert.Equal(t, []string{"up verify", "up verify", "up verify"}, w.calls[:3])
 		assert.Equal(t, "down nlb", w.calls[3])
+	})
+}
+
+// A step has as long as it has, however it asks to be called again.
+func TestSoonForTooLong(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.asksSoon(1_000_000, time.Hour)
+		w.begin("verify")
+		w.pump(1, false)
+		assert.Equal(t, run.Failed, w.run().Status)
+		assert.Contains(t, w.run().Cursor.Reason, "not done within")
+	})
+}
+
+// What came through meanwhile begins the count of failed tries anew.
+func TestSoonAfterFailedTries(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		calls := 0
+		attempts := []int{}
+		w.script["verify"] = func(r *run.Run) (engine.Outcome, error) {
+			attempts = append(attempts, r.Cursor.Attempt)
+			switch calls++; calls {
+			case 3:
+				return engine.Soon(time.Second, "on the way"), nil
+			case 6:
+				return engine.Done(), nil
+			}
+			return engine.Outcome{}, context.DeadlineExceeded
+		}
+		w.begin("verify")
+		w.pump(1, false)
+		assert.Equal(t, run.Done, w.run().Status)
+		assert.Equal(t, []int{0, 1, 2, 0, 1, 2}, attempts)
+	})
+}
+
+// An event whose sending was never noted is not sent once more by a pause.
+func TestSoonOwesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.asksSoon(2, time.Second)
+		r := &run.Run{ID: id, Generation: 1, Direction: run.Up, Spec: events.Spec{Scenario: flow.ESToES, Approve: "auto"}}
+		engine.Goto(r, "verify", run.Running, time.Now())
+		require.NoError(t, w.engine.Runs.Create(t.Context(), r))
+		w.putFault = func(int) (error, error) { return errCrash, nil }
+		require.ErrorIs(t, w.engine.Send(t.Context(), r), errCrash)
+		w.putFault = nil
+		require.Len(t, w.published, 1)
+		require.Less(t, w.run().Cursor.Sent, r.Cursor.Seq)
+		w.pump(1, false)
+		assert.Len(t, w.published, 1)
+		assert.Equal(t, run.Done, w.run().Status)
 	})
 }
