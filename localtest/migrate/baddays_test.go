@@ -67,7 +67,7 @@ func TestRealBadDays(t *testing.T) {
 
 	t.Run("the destination is killed", func(t *testing.T) {
 		d := slow(w.day(t, "dest-killed", orders, windows), 25_000)
-		d.amid(func() error { return d.killed(d.dest, w.settings) })
+		d.amid(1, func() error { return d.killed(d.dest, w.settings) })
 		d.do(start)
 		d.rests(run.Done)
 		require.True(t, d.met && d.loaded)
@@ -77,7 +77,7 @@ func TestRealBadDays(t *testing.T) {
 
 	t.Run("the source is killed", func(t *testing.T) {
 		d := slow(w.day(t, "source-killed", orders, windows), 25_000)
-		d.amid(func() error { return d.killed(d.source, map[string]string{"resource.reload.interval.high": "1s"}) })
+		d.amid(1, func() error { return d.killed(d.source, map[string]string{"resource.reload.interval.high": "1s"}) })
 		d.do(start)
 		d.rests(run.Done)
 		require.True(t, d.met && d.loaded)
@@ -88,7 +88,7 @@ func TestRealBadDays(t *testing.T) {
 	for _, state := range []string{cut, dark} {
 		t.Run("the link is "+state, func(t *testing.T) {
 			d := slow(w.day(t, "link-"+state, orders, windows), 25_000)
-			d.amid(func() error {
+			d.amid(0, func() error {
 				d.clock.hurry(slowly)
 				w.link.set(state)
 				time.Sleep(5 * time.Second)
@@ -106,7 +106,7 @@ func TestRealBadDays(t *testing.T) {
 
 	t.Run("the link is cut for hours", func(t *testing.T) {
 		d := slow(w.day(t, "link-gone", orders, windows), 25_000)
-		d.amid(func() error {
+		d.amid(0, func() error {
 			d.clock.hurry(1000)
 			w.link.set(cut)
 			return nil
@@ -153,7 +153,7 @@ func TestRealBadDays(t *testing.T) {
 		w.ask(w.source, "PUT", "/live", definition)
 		w.bulk(w.source, "live", 2, bodies(8, n, 2))
 		d := slow(w.day(t, "written-to", "live", copying.Split{From: 1, Each: 5_000, Most: 32}), 8_000)
-		d.amid(func() error { return d.write("live", 0, n) })
+		d.amid(0, func() error { return d.write("live", 0, n) })
 		// And once more when all is copied, and nothing is proved yet.
 		d.before("digest", func() { require.NoError(t, d.write("live", 1, n)) })
 		d.do(start)
@@ -192,7 +192,7 @@ func TestRealBadDays(t *testing.T) {
 
 	t.Run("writes are blocked", func(t *testing.T) {
 		d := slow(w.day(t, "blocked", orders, windows), 25_000)
-		d.amid(func() error { return d.block("index.blocks.write", "true") })
+		d.amid(0, func() error { return d.block("index.blocks.write", "true") })
 		d.do(start)
 		d.stops("indices[0].dest", "index [blocked] blocked by: [FORBIDDEN/8/index write (api)]")
 		require.True(t, d.met && d.loaded)
@@ -227,7 +227,7 @@ func TestRealBadDays(t *testing.T) {
 			require.NoError(t, w.source.SetFileUsers(users(password)))
 			require.Eventually(t, func() bool { return d.refused(other) }, time.Minute, 50*time.Millisecond)
 		})
-		d.amid(func() error {
+		d.amid(0, func() error {
 			if err := w.source.SetFileUsers(users(other)); err != nil {
 				return err
 			}
@@ -295,6 +295,7 @@ func TestRealBadDays(t *testing.T) {
 		}
 		began := time.Now()
 		w.bulk(w.source, "tiny", 2, tiny)
+		w.ask(w.source, "POST", "/tiny/_refresh", "")
 		t.Logf("written in %s", time.Since(began))
 		began = time.Now()
 		d := w.day(t, "tiny", "tiny", copying.Split{From: n + 1, Each: n, Most: 1})

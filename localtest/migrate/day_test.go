@@ -478,7 +478,7 @@ func (d *day) rests(want run.Status) *run.Run {
 	for d.run().Status.Moving() {
 		m, ok := d.queues.next()
 		require.True(d.t, ok, "nobody wakes the run: %s", d.told())
-		require.Less(d.t, time.Since(began), 4*time.Minute, "it does not come to rest: %s", d.told())
+		require.Less(d.t, time.Since(began), 15*time.Minute, "it does not come to rest: %s", d.told())
 		if m.due.Sub(d.clock.now()) > time.Second {
 			// In the pause that is shortened the source would have been refreshed.
 			_, _, _ = d.tell(d.source, "POST", "/"+d.spec.Indices[0].Source+"/_refresh", nil)
@@ -558,9 +558,23 @@ func (d *day) watch(ctx context.Context) {
 	}
 }
 
-// amid has a fault happen while tasks of the run are in the middle of their
-// documents, and their index has the settings for the load.
-func (d *day) amid(fault func() error) {
+// finished reports whether so many windows are copied, as far as the record says.
+func (d *day) finished(windows int) bool {
+	r, err := d.engine.Runs.Get(d.t.Context(), d.id)
+	if err != nil || r.Facts.Reindex == nil {
+		return false
+	}
+	for _, t := range r.Facts.Reindex.Tasks {
+		if t.Result != nil {
+			windows--
+		}
+	}
+	return windows <= 0
+}
+
+// amid has a fault happen while a task of the run is in the middle of its
+// documents, and so many windows are finished.
+func (d *day) amid(windows int, fault func() error) {
 	d.met = false
 	d.amiss.Go(func() {
 		for d.t.Context().Err() == nil {
@@ -570,7 +584,7 @@ func (d *day) amid(fault func() error) {
 				n := t.Status.Created + t.Status.Updated
 				return strings.HasPrefix(t.opaqueID(), "eslink/"+d.id) && n > 0 && n < t.Status.Total
 			})
-			if i < 0 {
+			if i < 0 || !d.finished(windows) {
 				continue
 			}
 			// For the end, which puts the settings back, to mean anything.

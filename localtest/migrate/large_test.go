@@ -78,7 +78,7 @@ func TestRealLargeDocuments(t *testing.T) {
 		rate := 3_000.
 		d.spec.Reindex = events.Reindex{Size: 500, RequestsPerSecond: &rate}
 		const mark = "cluster.routing.allocation.disk.watermark."
-		d.amid(func() error {
+		d.amid(0, func() error {
 			// More than any disk has must be free.
 			status, raw, err := d.tell(d.dest, "PUT", "/_cluster/settings", []byte(`{"transient":{"`+mark+`low":"1000tb","`+mark+`high":"1000tb","`+mark+`flood_stage":"1000tb"}}`))
 			if err == nil && status != 200 {
