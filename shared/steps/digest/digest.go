@@ -48,7 +48,6 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	until := s.Now().Add(proving.WorkFor)
 	if r.Facts.Digest == nil {
 		if r.Facts.Digest, err = s.begin(ctx, c, r); err != nil {
-			r.Facts.Digest = nil
 			return engine.Outcome{}, access.Explain(err, side)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"eslink/localtest/fakes/elastic"
 	"eslink/shared/access"
 	"eslink/shared/aliyun/kms"
+	"eslink/shared/apierr"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/proof"
@@ -186,7 +187,7 @@ func (w *world) prove(dying bool) []string {
 		r.Facts = run.Facts{}
 		require.NoError(w.t, json.Unmarshal(raw, &r.Facts))
 		out, err := steps[at].Up(w.t.Context(), &r)
-		if errors.Is(err, errAway) {
+		if errors.Is(err, errAway) || apierr.ClassOf(err) == apierr.Retry {
 			w.run.Facts = r.Facts // saved, as after every error
 			continue
 		}
@@ -502,6 +503,15 @@ func TestWindowsThatAreShort(t *testing.T) {
 	require.Empty(t, w.prove(false))
 	w.run.Facts.Reindex.Tasks[1].Result.Total, w.run.Facts.Reindex.Tasks[1].Result.Created = 5, 5
 	w.again()
+	counts := 0
+	w.answer = func(host, path string, b []byte) []byte {
+		if strings.HasSuffix(path, "/_count") {
+			if counts++; counts == 3 { // all of it, the first window, the second one
+				return []byte(`{"count":0,"_shards":{"total":1,"successful":0}}`)
+			}
+		}
+		return b
+	}
 	require.Equal(t, []string{"orders: window 1 was copied with 5 documents, orders has 6 in it"}, w.prove(false))
 	w.bulk("src", "orders", numbered(11))
 	w.again()
@@ -562,6 +572,37 @@ func TestWeakestLevel(t *testing.T) {
 	w.bulk("dst", "b", numbered(3))
 	require.Empty(t, w.prove(false))
 	require.Equal(t, []string{proving.Content, proving.Content, proving.Sample}, []string{w.proof(0).Level, w.proof(1).Level, w.proof(2).Level})
+}
+
+// An index that is done is not gone through again when another one's documents
+// have to be listed.
+func TestEachIndexIsToldOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run.Spec.Proof = proving.Content
+	for i, name := range []string{"held", "fresh", "last"} {
+		w.index(name, 1, 1)
+		w.both(name, numbered(1500))
+		w.bulk("dst", name, "{\"delete\":{\"_id\":\"7\"}}\n")
+		w.copied(events.Index{Source: name}, int64(1-i%2)) // counts say nothing of the first and last
+	}
+	require.ElementsMatch(t, []string{"held lacks document 7", "fresh holds 1499 documents, the source's fresh 1500 under the query", "fresh lacks document 7", "last lacks document 7"}, w.prove(false))
+	for i := range 3 {
+		require.EqualValues(t, 1500, w.proof(i).Documents)
+		require.Equal(t, map[string]int{proof.Missing: 1}, w.proof(i).Differences)
+		require.Empty(t, w.run.Facts.Reindex.Tasks[i].SourceState, "it is copied again")
+	}
+
+	// What is only there, or only lacks digits, is not mended by copying again.
+	w = newWorld(t)
+	w.run.Spec.Proof = proving.Content
+	w.index("orders", 1, 1)
+	w.both("orders", numbered(10))
+	w.bulk("src", "orders", "{\"index\":{\"_id\":\"cut\"}}\n{\"a\":0.1234567890123456789}\n")
+	w.bulk("dst", "orders", "{\"index\":{\"_id\":\"cut\"}}\n{\"a\":0.12345678901234568}\n{\"index\":{\"_id\":\"x\"}}\n{}\n{\"delete\":{\"_id\":\"x\"}}\n")
+	w.copied(events.Index{Source: "orders"}, 0)
+	require.Equal(t, []string{"orders: document cut has lost digits of decimals that Elasticsearch cuts (precision) in a"}, w.prove(false))
+	require.NotEmpty(t, w.run.Facts.Reindex.Tasks[0].SourceState)
 }
 
 // What is proved of an index, by what is asked, what was there before, and how
