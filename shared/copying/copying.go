@@ -56,6 +56,7 @@ type Copy struct {
 	client   *es.Client
 	soonest  time.Duration // until a task that runs is done, as far as can be told
 	broken   []brokenWindow
+	flushed  map[string]bool // indices, since the tasks were read
 }
 
 // Open opens the instance for r.
@@ -249,11 +250,19 @@ func perSecond(t es.Task) float64 {
 // first such error is returned.
 func (c *Copy) Observe(ctx context.Context) (unfinished int, counts []Count, err error) {
 	counts = make([]Count, len(c.run.Indices()))
-	for i := range c.run.Facts.Reindex.Tasks {
-		t := &c.run.Facts.Reindex.Tasks[i]
+	list := c.run.Facts.Reindex.Tasks
+	replies, errs := make([]es.Task, len(list)), make([]error, len(list))
+	for i, t := range list {
+		if t.Result == nil && t.ID != "" {
+			replies[i], errs[i] = c.client.Task(ctx, t.ID)
+		}
+	}
+	c.flushed = map[string]bool{}
+	for i := range list {
+		t := &list[i]
 		n := &counts[c.position(t)]
 		if t.Result == nil && t.ID != "" {
-			got, e := c.observe(ctx, t, n)
+			got, e := c.observe(ctx, t, n, replies[i], errs[i])
 			if e != nil && (ctx.Err() != nil || apierr.ClassOf(e) != apierr.Fatal) {
 				c.divide()
 				return 0, nil, e
@@ -274,8 +283,7 @@ func (c *Copy) Observe(ctx context.Context) (unfinished int, counts []Count, err
 	return unfinished + c.divide(), counts, err
 }
 
-func (c *Copy) observe(ctx context.Context, t *run.Task, n *Count) (es.TaskStatus, error) {
-	got, err := c.client.Task(ctx, t.ID)
+func (c *Copy) observe(ctx context.Context, t *run.Task, n *Count, got es.Task, err error) (es.TaskStatus, error) {
 	switch {
 	case apierr.IsNotFound(err):
 		return es.TaskStatus{}, c.again(t, "the cluster knows nothing of task "+t.ID+" any more (a node restarted?)")

@@ -119,8 +119,12 @@ func (c *Copy) onDisk(ctx context.Context, t *run.Task) (bool, error) {
 	if t.Nodes == "" {
 		return true, nil
 	}
-	if err := c.client.Flush(ctx, t.Dest); err != nil {
-		return false, err
+	// Those that are over were so before the first of them was seen to be.
+	if !c.flushed[t.Dest] {
+		if err := c.client.Flush(ctx, t.Dest); err != nil {
+			return false, err
+		}
+		c.flushed[t.Dest] = true
 	}
 	lives, err := c.client.Lives(ctx)
 	return lives == t.Nodes, err
