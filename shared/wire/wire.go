@@ -98,11 +98,11 @@ func New(getenv func(string) string, seams Seams, logs io.Writer) (*Function, er
 		log.Warn("this function does not talk to the cloud", "seam", env.seams)
 	}
 	return &Function{
-		Deps:   steps.Deps{Cloud: cloud, Runs: store, Network: network},
+		Deps: steps.Deps{Cloud: cloud, Runs: store, Network: network},
 		Engine: &engine.Engine{Runs: store, Bus: messages, Now: now, Log: log, Pause: func(ctx context.Context, d time.Duration) error {
 			return smithytime.SleepWithContext(ctx, time.Duration(float64(d)/rate))
 		}},
-		Log:    log,
+		Log: log,
 	}, nil
 }
 
