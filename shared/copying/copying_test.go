@@ -47,6 +47,8 @@ type world struct {
 	// remote answers the destination in place of the source, unless it returns
 	// nil.
 	remote func(body string) *http.Response
+	// answer answers a function in place of the destination, unless it returns nil.
+	answer func(*http.Request) *http.Response
 	// refuses has the source answer 503, or nothing at all.
 	refuses func(path string) (refused, cut bool)
 	// pause is how long the source takes to answer.
@@ -93,6 +95,11 @@ func (r reply) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // RoundTrip is how the functions reach the destination.
 func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
+	if w.answer != nil {
+		if resp := w.answer(req); resp != nil {
+			return resp, nil
+		}
+	}
 	if req.URL.Path != "/_reindex" {
 		return w.dest.RoundTrip(req)
 	}

@@ -1,0 +1,317 @@
+package copying_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"eslink/localtest/fakes/elastic"
+	"eslink/shared/copying"
+	"eslink/shared/run"
+)
+
+func answer(status int, body string) *http.Response {
+	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}, "X-Elastic-Product": {"Elasticsearch"}},
+		Body: io.NopCloser(strings.NewReader(body))}
+}
+
+// begun plans a copy in windows and starts as many as may run at once, which take
+// minutes, and has looked at them.
+func (w *world) begun() *copying.Copy {
+	w.t.Helper()
+	w.fill(1200, 10, "1s")
+	rate := 4.0
+	w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = &rate, 10
+	require.NoError(w.t, w.open().Plan(w.t.Context()))
+	time.Sleep(time.Minute)
+	c := w.open()
+	require.True(w.t, c.Intend())
+	require.NoError(w.t, c.Start(w.t.Context()))
+	time.Sleep(time.Second)
+	_, _, err := c.Observe(w.t.Context())
+	require.NoError(w.t, err)
+	for _, t := range w.tasks()[:copying.Parallel] {
+		require.NotEmpty(w.t, t.ID)
+		require.NotZero(w.t, t.StartedMS)
+	}
+	return w.open()
+}
+
+// reply is what a destination says of a task that has copied 40 of 100 documents.
+func reply40(opaque string, ms int64, rest string) string {
+	return fmt.Sprintf(`{"task":{"node":"N","id":7,"start_time_in_millis":%d,"running_time_in_nanos":1000000000,
+		"status":{"total":100,"created":40,"requests_per_second":-1},"headers":{"X-Opaque-Id":%q}},%s}`, ms, opaque, rest)
+}
+
+func remote(status int) string {
+	return fmt.Sprintf(`"completed":true,"error":{"type":"status_exception","reason":"x","caused_by":{"type":"response_exception","reason":"status line [HTTP/1.1 %d x]"}}`, status)
+}
+
+// What a look meets decides what becomes of a task.
+func TestWhatALookMeets(t *testing.T) {
+	t.Parallel()
+	for name, met := range map[string]struct {
+		status int
+		reply  func(t run.Task) string
+		again  string // what is noted of it when it is started again
+		err    string
+	}{
+		"it runs":            {200, func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, `"completed":false`) }, "", ""},
+		"somebody's":         {200, func(t run.Task) string { return reply40("kibana", t.StartedMS, `"completed":false`) }, "somebody else's", ""},
+		"another life's":     {200, func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS+1, `"completed":false`) }, "somebody else's", ""},
+		"ended with nothing": {200, func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, `"completed":true`) }, "ended without a result", ""},
+		"unknown":            {404, func(run.Task) string { return `{"error":{"type":"resource_not_found_exception","reason":"gone"}}` }, "knows nothing of task", ""},
+		"no answer":          {503, func(run.Task) string { return `{}` }, "", "503"},
+		"the source is away": {200, func(t run.Task) string {
+			return reply40(t.OpaqueID, t.StartedMS, `"completed":true,"error":{"type":"connect_exception","reason":"refused"}`)
+		}, "refused", ""},
+		"503 of the source": {200, func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, remote(503)) }, "status_exception", ""},
+		"429 of the source": {200, func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, remote(429)) }, "status_exception", ""},
+		"404 of the source": {200, func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, remote(404)) }, "", "status_exception"},
+		"its own error": {200, func(t run.Task) string {
+			return reply40(t.OpaqueID, t.StartedMS, `"completed":true,"error":{"type":"null_pointer_exception","reason":"x"}`)
+		}, "", "null_pointer_exception"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+				c := w.begun()
+				i := 1
+				was := w.tasks()[i]
+				w.answer = func(q *http.Request) *http.Response {
+					if q.URL.Path != "/_tasks/"+was.ID {
+						return nil
+					}
+					return answer(met.status, met.reply(was))
+				}
+				_, _, err := c.Observe(t.Context())
+				now := w.tasks()[i]
+				require.Nil(t, now.Result)
+				if met.err != "" {
+					require.ErrorContains(t, err, met.err)
+				} else {
+					require.NoError(t, err)
+				}
+				if met.again == "" {
+					require.Zero(t, now.Lost)
+					require.Equal(t, name == "it runs" || name == "no answer", now.ID == was.ID)
+					return
+				}
+				require.Contains(t, w.run.Timeline[len(w.run.Timeline)-1].Reason, met.again)
+				require.Equal(t, 1, now.Lost)
+				require.Equal(t, time.Now().Add(time.Second), now.NotBefore)
+				require.Empty(t, now.ID+now.OpaqueID+now.Nodes)
+				require.Zero(t, now.StartedMS)
+				require.True(t, now.Intent.IsZero())
+			})
+		})
+	}
+}
+
+// All tasks are read before the first word that stops a run, and what broke off is
+// divided whatever else a look meets.
+func TestALookReadsAll(t *testing.T) {
+	t.Parallel()
+	for name, last := range map[string]func(run.Task) (int, string){
+		"stops":     func(t run.Task) (int, string) { return 200, reply40(t.OpaqueID, t.StartedMS, remote(404)) },
+		"no answer": func(run.Task) (int, string) { return 503, `{}` },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+				c := w.begun()
+				was := w.tasks()[:copying.Parallel:copying.Parallel]
+				w.answer = func(q *http.Request) *http.Response {
+					switch q.URL.Path {
+					case "/_tasks/" + was[0].ID:
+						return answer(200, reply40(was[0].OpaqueID, was[0].StartedMS, remote(503)))
+					case "/_tasks/" + was[1].ID, "/_tasks/" + was[2].ID:
+						i := 1
+						if strings.HasSuffix(q.URL.Path, was[2].ID) {
+							i = 2
+						}
+						status, body := last(was[i])
+						return answer(status, body)
+					}
+					return nil
+				}
+				before := len(w.tasks())
+				_, _, err := c.Observe(t.Context())
+				require.Error(t, err)
+				require.Equal(t, before+1, len(w.tasks()), "two pieces of 100 documents, of which 40 came through in pages of 10")
+				require.Equal(t, w.tasks()[0].Below, w.tasks()[1].From)
+				if name == "stops" {
+					require.ErrorContains(t, err, "into orders broke off")
+					require.Empty(t, w.tasks()[2].ID)
+					require.Empty(t, w.tasks()[3].ID, "it was read, too")
+				}
+			})
+		})
+	}
+}
+
+// Pauses grow while nothing comes through, to ten minutes, and then a person looks.
+func TestPausesGrow(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "1s")
+		w.split.From = 10_000
+		w.refuses = func(string) (bool, bool) { return true, false }
+		require.NoError(t, w.open().Plan(t.Context()))
+		var pauses []time.Duration
+		began := time.Now()
+		for {
+			c := w.open()
+			require.True(t, c.Intend())
+			require.NoError(t, c.Start(t.Context()))
+			time.Sleep(time.Second / 2)
+			if _, _, err := c.Observe(t.Context()); err != nil {
+				require.ErrorContains(t, err, "was lost 21 times")
+				break
+			}
+			require.False(t, c.Intend(), "not before its time")
+			pauses = append(pauses, c.Pause())
+			time.Sleep(c.Pause())
+		}
+		s := time.Second
+		require.Equal(t, []time.Duration{s, s, 2 * s, 2 * s, 4 * s, 4 * s, 8 * s, 8 * s}, pauses[:8])
+		require.Len(t, pauses, 20)
+		require.Equal(t, 512*s, pauses[19])
+		require.InDelta(t, 45*60, time.Since(began).Seconds(), 15*60)
+		require.Zero(t, w.tasks()[0].Lost, "retry begins anew")
+		require.True(t, w.open().Intend(), "at once")
+	})
+}
+
+// What is left waits for the soonest, and for nothing while a task runs.
+func TestPauseIsTheSoonest(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "1s")
+		require.NoError(t, w.open().Plan(t.Context()))
+		list := w.tasks()
+		for i := range list {
+			list[i].NotBefore = time.Now().Add(time.Duration(10+(i+3)%5) * time.Minute)
+		}
+		require.Equal(t, 10*time.Minute, w.open().Pause())
+		list[1].Intent = time.Now()
+		require.Zero(t, w.open().Pause(), "one runs")
+		list[1].Intent, list[1].NotBefore = time.Time{}, time.Now().Add(-time.Hour)
+		require.Zero(t, w.open().Pause(), "one is due")
+		for i := range list[:len(list)-1] {
+			list[i].Result = &run.TaskResult{}
+		}
+		require.Equal(t, list[len(list)-1].NotBefore.Sub(time.Now()), w.open().Pause(), "the last waits for none")
+	})
+}
+
+// The rate that is asked for at each kick-off, and of a task that runs.
+func TestRates(t *testing.T) {
+	t.Parallel()
+	rate := func(r float64) *float64 { return &r }
+	for name, c := range map[string]struct {
+		spec, run *float64
+		down      float64 // what the copy came down to
+		bounded   string  // of a window, one of four
+		open      string
+	}{
+		"nothing is said":   {nil, nil, 0, "", ""},
+		"the spec's":        {rate(100), nil, 0, "25", "100"},
+		"the person's":      {rate(100), rate(40), 0, "10", "40"},
+		"none any more":     {rate(100), rate(-1), 0, "-1", "-1"},
+		"came down":         {nil, nil, 7, "7", "7"},
+		"came down further": {rate(100), nil, 7, "7", "7"},
+		"came down, but":    {rate(20), nil, 7, "5", "7"},
+		"came down from -1": {nil, rate(-1), 7, "7", "7"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+				w.fill(1200, 10, "1s")
+				w.run.Spec.Reindex.RequestsPerSecond, w.run.RequestsPerSecond = c.spec, c.run
+				require.NoError(t, w.open().Plan(t.Context()))
+				list := w.tasks()
+				for i := range list {
+					list[i].NotBefore, list[i].PerSecond = time.Time{}, c.down
+					if i > 0 && i < len(list)-1 {
+						list[i].Result = &run.TaskResult{}
+					}
+				}
+				var asked []string
+				w.answer = func(q *http.Request) *http.Response {
+					if q.URL.Path == "/_reindex" {
+						asked = append(asked, q.URL.Query().Get("requests_per_second"))
+					}
+					return nil
+				}
+				require.True(t, w.open().Intend())
+				require.NoError(t, w.open().Start(t.Context()))
+				time.Sleep(time.Hour) // it is over
+				list[0].Result = &run.TaskResult{}
+				require.True(t, w.open().Intend())
+				require.NoError(t, w.open().Start(t.Context()))
+				require.Equal(t, []string{c.bounded, c.open}, asked)
+			})
+		})
+	}
+}
+
+// A task is throttled once, by whom it concerns.
+func TestRethrottledOnce(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		c := w.begun()
+		told := 0
+		w.answer = func(q *http.Request) *http.Response {
+			if strings.HasSuffix(q.URL.Path, "/_rethrottle") {
+				told++
+			}
+			return nil
+		}
+		_, _, err := c.Observe(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, told, "nobody asked")
+		other := 0.7 // no float
+		w.run.RequestsPerSecond = &other
+		for range 3 {
+			_, _, err = w.open().Observe(t.Context())
+			require.NoError(t, err)
+		}
+		require.Equal(t, copying.Parallel, told)
+	})
+}
+
+// A task that was sought and found has seen no more than its own node's life; one
+// that was started with a note keeps it.
+func TestAdoptedUnderTheLoad(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.large(`{"number_of_replicas":0}`)
+		rate := 4.0
+		w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = &rate, 10
+		w.lose = func(id string) bool { return true }
+		require.NoError(t, w.open().Plan(t.Context()))
+		_, err := w.open().Prepare(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, w.open().Load(t.Context()))
+		time.Sleep(time.Minute)
+		require.True(t, w.open().Intend())
+		require.Error(t, w.open().Start(t.Context()))
+		noted := w.tasks()[0].Nodes
+		require.NotEmpty(t, noted)
+		w.lose = nil
+		w.tasks()[0].Nodes = "earlier"
+		w.tasks()[1].Nodes = ""
+		for range 5 {
+			_ = w.open().Start(t.Context())
+		}
+		require.Equal(t, "earlier", w.tasks()[0].Nodes, "of when it was started")
+		require.Equal(t, noted, w.tasks()[1].Nodes)
+		require.NotEmpty(t, w.tasks()[0].ID)
+	})
+}
