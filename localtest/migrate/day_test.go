@@ -543,7 +543,7 @@ func (d *day) tasks() (out []task, err error) {
 // watch looks whether two tasks ever copy the same window.
 func (d *day) watch(ctx context.Context) {
 	for ctx.Err() == nil {
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 		tasks, _ := d.tasks() // none while it is down
 		seen := map[string]bool{}
 		for _, t := range tasks {
