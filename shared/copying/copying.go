@@ -377,7 +377,7 @@ func (c *Copy) failed(ctx context.Context, t *run.Task, got es.Task) error {
 	cause := got.Error
 	status := cause.RemoteStatus()
 	size := cmp.Or(t.Size, c.run.Spec.Reindex.Size, pageSize)
-	shrinks := status == 0 && cause.Is(tooLarge)
+	shrinks := cause.Is(tooLarge)
 	if shrinks && cause.Is(is(rejected)) {
 		c.slower(t, got.Status, got.Running)
 	}
