@@ -86,14 +86,12 @@ func TestRealLargeDocuments(t *testing.T) {
 			}
 			return err
 		})
-		d.clock.hurry(1)
 		d.do(start)
 		d.stops("indices[0].dest", "disk usage exceeded flood-stage watermark, index has read-only-allow-delete block")
 		require.True(t, d.met && d.loaded)
 		// The person makes room. The node lifts the block itself when it looks.
 		w.ask(w.dest, "PUT", "/_cluster/settings", `{"transient":{"`+mark+`*":null}}`)
 		require.Eventually(t, func() bool { return d.setting("full", "blocks.read_only_allow_delete") == "" }, time.Minute, 100*time.Millisecond)
-		d.clock.hurry(usually)
 		d.do(retry)
 		d.do(events.Request{Action: "throttle", RequestsPerSecond: 1e6})
 		d.rests(run.Done)
