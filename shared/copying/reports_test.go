@@ -14,7 +14,9 @@ import (
 	"eslink/events"
 	"eslink/localtest/fakes/elastic"
 	"eslink/shared/copying"
+	"eslink/shared/engine"
 	"eslink/shared/run"
+	"eslink/shared/steps/progress"
 )
 
 // over is a task's reply with its result: 40 of 100 documents, in a second.
@@ -351,5 +353,50 @@ func TestWindowsOfTwoIndices(t *testing.T) {
 		_, _, err = c.Observe(t.Context())
 		require.NoError(t, err)
 		require.Len(t, w.tasks(), 500)
+	})
+}
+
+// A look comes when something is to be done: a pause as short as a delivery takes is
+// taken up by the invocation, and no other.
+func TestWhenTheNextLookComes(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.begun()
+		step := &progress.Step{Clusters: w, Rows: w.store, Now: time.Now, Split: w.split}
+		look := func() engine.Outcome {
+			out, err := step.Up(t.Context(), w.run)
+			require.NoError(t, err)
+			require.False(t, out.IsDone())
+			return out
+		}
+		// Four windows of 100 documents at one a second each.
+		time.Sleep(50 * time.Second)
+		out := look()
+		require.False(t, out.IsSoon())
+		require.InDelta(t, 45, out.Delay().Seconds(), 15)
+		require.Contains(t, out.Reason(), "a second")
+		for !out.IsSoon() {
+			time.Sleep(out.Delay())
+			out = look()
+		}
+		require.LessOrEqual(t, out.Delay(), 2*time.Second)
+		for _, task := range w.tasks() {
+			require.Nil(t, task.Result, "the next windows wait for these, so the look comes before their end")
+		}
+
+		// One is left, in a pause.
+		for i := range w.tasks() {
+			task := &w.tasks()[i]
+			task.ID, task.Intent, task.Result = "", time.Time{}, &run.TaskResult{}
+		}
+		last := &w.tasks()[len(w.tasks())-1]
+		last.Result, last.NotBefore = nil, time.Now().Add(time.Minute)
+		out = look()
+		require.Equal(t, time.Minute, out.Delay())
+		require.Contains(t, out.Reason(), "what is left starts then")
+		time.Sleep(out.Delay())
+		out = look()
+		require.True(t, out.IsSoon())
+		require.Zero(t, out.Delay(), "its intent is saved, and then it starts")
 	})
 }
