@@ -140,7 +140,7 @@ func (c *Copy) Start(ctx context.Context) error {
 	var running []es.Task
 	for i := range c.run.Facts.Reindex.Tasks {
 		t := &c.run.Facts.Reindex.Tasks[i]
-		if t.Intent.IsZero() || t.ID != "" || t.Result != nil {
+		if t.Intent.IsZero() || t.ID != "" {
 			continue
 		}
 		if running == nil {
