@@ -10,13 +10,6 @@ import (
 	"strings"
 )
 
-// mappings are what every index of the benchmark has.
-const mappings = `{"properties":{"text":{"type":"text"},"name":{"type":"keyword"},"n":{"type":"long"},"big":{"type":"long"},"price":{"type":"double"},` +
-	`"share":{"type":"double"},"at":{"type":"date"},"items":{"type":"nested","properties":{"sku":{"type":"keyword"},"count":{"type":"integer"}}}}}`
-
-// shards is seed 001's number_of_shards.
-const shards = 5
-
 var words = strings.Fields("wealth management product fixed investment days minimum of stable returns available self service message push selection receive income daily 理财 产品 Zürich")
 
 // write appends the i-th document in the form that _bulk takes: mixed sizes, one of

@@ -88,11 +88,14 @@ func exact(v any) any {
 		}
 	case json.Number:
 		if strings.ContainsAny(string(v), ".eE") {
-			if r, ok := new(big.Rat).SetString(string(v)); ok {
-				return map[string]string{"number": r.RatString()}
+			r, ok := new(big.Rat).SetString(string(v))
+			if ok && r.IsInt() {
+				return json.Number(r.RatString())
+			}
+			if ok {
+				return map[string]string{"a fraction": r.RatString()}
 			}
 		}
-		return map[string]string{"number": string(v)}
 	}
 	return v
 }

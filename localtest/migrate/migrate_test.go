@@ -51,6 +51,13 @@ const (
 	roundTrip = 20 * time.Millisecond
 )
 
+// mappings are what every index of the benchmark has.
+const mappings = `{"properties":{"text":{"type":"text"},"name":{"type":"keyword"},"n":{"type":"long"},"big":{"type":"long"},"price":{"type":"double"},` +
+	`"share":{"type":"double"},"at":{"type":"date"},"items":{"type":"nested","properties":{"sku":{"type":"keyword"},"count":{"type":"integer"}}}}}`
+
+// shards is seed 001's number_of_shards.
+const shards = 5
+
 // bench is a pair with what is copied between them.
 type bench struct {
 	pair
@@ -67,6 +74,12 @@ func (p *bench) Open(context.Context, access.Side) (*es.Client, error) {
 // Login implements copying.Clusters.
 func (p *bench) Login(context.Context, access.Side) (kms.Login, error) {
 	return kms.Login{Username: "elastic", Password: password}, nil
+}
+
+func (p *bench) client(s *realserver.Server) *es.Client {
+	c, err := es.New(http.DefaultTransport, s.URL(), "elastic", password)
+	require.NoError(p.t, err)
+	return c
 }
 
 // fill writes all documents, so many bodies at once.

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"eslink/localtest/realserver"
-	"eslink/shared/es"
 )
 
 const (
@@ -53,12 +52,6 @@ func boot(t *testing.T, source, dest realserver.Options) pair {
 	})
 	require.NoError(t, err)
 	return p
-}
-
-func (p *pair) client(s *realserver.Server) *es.Client {
-	c, err := es.New(http.DefaultTransport, s.URL(), "elastic", password)
-	require.NoError(p.t, err)
-	return c
 }
 
 // tell sends a request and returns the reply, whatever it is.
