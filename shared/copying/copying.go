@@ -22,12 +22,11 @@ import (
 )
 
 // What breaks off and may pass is started again after a pause, longer each time
-// (1 s to 10 min, three quarters of an hour in all), before a person looks. While
+// (1 s to 512 s, half an hour in all), before a person looks. While
 // anything comes through, the pause stays short; but not for ever.
 const (
 	maxLost     = 20
 	minPause    = time.Second
-	maxPause    = 10 * time.Minute
 	lostNext    = 1 // counted at most, when something comes through
 	maxAttempts = 100
 	// restPause is that of a destination that had too much to do.
@@ -177,7 +176,7 @@ func (c *Copy) start(ctx context.Context, t *run.Task, running []es.Task) error 
 		return err
 	}
 	id, err := c.kickOff(ctx, t)
-	t.ID, t.StartedMS = id, 0
+	t.ID = id
 	return err
 }
 
@@ -332,7 +331,7 @@ func (c *Copy) restart(t *run.Task, why string) {
 // again has a copy started once more, after a pause, with a note of why.
 func (c *Copy) again(t *run.Task, why string) error {
 	reset(t)
-	t.NotBefore = c.Now().Add(min(minPause<<(t.Lost/2), maxPause))
+	t.NotBefore = c.Now().Add(minPause << (t.Lost / 2))
 	t.Lost++
 	c.run.Note(c.Now(), c.run.Cursor.Step, "copying again", why)
 	if lost := t.Lost; lost > maxLost || t.Attempt%maxAttempts == 0 {
@@ -345,7 +344,7 @@ func (c *Copy) again(t *run.Task, why string) error {
 
 // rests lets a destination that had too much to do rest.
 func (c *Copy) rests(t *run.Task) {
-	if rested := c.Now().Add(restPause); !t.NotBefore.IsZero() && t.NotBefore.Before(rested) {
+	if rested := c.Now().Add(restPause); t.NotBefore.Before(rested) {
 		t.NotBefore = rested
 	}
 }
@@ -385,7 +384,6 @@ func (c *Copy) failed(ctx context.Context, t *run.Task, got es.Task) error {
 		t.Size = size / 2
 		c.run.Note(c.Now(), c.run.Cursor.Step, "smaller pages", fmt.Sprintf("%d documents of %s: %s", t.Size, t.Source, cause))
 		reset(t)
-		t.NotBefore = c.Now()
 		c.rests(t)
 		return nil
 	}

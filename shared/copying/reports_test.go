@@ -70,8 +70,14 @@ func TestWhatATaskReports(t *testing.T) {
 		"too much to do": {outcome{again: true, pause: 15 * time.Second, slower: true}, of(func(t run.Task) string {
 			return over(t, failures(failure("1", 429, "es_rejected_execution_exception")))
 		})},
-		"a shard is away":      {outcome{again: true, pause: time.Second}, of(func(t run.Task) string { return over(t, failures(failure("1", 503, "unavailable_shards_exception"))) })},
-		"a shard is unread":    {outcome{again: true, pause: time.Second}, of(func(t run.Task) string { return over(t, failures(unread)) })},
+		"a shard is away":   {outcome{again: true, pause: time.Second}, of(func(t run.Task) string { return over(t, failures(failure("1", 503, "unavailable_shards_exception"))) })},
+		"a shard is unread": {outcome{again: true, pause: time.Second}, of(func(t run.Task) string { return over(t, failures(unread)) })},
+		"a shard is no more": {outcome{again: true, pause: time.Second}, of(func(t run.Task) string {
+			return over(t, failures(strings.Replace(unread, "500", "404", 1)))
+		})},
+		"refused at once": {outcome{again: true, size: 10, pages: 5, pause: 15 * time.Second}, of(func(t run.Task) string {
+			return strings.Replace(broke(t, "es_rejected_execution_exception"), `"created":40`, `"created":0`, 1)
+		})},
 		"a page came too late": {outcome{again: true, pause: time.Second}, of(func(t run.Task) string { return over(t, `"timed_out":true,"failures":[]`) })},
 		"somebody's cancel":    {outcome{err: "was cancelled by somebody"}, of(func(t run.Task) string { return over(t, `"canceled":"by user request","failures":[]`) })},
 		"some do not fit":      {outcome{again: true, unfit: 3}, of(func(t run.Task) string { return over(t, failures(many(3)...)) })},
@@ -132,7 +138,7 @@ func TestWhatATaskReports(t *testing.T) {
 				if c.pages > 0 {
 					require.Equal(t, c.pages, now.Size)
 				}
-				require.Equal(t, c.slower, now.PerSecond == 20, "%f", now.PerSecond)
+				require.Equal(t, map[bool]float64{true: 20}[c.slower], now.PerSecond)
 				if c.again {
 					// A pause of its own: the task was lost five times before.
 					want := c.pause
