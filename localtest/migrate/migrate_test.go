@@ -203,7 +203,6 @@ func (p *bench) ours(dest, host string, port int) (m measure) {
 				r.Cursor.Since = time.Now()
 				continue
 			}
-			p.t.Logf("%.2f s: %s (%s)", time.Since(began).Seconds(), out.Reason(), out.Delay())
 			if out.IsDone() {
 				break
 			}

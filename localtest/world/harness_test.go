@@ -2,6 +2,7 @@ package world
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -76,11 +77,16 @@ func (s *sim) start(t *testing.T, req events.Request) {
 	s.id = reply.RunID
 }
 
-// do sends a request about the run.
+// do sends a request about the run, and once more if it is told to: an invocation
+// that died has the run for as long as its lease lasts.
 func (s *sim) do(t *testing.T, req events.Request) api.Reply {
 	t.Helper()
 	req.RunID = s.id
 	reply, err := s.Do(req)
+	if p := new(events.Problem); errors.As(err, &p) && p.Status == 409 && strings.HasSuffix(p.Type, "busy") {
+		time.Sleep(run.DefaultLease)
+		reply, err = s.Do(req)
+	}
 	require.NoError(t, err)
 	return reply
 }
