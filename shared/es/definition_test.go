@@ -85,9 +85,9 @@ func TestSettingsOfACopy(t *testing.T) {
 		"merge":{"policy":{}},"blocks":{"write":"true"},"routing":{"allocation":{"include":{"_tier_preference":"data_content"}}},"lifecycle":{"name":"p"},"default_pipeline":"p","final_pipeline":"p",
 		"frozen":"true","replication":{"type":"x"},"search":{"throttled":"true"},"store":{"type":"fs"},"number_of_routing_shards":"30","allocation":{"max_retries":"5"},"auto_expand_replicas":"0-1",
 		"soft_deletes":{"enabled":"true"},"format":"6","mapper":{"dynamic":"false"},"knn":"true","empty":null}`),
-		[]byte(`{"index":{"number_of_shards":5},"index.blocks.write":false,"analysis.filter.f.type":"lowercase"}`))
+		[]byte(`{"index":{"number_of_shards":5},"index.blocks.read":false,"analysis.filter.f.type":"lowercase"}`))
 	require.NoError(t, err)
-	require.JSONEq(t, `{"number_of_shards":5,"refresh_interval":"5s","analysis.filter.f.type":"lowercase","analysis.filter.f.stopwords":["a","b"],"mapping.total_fields.limit":"2000","blocks.write":false,"empty":null}`, string(got))
+	require.JSONEq(t, `{"number_of_shards":5,"refresh_interval":"5s","analysis.filter.f.type":"lowercase","analysis.filter.f.stopwords":["a","b"],"mapping.total_fields.limit":"2000","blocks.read":false,"empty":null}`, string(got))
 	got, err = es.CopySettings(nil, nil)
 	require.NoError(t, err)
 	require.JSONEq(t, `{}`, string(got))
