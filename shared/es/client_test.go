@@ -78,6 +78,7 @@ func TestErrorReplies(t *testing.T) {
 	err := client(t, always(429, failed)).Refresh(t.Context(), "a")
 	require.Equal(t, "all shards failed; caused by circuit_breaking_exception: [parent] Data too large", es.Reason(err))
 	require.Equal(t, "other", es.Reason(errors.New("other")))
+	require.NoError(t, client(t, always(200, `{}`)).Refresh(t.Context(), "a"))
 	for _, is := range []func(error) bool{es.IsBadRequest, es.Exists, es.IsClosed, es.IsAlias, es.IsUnauthorized, es.IsForbidden} {
 		require.False(t, is(errors.New("other")))
 		require.False(t, is(nil))

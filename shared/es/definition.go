@@ -93,9 +93,8 @@ func ForeignAnalyzers(mappings, settings json.RawMessage) ([]string, error) {
 		}
 	}
 	delete(tree, "_meta") // the user's own notes
-	found := map[string]bool{}
+	found, bases, own := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	walkAnalyzers(tree, found)
-	own := map[string]bool{"custom": true}
 	for key, v := range flat {
 		name, ok := strings.CutPrefix(key, "analysis.analyzer.")
 		if !ok {
@@ -104,15 +103,13 @@ func ForeignAnalyzers(mappings, settings json.RawMessage) ([]string, error) {
 		name, property, _ := strings.Cut(name, ".")
 		own[name] = true
 		var base string
-		if property == "type" && json.Unmarshal(v, &base) == nil && base != name {
-			found[base] = true
+		if property == "type" && json.Unmarshal(v, &base) == nil && base != "custom" {
+			bases[base] = true
 		}
 	}
-	for name := range found {
-		if own[name] || slices.Contains(builtIn, name) {
-			delete(found, name)
-		}
-	}
+	maps.DeleteFunc(found, func(name string, _ bool) bool { return own[name] })
+	maps.Copy(found, bases) // which may have the name of its own variant
+	maps.DeleteFunc(found, func(name string, _ bool) bool { return slices.Contains(builtIn, name) })
 	return slices.Sorted(maps.Keys(found)), nil
 }
 

@@ -58,8 +58,9 @@ func TestAnalyzersThatACopyNeeds(t *testing.T) {
 		"in templates":      {`{"dynamic_templates":[{"t":{"mapping":{"analyzer":"ik_smart"}}}]}`, `{}`, []string{"ik_smart"}},
 		"its own":           {`{"properties":{"a":{"analyzer":"mine"}}}`, `{"analysis":{"analyzer":{"mine":{"type":"custom","tokenizer":"standard"}}}}`, nil},
 		"of one it lacks":   {`{}`, `{"index.analysis.analyzer.mine.type":"ik_smart"}`, []string{"ik_smart"}},
-		"of its own name":   {`{"properties":{"a":{"analyzer":"ik_smart"}}}`, `{"analysis":{"analyzer":{"ik_smart":{"type":"ik_smart","use":true}}}}`, nil},
+		"of its own name":   {`{"properties":{"a":{"analyzer":"ik_smart"}}}`, `{"analysis":{"analyzer":{"ik_smart":{"type":"ik_smart","use":true}}}}`, []string{"ik_smart"}},
 		"other properties":  {`{}`, `{"analysis":{"analyzer":{"mine":{"type":"custom","tokenizer":"ik_smart"}},"filter":{"f":{"type":"stemmer"}}}}`, nil},
+		"a type of others":  {`{}`, `{"store":{"type":"fs"},"analysis.filter.type":"x"}`, nil},
 		"the user's notes":  {`{"_meta":{"analyzer":"x"}}`, `{}`, nil},
 		"a field's name":    {`{"properties":{"analyzer":{"type":"text","analyzer":"x"}}}`, `{}`, []string{"x"}},
 		"no text":           {`{"properties":{"a":{"analyzer":7}}}`, `{}`, nil},
@@ -84,9 +85,9 @@ func TestSettingsOfACopy(t *testing.T) {
 		"merge":{"policy":{}},"blocks":{"write":"true"},"routing":{"allocation":{"include":{"_tier_preference":"data_content"}}},"lifecycle":{"name":"p"},"default_pipeline":"p","final_pipeline":"p",
 		"frozen":"true","replication":{"type":"x"},"search":{"throttled":"true"},"store":{"type":"fs"},"number_of_routing_shards":"30","allocation":{"max_retries":"5"},"auto_expand_replicas":"0-1",
 		"soft_deletes":{"enabled":"true"},"format":"6","mapper":{"dynamic":"false"},"knn":"true","empty":null}`),
-		[]byte(`{"index":{"number_of_shards":5},"index.blocks.write":false,"analysis.filter.f.type":"lowercase"}`))
+		[]byte(`{"index":{"number_of_shards":5},"index.blocks.read":false,"analysis.filter.f.type":"lowercase"}`))
 	require.NoError(t, err)
-	require.JSONEq(t, `{"number_of_shards":5,"refresh_interval":"5s","analysis.filter.f.type":"lowercase","analysis.filter.f.stopwords":["a","b"],"mapping.total_fields.limit":"2000","blocks.write":false,"empty":null}`, string(got))
+	require.JSONEq(t, `{"number_of_shards":5,"refresh_interval":"5s","analysis.filter.f.type":"lowercase","analysis.filter.f.stopwords":["a","b"],"mapping.total_fields.limit":"2000","blocks.read":false,"empty":null}`, string(got))
 	got, err = es.CopySettings(nil, nil)
 	require.NoError(t, err)
 	require.JSONEq(t, `{}`, string(got))
