@@ -343,6 +343,31 @@ func TestDocumentsThatLeaveAWindow(t *testing.T) {
 	}
 }
 
+// What was written just before the survey is copied, though nobody could see it then,
+// whether it lies in windows or not.
+func TestDocumentsThatWereNotVisible(t *testing.T) {
+	t.Parallel()
+	for _, from := range []int64{100, 10_000} {
+		t.Run(fmt.Sprint(from), func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+				w.fill(1200, 10, "30s")
+				w.split.From = from
+				var docs strings.Builder
+				for i := range 30 {
+					fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"new-%d\"}}\n{\"version\":1}\n", i)
+				}
+				w.ask(w.source, "POST", "/orders/_bulk", docs.String())
+				w.survey("30s")
+				w.run.Facts.Survey.At = time.Now()
+				require.NoError(t, w.copy(func() {}))
+				require.Equal(t, from == 10_000, len(w.tasks()) == 1)
+				require.Len(t, w.documents(w.dest), 1230)
+			})
+		})
+	}
+}
+
 // Windows of a quiet index are disjoint and sum up to it, and each has its row.
 func TestWindowsAreAPartition(t *testing.T) {
 	t.Parallel()
@@ -729,6 +754,7 @@ func TestTheSpeedOfAThrottledCopy(t *testing.T) {
 		rate := 10.0
 		w.split.From, w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = 2000, &rate, 100
 		require.NoError(t, w.open().Plan(t.Context()))
+		time.Sleep(time.Minute)
 		require.True(t, w.open().Intend())
 		require.NoError(t, w.open().Start(t.Context()))
 		var foreseen []time.Time

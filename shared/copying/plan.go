@@ -77,6 +77,9 @@ func (c *Copy) Plan(ctx context.Context) error {
 		}
 		for _, t := range c.split(surveyed) {
 			t.Source, t.Dest, t.Attempt, t.SourceState, t.Size = ix.Source, ix.Dest, attempt, surveyed.State, size
+			if !open(&t) { // what the survey's numbers count was not visible yet, perhaps
+				t.NotBefore = cmp.Or(r.Facts.Survey.At, c.Now()).Add(settle(surveyed.Refresh))
+			}
 			plan.Tasks = append(plan.Tasks, t)
 		}
 	}
@@ -137,14 +140,9 @@ func (c *Copy) split(ix run.SurveyedIndex) []run.Task {
 	}
 	n := min(max(int64(Parallel), ix.Documents/c.Split.Each), int64(c.Split.Most), end)
 	width := (end + n - 1) / n
-	// What the survey's numbers count was not visible yet, perhaps.
-	visible := c.run.Facts.Survey.At.Add(settle(ix.Refresh))
-	if c.run.Facts.Survey.At.IsZero() { // an older release's
-		visible = c.Now().Add(settle(ix.Refresh))
-	}
 	var out []run.Task
 	for from := int64(0); from < end; from += width {
-		out = append(out, run.Task{Window: len(out), From: from, Below: min(from+width, end), NotBefore: visible})
+		out = append(out, run.Task{Window: len(out), From: from, Below: min(from+width, end)})
 	}
 	return append(out, run.Task{Window: len(out), From: end})
 }

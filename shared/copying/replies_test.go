@@ -170,6 +170,7 @@ func TestPausesGrow(t *testing.T) {
 		w.split.From = 10_000
 		w.refuses = func(string) (bool, bool) { return true, false }
 		require.NoError(t, w.open().Plan(t.Context()))
+		time.Sleep(time.Minute)
 		var pauses []time.Duration
 		began := time.Now()
 		for {
