@@ -55,7 +55,8 @@ type Copy struct {
 	client   *es.Client
 	soonest  time.Duration // until a task that runs is done, as far as can be told
 	broken   []brokenWindow
-	flushed  map[string]bool // indices, since the tasks were read
+	looked   time.Time       // when the tasks were read
+	flushed  map[string]bool // indices, since then
 }
 
 // Open opens the instance for r.
@@ -256,7 +257,7 @@ func (c *Copy) Observe(ctx context.Context) (unfinished int, counts []Count, err
 			replies[i], errs[i] = c.client.Task(ctx, t.ID)
 		}
 	}
-	c.flushed = map[string]bool{}
+	c.looked, c.flushed = c.Now(), map[string]bool{}
 	for i := range list {
 		t := &list[i]
 		n := &counts[c.position(t)]
@@ -555,7 +556,7 @@ func (c *Copy) finished(ctx context.Context, t *run.Task, got es.Task) error {
 		// The last window starts when the source shows all that the others may have
 		// missed.
 		if open(other) && other.Source == t.Source && other.Dest == t.Dest && other.Result == nil && other.Intent.IsZero() && !c.waitsFor(other) {
-			other.NotBefore = c.Now().Add(settle(c.run.Facts.Survey.Indices[i].Refresh))
+			other.NotBefore = c.looked.Add(settle(c.run.Facts.Survey.Indices[i].Refresh))
 		}
 	}
 	return nil
