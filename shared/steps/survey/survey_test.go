@@ -29,6 +29,9 @@ type world struct {
 	run   *run.Run
 	// resolve, if set, is what the nodes answer to _resolve.
 	resolve string
+	closed  bool // what _stats says
+	// answer, if set, is asked for an answer in the nodes' place; "" is none.
+	answer func(path string) string
 }
 
 func newWorld(t *testing.T, indices ...events.Index) *world {
@@ -49,6 +52,14 @@ func (w *world) Open(context.Context, access.Side) (*es.Client, error) {
 
 // RoundTrip implements http.RoundTripper.
 func (w *world) RoundTrip(q *http.Request) (*http.Response, error) {
+	if w.closed && strings.HasSuffix(q.URL.Path, "/_stats") {
+		return &http.Response{StatusCode: 400, Body: io.NopCloser(strings.NewReader(`{"error":{"type":"index_closed_exception","reason":"closed"}}`)), Request: q}, nil
+	}
+	if w.answer != nil {
+		if a := w.answer(q.URL.Path); a != "" {
+			return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(a)), Request: q}, nil
+		}
+	}
 	if w.resolve == "" || !strings.HasPrefix(q.URL.Path, "/_resolve/") {
 		return w.nodes.RoundTrip(q)
 	}
@@ -190,4 +201,90 @@ func TestPatternsThatCannotBe(t *testing.T) {
 	w.put("bare", `{"mappings":{"_source":{"enabled":false}}}`)
 	w.run.Spec.Indices = append(w.run.Spec.Indices, events.Index{Include: events.Patterns{"bare*"}})
 	w.finds("indices[1].include", "bare has _source disabled")
+}
+
+// Of a red source nobody knows what is in it: that is a risk, and who takes it
+// still has to wait until what is copied can be read.
+func TestASourceThatIsRed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, events.Index{Source: "a", Dest: "a"}, events.Index{Source: "b", Dest: "b"})
+	w.put("a", `{}`)
+	w.put("b", `{}`)
+	w.answer = func(path string) string {
+		switch path {
+		case "/_cluster/health":
+			return `{"status":"red"}`
+		case "/a/_count":
+			return `{"count":0,"_shards":{"total":1,"successful":0}}`
+		}
+		return ""
+	}
+	w.finds("target.instanceId", "red")
+	w.run.Spec.AcceptRisks = []string{"not-green"}
+	require.ErrorContains(t, w.up(), "only 0 of 1 shards answer")
+	require.Nil(t, w.run.Facts.Survey)
+	w.answer = func(path string) string {
+		if path == "/_cluster/health" {
+			return `{"status":"red"}`
+		}
+		return ""
+	}
+	require.NoError(t, w.up())
+	require.Len(t, w.run.Facts.Survey.Indices, 2)
+}
+
+// What is wrong with each index is told, of all of them at once; what they hold
+// is counted under the query and without.
+func TestWhatIndicesHold(t *testing.T) {
+	t.Parallel()
+	few := events.Index{Source: "a", Dest: "x", Query: []byte(`{"term":{"n":1}}`)}
+	w := newWorld(t, few)
+	w.put("a", `{"settings":{"number_of_shards":2,"refresh_interval":"7s"},"aliases":{"nick":{}},"mappings":{"properties":{"n":{"type":"long"}}}}`)
+	for i := range 3 {
+		q := httptest.NewRequest(http.MethodPut, fmt.Sprintf("/a/_doc/%d?refresh=true", i), strings.NewReader(fmt.Sprintf(`{"n":%d}`, i)))
+		q.SetBasicAuth("elastic", "secret-1")
+		q.Header.Set("Content-Type", "application/json")
+		w.nodes.ServeHTTP(httptest.NewRecorder(), q)
+	}
+	require.NoError(t, w.up())
+	ix := w.run.Facts.Survey.Indices[0]
+	require.EqualValues(t, []int64{1, 3}, []int64{ix.Documents, ix.Total})
+	require.Equal(t, "7s", ix.Refresh)
+	require.Equal(t, []string{"nick"}, ix.Aliases)
+	require.Len(t, ix.ShardSeqNos, 2)
+	require.Regexp(t, "^.+/3$", ix.State)
+	require.Empty(t, w.run.Facts.Survey.Chosen, "without a pattern nothing is chosen")
+	for _, e := range w.run.Timeline {
+		require.NotEqual(t, "passed over", e.What)
+	}
+
+	w.run.Facts.Survey = nil
+	few.Query = []byte(`{"nonsense":{}}`)
+	w.run.Spec.Indices = []events.Index{{Source: "nick", Dest: "n"}, {Source: "absent", Dest: "b"}, few}
+	w.finds("indices[0].source", "nick is an alias", "indices[1].source", "there is no index absent", "indices[2].query", "nonsense")
+
+	// A plain name beside a pattern is called by its own field.
+	w.run.Spec.Indices = []events.Index{{Source: "bare", Dest: "bare"}, {Include: events.Patterns{"a"}}}
+	w.put("bare", `{"mappings":{"_source":{"enabled":false}}}`)
+	w.finds("indices[0].source", "bare has _source disabled")
+
+	// What the user may not do is all that is told.
+	w.user = "some"
+	w.run.Spec.Indices = []events.Index{{Source: "absent", Dest: "b"}}
+	w.finds("secrets.target", "monitor on absent", "secrets.target", "read on absent", "secrets.target", "view_index_metadata on absent")
+
+	// Nothing is copied, and so nobody is asked.
+	w.nodes.Stop()
+	w.run.Spec = events.Spec{Scenario: events.ESToECS, UseCases: []events.UseCase{{Kind: events.Watcher}}}
+	require.NoError(t, w.up())
+	require.Empty(t, w.run.Facts.Survey.Indices)
+}
+
+// An index that is closed while it is looked at is told so.
+func TestAnIndexThatIsClosed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, events.Index{Source: "a", Dest: "a"})
+	w.put("a", `{}`)
+	w.closed = true
+	w.finds("indices[0].source", "a is closed")
 }
