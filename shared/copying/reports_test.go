@@ -148,7 +148,7 @@ func TestWhatATaskReports(t *testing.T) {
 					if want == 0 {
 						require.False(t, time.Now().Before(now.NotBefore))
 					} else {
-						require.Equal(t, want, now.NotBefore.Sub(time.Now()))
+						require.Equal(t, want, time.Until(now.NotBefore))
 					}
 				}
 			})
@@ -203,10 +203,10 @@ func TestProgressShortensThePause(t *testing.T) {
 		}
 		_, _, err := look.Observe(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, time.Second, w.tasks()[0].NotBefore.Sub(time.Now()))
+		require.Equal(t, time.Second, time.Until(w.tasks()[0].NotBefore))
 		second := w.tasks()[2] // behind the piece that the first one left
 		require.Equal(t, was[1].Window, second.Window)
-		require.Equal(t, 32*time.Second, second.NotBefore.Sub(time.Now()))
+		require.Equal(t, 32*time.Second, time.Until(second.NotBefore))
 	})
 }
 
