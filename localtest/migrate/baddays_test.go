@@ -286,9 +286,8 @@ func TestRealBadDays(t *testing.T) {
 		require.Len(t, d.list(d.dest, "behind", 10), 1)
 	})
 
-	t.Run("a window has a million documents", func(t *testing.T) {
-		// Two million were seen to be copied and proven, too, but take minutes.
-		const n = 1_000_000
+	t.Run("a window has two million documents", func(t *testing.T) {
+		const n = 2_000_000
 		w.ask(w.source, "PUT", "/tiny", strings.Replace(definition, `"number_of_replicas":1`, `"number_of_replicas":1,"translog.durability":"async"`, 1))
 		var tiny [][]byte
 		for from := 0; from < n; from += 20_000 {
