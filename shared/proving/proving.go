@@ -401,7 +401,7 @@ func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool
 		})
 	}
 	err = group.Wait()
-	st.Done = err == nil && !slices.ContainsFunc(st.Next, func(n int64) bool { return n >= 0 })
+	st.Done = !slices.ContainsFunc(st.Next, func(n int64) bool { return n >= 0 })
 	return err
 }
 

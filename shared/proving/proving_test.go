@@ -3,7 +3,6 @@ package proving_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -40,6 +39,7 @@ type world struct {
 	unread error                 // instead of a row
 	asked  []int                 // how many IDs at once
 	most   int                   // that are not too many, if it is not 0
+	broken int                   // the reply by IDs, counted from 1, that does not come
 }
 
 func newWorld(t *testing.T) *world {
@@ -78,7 +78,7 @@ func (w *world) Page(ctx context.Context, index string, query json.RawMessage, w
 	return w.Client.Page(ctx, index, query, win, size, source)
 }
 
-var errStored = errors.New("the table is away")
+var errStored = &apierr.Error{Class: apierr.Retry, Code: "OTSServerBusy", Message: "the table is away"}
 
 func (w *world) PutPart(ctx context.Context, runID, name string, v any) error {
 	if w.fail != nil && w.fail(name) {
@@ -97,7 +97,11 @@ func (w *world) GetPart(ctx context.Context, runID, name string, v any) error {
 func (w *world) Documents(ctx context.Context, index string, shard int, ids []string, source bool) ([]es.Document, error) {
 	w.mu.Lock()
 	w.asked = append(w.asked, len(ids))
+	broken := len(w.asked) == w.broken
 	w.mu.Unlock()
+	if broken {
+		return nil, &apierr.Error{Class: apierr.Retry, Code: es.Unreachable}
+	}
 	if w.most > 0 && len(ids) > w.most {
 		return nil, &apierr.Error{Class: apierr.Retry, Code: "circuit_breaking_exception", Status: 429}
 	}
@@ -309,6 +313,16 @@ func TestReadingByID(t *testing.T) {
 	require.True(t, at.Done)
 	require.Zero(t, w.whole, "pages need not say what is asked for by ID")
 	require.Greater(t, len(w.asked), 7)
+	for reply := range len(w.asked) { // of each part
+		w.run.Facts.Digest.Walk += "'"
+		w.asked, w.broken = nil, reply+1
+		at, err := s.List(t.Context(), want, w.Now().Add(time.Hour))
+		require.True(t, err != nil || !at.Done, reply)
+	}
+	w.run.Facts.Digest.Walk += "'"
+	w.broken = 0
+	_, err = s.List(t.Context(), want, w.Now().Add(time.Hour))
+	require.NoError(t, err)
 	docs, err := proving.Listed(t.Context(), w, w.run, proving.Source, 0, 0)
 	require.NoError(t, err)
 	require.Len(t, docs, 270)
@@ -325,6 +339,7 @@ func TestReadingByID(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, found, 270)
 	require.Empty(t, proof.Diff(docs, found))
+	require.Nil(t, found[0].Fields)
 	for i := range docs {
 		docs[i].Fields = map[string]proof.Field{}
 	}
@@ -350,6 +365,32 @@ func TestReadingByID(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, w.whole)
 	require.Len(t, w.sizes, 2, "and so pages are large")
+}
+
+// Rows are no larger than the table takes, and no smaller than they need be.
+func TestListingRows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ask("PUT", "/a", `{"settings":{"number_of_shards":1}}`)
+	for prefix, want := range map[string][]int{"": {1000, 1000, 500}, strings.Repeat("x", 400): {1000, 1000, 500}, strings.Repeat("x", 500): {868, 868, 764}} {
+		w.ask("DELETE", "/a", "")
+		w.ask("PUT", "/a", `{"settings":{"number_of_shards":1}}`)
+		var docs strings.Builder
+		for i := range 2500 {
+			fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"%s%04d\"}}\n{}\n", prefix, i)
+		}
+		w.ask("POST", "/a/_bulk?refresh=true", docs.String())
+		w.run.Facts.Digest.Walk += "'"
+		at, err := w.scan(proving.Source, "a").List(t.Context(), proving.Want{}, w.Now().Add(time.Hour))
+		require.NoError(t, err)
+		var rows []int
+		for n := range at.Parts {
+			docs, err := proving.Listed(t.Context(), w, w.run, proving.Source, 0, n)
+			require.NoError(t, err)
+			rows = append(rows, len(docs))
+		}
+		require.Equal(t, want, rows)
+	}
 }
 
 // large answers with more than is read.

@@ -195,7 +195,7 @@ func (x *index) sums(ctx context.Context, until time.Time) (settled bool, err er
 			break
 		}
 		want.Partitions = append(want.Partitions, p)
-		if x.proof.Level == proving.Content && (i == 0 || listed <= maxDetailed) {
+		if i == 0 || listed <= maxDetailed {
 			want.Detailed = i + 1
 		}
 	}

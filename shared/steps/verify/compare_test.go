@@ -186,7 +186,9 @@ func (w *world) prove(dying bool) []string {
 		r := *w.run
 		r.Facts = run.Facts{}
 		require.NoError(w.t, json.Unmarshal(raw, &r.Facts))
+		began := w.Now()
 		out, err := steps[at].Up(w.t.Context(), &r)
+		require.LessOrEqual(w.t, w.Now().Sub(began), proving.WorkFor+2*w.pace, "within an invocation")
 		if errors.Is(err, errAway) || apierr.ClassOf(err) == apierr.Retry {
 			w.run.Facts = r.Facts // saved, as after every error
 			continue
@@ -424,7 +426,7 @@ func TestProofInManyInvocations(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
 				w.run.Spec.Proof = proving.Content
-				w.pace = proving.WorkFor / 3
+				w.pace = proving.WorkFor / 2
 				for _, name := range []string{"orders", "more"} {
 					w.index(name, 3, 2)
 					w.both(name, numbered(2500))
@@ -482,6 +484,7 @@ func TestWhatTheTasksReport(t *testing.T) {
 		w.bulk("src", "orders", numbered(10))
 		w.copied(events.Index{Source: "orders"}, 0)
 		w.run.Facts.Reindex.Tasks[0].Result = c.result
+		w.ask("dst", "DELETE", "/orders", "") // which nobody looks at
 		require.Equal(t, c.want, w.prove(false), name)
 		require.Zero(t, w.proof(0).Documents, "nobody has read one")
 	}
@@ -603,6 +606,10 @@ func TestEachIndexIsToldOnce(t *testing.T) {
 	w.copied(events.Index{Source: "orders"}, 0)
 	require.Equal(t, []string{"orders: document cut has lost digits of decimals that Elasticsearch cuts (precision) in a"}, w.prove(false))
 	require.NotEmpty(t, w.run.Facts.Reindex.Tasks[0].SourceState)
+	w.bulk("dst", "orders", "{\"index\":{\"_id\":\"7\"}}\n{\"n\":7,\"name\":\"second\"}\n")
+	w.again()
+	require.Contains(t, w.prove(false), "orders: document 7 differs in name")
+	require.Empty(t, w.run.Facts.Reindex.Tasks[0].SourceState)
 }
 
 // What is proved of an index, by what is asked, what was there before, and how
@@ -650,6 +657,10 @@ func TestSampleOfFewAmongMany(t *testing.T) {
 	w.bulk("dst", "orders", "{\"index\":{\"_id\":\"3\"}}\n{\"n\":4,\"name\":\"first\"}\n")
 	w.again()
 	require.Equal(t, []string{"orders: document 3 differs in n"}, w.prove(false))
+	w.run.Spec.Indices[0].Query = []byte(`{"range":{"n":{"lt":0}}}`)
+	w.again()
+	require.Equal(t, []string{"orders holds 30 documents, the source's orders 0 under the query"}, w.prove(false))
+	require.Zero(t, w.proof(0).Documents)
 
 	w.run.Facts.Survey.Indices, w.run.Facts.Destination.Indices, w.run.Spec.Indices, w.run.Facts.Reindex.Tasks = nil, nil, nil, nil
 	w.index("none", 2, 2)
