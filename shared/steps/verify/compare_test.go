@@ -358,6 +358,7 @@ func TestIndexMadeAnewWhileItIsRead(t *testing.T) {
 					require.Contains(t, lines, "orders lacks document 0")
 				}
 				require.NotContains(t, lines, "document 1", "all others were read")
+				require.NotContains(t, lines, "added up", "and nothing of the first index is among them")
 			})
 		}
 	}
