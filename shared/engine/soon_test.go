@@ -151,8 +151,9 @@ func TestTheRunMovesInAPause(t *testing.T) {
 			r.Direction = run.Down
 			engine.Goto(r, "nlb", run.Running, time.Now())
 			require.NoError(t, w.engine.Runs.SaveAndRelease(t.Context(), r))
-			require.NoError(t, w.engine.Send(t.Context(), r))
 		}()
+		w.pump(1, false) // until the run that is held has sent the event back
+		require.NoError(t, w.engine.Send(t.Context(), w.run()))
 		w.pump(1, false)
 		assert.Equal(t, run.Removed, w.run().Status)
 		assert.Equal(t, []string{"up verify", "up verify", "up verify"}, w.calls[:3])

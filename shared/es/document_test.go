@@ -1,3 +1,7 @@
+// The race detector copies by itself.
+
+//go:build !race
+
 package es_test
 
 import (
