@@ -25,14 +25,15 @@
 //
 //	esconfig    what use cases need of esConfig, and nothing else changed
 //	access      a cluster opened with the login its secret holds
-//	copying     _reindex tasks: kicked off, adopted, looked for again
+//	copying     _reindex tasks: windows, kick-offs, adoption, what broke off
 //	proving     an index read on one side, page by page, for the proof
 //	check       the four checks of a link, for step verify and function check
 //	steps       what a step is given
 //
 // What runs:
 //
-//	engine      WHEN: decode, acquire, one step, save, publish; retry, wait, approval
+//	engine      WHEN: decode, acquire, one step, save, publish; retry, wait, approval;
+//	            short pauses are taken up by the invocation
 //	steps/...   HOW: a package for each step, Up and Down side by side
 //	api         what users call: runs and status
 //	created     what the cloud calls: an instance is new, its profile's run begins

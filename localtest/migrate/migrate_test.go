@@ -1,7 +1,5 @@
 //go:build bench && unix
 
-// Package migrate measures copies between two real servers, ours beside others'.
-// It is what `make bench-migrate` runs.
 package migrate
 
 import (

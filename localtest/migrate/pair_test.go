@@ -1,5 +1,7 @@
 //go:build (real || bench) && unix
 
+// Package migrate copies between two real servers: it measures that beside what
+// others do (`make bench-migrate`), and has it meet bad days (`make test-real`).
 package migrate
 
 import (
