@@ -286,6 +286,9 @@ func (c *Copy) Observe(ctx context.Context) (unfinished int, counts []Count, err
 func (c *Copy) observe(ctx context.Context, t *run.Task, n *Count, got es.Task, err error) (es.TaskStatus, error) {
 	switch {
 	case apierr.IsNotFound(err):
+		if err := c.full(ctx, t); err != nil {
+			return es.TaskStatus{}, err
+		}
 		return es.TaskStatus{}, c.again(t, "the cluster knows nothing of task "+t.ID+" any more (a node restarted?)")
 	case err != nil:
 		return es.TaskStatus{}, err
@@ -470,6 +473,25 @@ func unfit(failures []es.Failure) map[string]string {
 		}
 	}
 	return out
+}
+
+// full stops the run if a disk of the destination is full: its nodes block all
+// indices then, and with them the one that keeps what tasks report.
+func (c *Copy) full(ctx context.Context, t *run.Task) error {
+	def, err := c.client.Definition(ctx, t.Dest)
+	if apierr.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if block, err := es.Setting(def.Settings, "blocks.read_only_allow_delete"); err != nil || block != "true" {
+		return err
+	}
+	reset(t)
+	return events.NewProblem(409, "copy", "the copy of "+t.Source+" into "+t.Dest+" was refused",
+		events.Finding{Field: c.run.Entry(c.position(t)) + ".dest", Message: "disk usage exceeded flood-stage watermark, index has read-only-allow-delete block",
+			Remedy: "make room on the disks of " + c.run.Spec.InstanceID + ", which lifts the block, then send action retry"})
 }
 
 // kept bounds the failures that the record keeps word for word.

@@ -114,6 +114,33 @@ func TestWhatALookMeets(t *testing.T) {
 	}
 }
 
+// A full disk blocks what keeps the tasks' results, too: the run stops as if they
+// had told.
+func TestVanishedOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		c := w.begun()
+		was := w.tasks()[0]
+		w.answer = func(q *http.Request) *http.Response {
+			if q.URL.Path != "/_tasks/"+was.ID {
+				return nil
+			}
+			return answer(404, `{"error":{"type":"resource_not_found_exception","reason":"gone"}}`)
+		}
+		w.ask(w.dest, "PUT", "/orders/_settings", `{"index.blocks.read_only_allow_delete":true}`)
+		_, _, err := c.Observe(t.Context())
+		require.ErrorContains(t, err, "flood-stage watermark")
+		require.Empty(t, w.tasks()[0].ID)
+		require.Zero(t, w.tasks()[0].Lost)
+		w.ask(w.dest, "PUT", "/orders/_settings", `{"index.blocks.read_only_allow_delete":null}`)
+		require.True(t, w.open().Intend(), "retry goes on")
+		w.answer = nil
+		w.run.Spec.Reindex.RequestsPerSecond = nil
+		require.NoError(t, w.copy(func() {}))
+		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+}
+
 // All tasks are read before the first word that stops a run, and what broke off is
 // divided whatever else a look meets.
 func TestALookReadsAll(t *testing.T) {
