@@ -156,6 +156,7 @@ func TestRealBadDays(t *testing.T) {
 		const n = 30_000
 		w.ask(w.source, "PUT", "/live", definition)
 		w.bulk(w.source, "live", 2, bodies(8, n, 2))
+		w.ask(w.source, "POST", "/live/_refresh", "") // the survey counts what it sees
 		d := slow(w.day(t, "written-to", "live", copying.Split{From: 1, Each: 5_000, Most: 32}), 8_000)
 		d.amid(0, func() error { return d.write("live", 0, n) })
 		// And once more when all is copied, and nothing is proved yet.
