@@ -22,8 +22,8 @@ import (
 )
 
 // What breaks off and may pass is started again after a pause, longer each time
-// (1 s to 512 s, half an hour in all), before a person looks. While
-// anything comes through, the pause stays short; but not for ever.
+// (1 s to 512 s, half an hour in all), before a person looks. While anything comes
+// through, the pause stays short; but not for ever.
 const (
 	maxLost     = 20
 	minPause    = time.Second

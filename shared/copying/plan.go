@@ -208,9 +208,12 @@ func (c *Copy) divide() (more int) {
 			piece := t
 			piece.Window, piece.From, piece.Below = next+len(rest), from, min(from+width, t.Below)
 			piece.Attempt, piece.Lost, piece.NotBefore = 0, 0, time.Time{} // there was a link for a while
+			piece.Unfit = nil
 			rest = append(rest, piece)
 		}
 		(*list)[b.task].Below = t.From + width
+		// Which piece has them is seen again; to be told of by each would be too much.
+		(*list)[b.task].Unfit = nil
 		*list = slices.Insert(*list, b.task+1, rest...)
 		more += len(rest)
 	}

@@ -42,7 +42,7 @@ func (w *world) begun() *copying.Copy {
 	return w.open()
 }
 
-// reply is what a destination says of a task that has copied 40 of 100 documents.
+// reply40 is what a destination says of a task that has copied 40 of 100 documents.
 func reply40(opaque string, ms int64, rest string) string {
 	return fmt.Sprintf(`{"task":{"node":"N","id":7,"start_time_in_millis":%d,"running_time_in_nanos":1000000000,
 		"status":{"total":100,"created":40,"requests_per_second":-1},"headers":{"X-Opaque-Id":%q}},%s}`, ms, opaque, rest)

@@ -57,39 +57,38 @@ func TestWhatATaskReports(t *testing.T) {
 		unfit  int
 		failed int // as its result says
 	}
-	of := func(f func(run.Task) string) func(run.Task) string { return f }
 	for name, c := range map[string]struct {
 		outcome
 		say func(run.Task) string
 	}{
-		"a block":         {outcome{err: "was refused"}, of(func(t run.Task) string { return over(t, failures(failure("1", 403, "cluster_block_exception"))) })},
-		"a full disk":     {outcome{err: "was refused"}, of(func(t run.Task) string { return over(t, failures(failure("1", 429, "cluster_block_exception"))) })},
-		"no right":        {outcome{err: "was refused"}, of(func(t run.Task) string { return over(t, failures(failure("1", 403, "security_exception"))) })},
-		"no index":        {outcome{err: "was refused"}, of(func(t run.Task) string { return over(t, failures(failure("1", 404, "index_not_found_exception"))) })},
-		"a block, before": {outcome{again: true, stale: true}, of(func(t run.Task) string { return over(t, failures(failure("1", 403, "cluster_block_exception"))) })},
-		"too much to do": {outcome{again: true, pause: 15 * time.Second, slower: true}, of(func(t run.Task) string {
+		"a block":         {outcome{err: "was refused"}, func(t run.Task) string { return over(t, failures(failure("1", 403, "cluster_block_exception"))) }},
+		"a full disk":     {outcome{err: "was refused"}, func(t run.Task) string { return over(t, failures(failure("1", 429, "cluster_block_exception"))) }},
+		"no right":        {outcome{err: "was refused"}, func(t run.Task) string { return over(t, failures(failure("1", 403, "security_exception"))) }},
+		"no index":        {outcome{err: "was refused"}, func(t run.Task) string { return over(t, failures(failure("1", 404, "index_not_found_exception"))) }},
+		"a block, before": {outcome{again: true, stale: true}, func(t run.Task) string { return over(t, failures(failure("1", 403, "cluster_block_exception"))) }},
+		"too much to do": {outcome{again: true, pause: 15 * time.Second, slower: true}, func(t run.Task) string {
 			return over(t, failures(failure("1", 429, "es_rejected_execution_exception")))
-		})},
-		"a shard is away":   {outcome{again: true, pause: time.Second}, of(func(t run.Task) string { return over(t, failures(failure("1", 503, "unavailable_shards_exception"))) })},
-		"a shard is unread": {outcome{again: true, pause: time.Second}, of(func(t run.Task) string { return over(t, failures(unread)) })},
-		"a shard is no more": {outcome{again: true, pause: time.Second}, of(func(t run.Task) string {
+		}},
+		"a shard is away":   {outcome{again: true, pause: time.Second}, func(t run.Task) string { return over(t, failures(failure("1", 503, "unavailable_shards_exception"))) }},
+		"a shard is unread": {outcome{again: true, pause: time.Second}, func(t run.Task) string { return over(t, failures(unread)) }},
+		"a shard is no more": {outcome{again: true, pause: time.Second}, func(t run.Task) string {
 			return over(t, failures(strings.Replace(unread, "500", "404", 1)))
-		})},
-		"refused at once": {outcome{again: true, size: 10, pages: 5, pause: 15 * time.Second}, of(func(t run.Task) string {
+		}},
+		"refused at once": {outcome{again: true, size: 10, pages: 5, pause: 15 * time.Second}, func(t run.Task) string {
 			return strings.Replace(broke(t, "es_rejected_execution_exception"), `"created":40`, `"created":0`, 1)
-		})},
-		"a page came too late": {outcome{again: true, pause: time.Second}, of(func(t run.Task) string { return over(t, `"timed_out":true,"failures":[]`) })},
-		"somebody's cancel":    {outcome{err: "was cancelled by somebody"}, of(func(t run.Task) string { return over(t, `"canceled":"by user request","failures":[]`) })},
-		"some do not fit":      {outcome{again: true, unfit: 3}, of(func(t run.Task) string { return over(t, failures(many(3)...)) })},
-		"too many do not fit":  {outcome{failed: 51}, of(func(t run.Task) string { return over(t, failures(many(51)...)) })},
-		"all is well":          {outcome{}, of(func(t run.Task) string { return over(t, failures()) })},
-		"a page is refused":    {outcome{again: true, size: 10, pages: 5, pause: 15 * time.Second, slower: true}, of(func(t run.Task) string { return broke(t, "es_rejected_execution_exception") })},
-		"two are too much":     {outcome{again: true, size: 2, pages: 1, pause: 15 * time.Second, slower: true}, of(func(t run.Task) string { return broke(t, "es_rejected_execution_exception") })},
-		"one is too much":      {outcome{again: true, size: 1, pages: 1, pause: 15 * time.Second, slower: true}, of(func(t run.Task) string { return broke(t, "es_rejected_execution_exception") })},
-		"a page is too long":   {outcome{again: true, size: 10, pages: 5, pause: 15 * time.Second}, of(func(t run.Task) string { return broke(t, "content_too_long_exception") })},
-		"one is too long":      {outcome{size: 1, err: "larger than the 100 MB"}, of(func(t run.Task) string { return broke(t, "content_too_long_exception") })},
-		"a wrong password":     {outcome{err: "the source refuses the login of secret eslink/es2"}, of(func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, remote(401)) })},
-		"and one before":       {outcome{again: true, stale: true}, of(func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, remote(401)) })},
+		}},
+		"a page came too late": {outcome{again: true, pause: time.Second}, func(t run.Task) string { return over(t, `"timed_out":true,"failures":[]`) }},
+		"somebody's cancel":    {outcome{err: "was cancelled by somebody"}, func(t run.Task) string { return over(t, `"canceled":"by user request","failures":[]`) }},
+		"some do not fit":      {outcome{again: true, unfit: 3}, func(t run.Task) string { return over(t, failures(many(3)...)) }},
+		"too many do not fit":  {outcome{failed: 51}, func(t run.Task) string { return over(t, failures(many(51)...)) }},
+		"all is well":          {outcome{}, func(t run.Task) string { return over(t, failures()) }},
+		"a page is refused":    {outcome{again: true, size: 10, pages: 5, pause: 15 * time.Second, slower: true}, func(t run.Task) string { return broke(t, "es_rejected_execution_exception") }},
+		"two are too much":     {outcome{again: true, size: 2, pages: 1, pause: 15 * time.Second, slower: true}, func(t run.Task) string { return broke(t, "es_rejected_execution_exception") }},
+		"one is too much":      {outcome{again: true, size: 1, pages: 1, pause: 15 * time.Second, slower: true}, func(t run.Task) string { return broke(t, "es_rejected_execution_exception") }},
+		"a page is too long":   {outcome{again: true, size: 10, pages: 5, pause: 15 * time.Second}, func(t run.Task) string { return broke(t, "content_too_long_exception") }},
+		"one is too long":      {outcome{size: 1, err: "larger than the 100 MB"}, func(t run.Task) string { return broke(t, "content_too_long_exception") }},
+		"a wrong password":     {outcome{err: "the source refuses the login of secret eslink/es2"}, func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, remote(401)) }},
+		"and one before":       {outcome{again: true, stale: true}, func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, remote(401)) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -312,6 +311,7 @@ func TestWindowsOfTwoIndices(t *testing.T) {
 		require.True(t, c.Intend())
 		require.False(t, last.Intent.IsZero(), "the other index keeps it from nothing")
 		require.NoError(t, c.Start(t.Context()))
+		w.tasks()[n].Unfit = map[string]string{"17": "does not fit"}
 		was := []run.Task{w.tasks()[n], w.tasks()[n+1]}
 		w.answer = func(q *http.Request) *http.Response {
 			for _, task := range was {
@@ -330,6 +330,8 @@ func TestWindowsOfTwoIndices(t *testing.T) {
 			next = task.Below
 		}
 		require.Equal(t, 2*n+2, len(w.tasks()), "two pieces of each")
+		require.Empty(t, w.tasks()[n].Unfit, "told of once, by the piece that meets it again")
+		require.Empty(t, w.tasks()[n+1].Unfit)
 		require.Equal(t, "orders", w.tasks()[n-1].Dest)
 
 		// A record that is full takes no more of them.
