@@ -339,11 +339,21 @@ func (c *Copy) again(t *run.Task, why string) error {
 	t.Lost++
 	c.run.Note(c.Now(), c.run.Cursor.Step, "copying again", why)
 	if lost := t.Lost; lost > maxLost || t.Attempt%maxAttempts == 0 {
-		t.Lost, t.NotBefore = 0, time.Time{} // a person looks, and retry means to go on
+		c.forget() // a person looks, and retry means to go on
 		return events.NewProblem(409, "copy", fmt.Sprintf("the copy of %s into %s was lost %d times", t.Source, t.Dest, max(lost, t.Attempt)),
 			events.Finding{Message: why, Remedy: "look at both clusters' health and load and at function check, then send action retry"})
 	}
 	return nil
+}
+
+// forget forgets how often copies were lost: those that still run will break off
+// for the same reason, and a person's retry is for all of them.
+func (c *Copy) forget() {
+	for i := range c.run.Facts.Reindex.Tasks {
+		if t := &c.run.Facts.Reindex.Tasks[i]; t.Lost > 0 {
+			t.Lost, t.NotBefore = 0, time.Time{}
+		}
+	}
 }
 
 // rests lets a destination that had too much to do rest.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -220,6 +221,38 @@ func TestPausesGrow(t *testing.T) {
 		require.InDelta(t, 34*60, time.Since(began).Seconds(), 60)
 		require.Zero(t, w.tasks()[0].Lost, "retry begins anew")
 		require.True(t, w.open().Intend(), "at once")
+	})
+}
+
+// A person's retry is one for all copies: those that still run, and break off for
+// the same reason, do not stop the run again at once.
+func TestRetryIsForAll(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		c := w.begun()
+		was := slices.Clone(w.tasks()[:copying.Parallel])
+		for i := range w.tasks() {
+			w.tasks()[i].Lost = 20
+			w.tasks()[i].NotBefore = time.Now().Add(512 * time.Second)
+		}
+		ended := 1
+		w.answer = func(q *http.Request) *http.Response {
+			for i, task := range was {
+				if q.URL.Path == "/_tasks/"+task.ID && i < ended {
+					none := strings.Replace(reply40(task.OpaqueID, task.StartedMS, remote(503)), `"created":40`, `"created":0`, 1)
+					return answer(200, none)
+				}
+			}
+			return nil
+		}
+		_, _, err := c.Observe(t.Context())
+		require.ErrorContains(t, err, "was lost 21 times")
+		// Retry. The link is still cut for the others that ran.
+		ended = len(was)
+		c = w.open()
+		_, _, err = c.Observe(t.Context())
+		require.NoError(t, err)
+		require.True(t, c.Intend(), "what had a pause is due")
 	})
 }
 
