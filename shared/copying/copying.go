@@ -22,11 +22,11 @@ import (
 )
 
 // What breaks off and may pass is started again after a pause, longer each time
-// (1 s to 512 s, half an hour in all), before a person looks. While anything comes
+// (250 ms to 512 s, half an hour in all), before a person looks. While anything comes
 // through, the pause stays short; but not for ever.
 const (
-	maxLost     = 20
-	minPause    = time.Second
+	maxLost     = 24
+	minPause    = 250 * time.Millisecond
 	lostNext    = 1 // counted at most, when something comes through
 	maxAttempts = 100
 	// restPause is that of a destination that had too much to do.
@@ -53,10 +53,9 @@ type Copy struct {
 	Split    Split
 	run      *run.Run
 	client   *es.Client
-	soonest  time.Duration // until a task that runs is done, as far as can be told
+	soonest  time.Duration
 	broken   []brokenWindow
-	looked   time.Time       // when the tasks were read
-	flushed  map[string]bool // indices, since then
+	looked   time.Time // when the tasks were read
 }
 
 // Open opens the instance for r.
@@ -118,15 +117,21 @@ func (c *Copy) Pause() time.Duration {
 	return pause
 }
 
-// Soonest is how long it may take until a task is done whose place another one
-// waits for, or 0 if none waits or nothing can be told.
-func (c *Copy) Soonest() time.Duration {
-	for i := range c.run.Facts.Reindex.Tasks {
-		if t := &c.run.Facts.Reindex.Tasks[i]; t.Result == nil && t.Intent.IsZero() {
-			return c.soonest
-		}
+// Soonest is how long it may take until there is something to do, as far as the
+// tasks that run can tell: one will be done whose place another waits for, or may
+// have broken off. It is 0 if none can.
+func (c *Copy) Soonest() time.Duration { return c.soonest }
+
+// sooner lowers that.
+func (c *Copy) sooner(d time.Duration) {
+	if d = max(d, 1); c.soonest == 0 || d < c.soonest {
+		c.soonest = d
 	}
-	return 0
+}
+
+// crowded reports whether a task waits for the place of one that runs.
+func (c *Copy) crowded() bool {
+	return slices.ContainsFunc(c.run.Facts.Reindex.Tasks, func(t run.Task) bool { return t.Result == nil && t.Intent.IsZero() })
 }
 
 // Start starts the intended tasks.
@@ -257,7 +262,7 @@ func (c *Copy) Observe(ctx context.Context) (unfinished int, counts []Count, err
 			replies[i], errs[i] = c.client.Task(ctx, t.ID)
 		}
 	}
-	c.looked, c.flushed = c.Now(), map[string]bool{}
+	c.looked = c.Now()
 	for i := range list {
 		t := &list[i]
 		n := &counts[c.position(t)]
@@ -273,14 +278,21 @@ func (c *Copy) Observe(ctx context.Context) (unfinished int, counts []Count, err
 			n.Total += got.Total
 			n.Done += got.Processed()
 		}
-		if t.Result == nil {
-			unfinished++
-			continue
+		if res := t.Result; res != nil {
+			n.Total += res.Total
+			n.Done += res.Created + res.Updated + res.Deleted + res.Noops + res.VersionConflicts
 		}
-		n.Total += t.Result.Total
-		n.Done += t.Result.Created + t.Result.Updated + t.Result.Deleted + t.Result.Noops + t.Result.VersionConflicts
 	}
-	return unfinished + c.divide(), counts, err
+	if e := c.secure(ctx); err == nil {
+		err = e
+	}
+	c.divide()
+	for i := range c.run.Facts.Reindex.Tasks {
+		if !over(&c.run.Facts.Reindex.Tasks[i]) {
+			unfinished++
+		}
+	}
+	return unfinished, counts, err
 }
 
 func (c *Copy) observe(ctx context.Context, t *run.Task, n *Count, got es.Task, err error) (es.TaskStatus, error) {
@@ -299,12 +311,13 @@ func (c *Copy) observe(ctx context.Context, t *run.Task, n *Count, got es.Task, 
 		return es.TaskStatus{}, c.failed(ctx, t, got)
 	case !got.Completed:
 		t.StartedMS = got.StartedMS
-		if speed := perSecond(got); speed > 0 {
-			n.PerSecond += speed
-			left := time.Duration(float64(got.Status.Total-got.Status.Processed()) / speed * float64(time.Second))
-			if c.soonest == 0 || left < c.soonest {
-				c.soonest = max(left, 1)
-			}
+		speed := perSecond(got)
+		n.PerSecond += speed
+		if speed > 0 && c.crowded() {
+			c.sooner(time.Duration(float64(got.Status.Total-got.Status.Processed()) / speed * float64(time.Second)))
+		}
+		if speed == 0 || t.Lost > 0 { // the younger it is, the sooner something may become of it
+			c.sooner(got.Running / 4)
 		}
 		// The server keeps a float.
 		if want := c.rate(t); c.run.RequestsPerSecond != nil && float32(got.Status.RequestsPerSecond) != float32(*want) {
@@ -569,24 +582,31 @@ func (c *Copy) finished(ctx context.Context, t *run.Task, got es.Task) error {
 		c.restart(t, fmt.Sprintf("%s without %d documents that do not fit, such as %s", what, len(t.Unfit), lines[0]))
 		return nil
 	}
-	if whole, err := c.onDisk(ctx, t); err != nil {
-		return err
-	} else if !whole {
-		return c.again(t, "a node of the destination restarted, with documents that were not on its disk yet")
+	for n := range c.run.Facts.Reindex.Tasks { // something comes through
+		other := &c.run.Facts.Reindex.Tasks[n]
+		other.Lost = min(other.Lost, lostNext)
 	}
+	if t.Nodes != "" { // secure sees to the rest
+		t.Result = out
+		return nil
+	}
+	return c.done(ctx, t, out)
+}
+
+// done notes that t is finished and what it wrote on disk.
+func (c *Copy) done(ctx context.Context, t *run.Task, out *run.TaskResult) error {
+	i, done := c.position(t), *t
+	done.Result, done.Nodes = out, ""
 	if windowed(t) {
-		done := *t
-		done.Result = out
 		if err := c.Rows.PutPart(ctx, c.run.ID, windowRow(i, t), done); err != nil {
 			return err
 		}
 	}
-	t.Result = out
+	*t = done
 	for n := range c.run.Facts.Reindex.Tasks {
-		other := &c.run.Facts.Reindex.Tasks[n]
-		other.Lost = min(other.Lost, lostNext)
 		// The last window starts when the source shows all that the others may have
 		// missed.
+		other := &c.run.Facts.Reindex.Tasks[n]
 		if open(other) && other.Source == t.Source && other.Dest == t.Dest && other.Result == nil && other.Intent.IsZero() && !c.waitsFor(other) {
 			other.NotBefore = c.looked.Add(settle(c.run.Facts.Survey.Indices[i].Refresh))
 		}

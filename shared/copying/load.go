@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"eslink/shared/apierr"
 	"eslink/shared/es"
@@ -14,8 +15,16 @@ import (
 // forLoad are settings with which an index takes documents faster, about half as
 // fast again: nothing is made visible, copied to replicas or forced to disk on the
 // way. A node that dies loses what it wrote last, so a task is done only once that
-// is on disk.
-var forLoad = map[string]string{"refresh_interval": "-1", "number_of_replicas": "0", "translog.durability": "async"}
+// is on disk. So that this does not take long in the end, when a node has nothing
+// else to do but writes one shard after the other, a shard is flushed whenever it
+// has grown by about a quarter, from 32 MB on and by Elasticsearch's own 512 MB at
+// most.
+func forLoad(ix run.SurveyedIndex) map[string]string {
+	shard := textShare * ix.Bytes / int64(max(1, len(ix.ShardSeqNos)))
+	flush := min(max(shard/4, 32<<20), 512<<20)
+	return map[string]string{"refresh_interval": "-1", "number_of_replicas": "0", "translog.durability": "async",
+		"translog.flush_threshold_size": fmt.Sprintf("%db", flush)}
+}
 
 const (
 	intended = "intended"
@@ -61,7 +70,7 @@ func (c *Copy) Prepare(ctx context.Context) (bool, error) {
 // settings are those of forLoad as an index has them; nil stands for a default.
 func settings(raw json.RawMessage) (map[string]*string, error) {
 	out := map[string]*string{}
-	for name := range forLoad {
+	for name := range forLoad(run.SurveyedIndex{}) {
 		text, err := es.Setting(raw, name)
 		if err != nil {
 			return nil, err
@@ -82,7 +91,7 @@ func (c *Copy) Load(ctx context.Context) error {
 			continue
 		}
 		change := map[string]*string{}
-		for name, value := range forLoad {
+		for name, value := range forLoad(c.surveyed(d.Name)) {
 			change[name] = &value
 		}
 		err := c.client.PutSettings(ctx, d.Name, change)
@@ -99,6 +108,17 @@ func (c *Copy) Load(ctx context.Context) error {
 	return nil
 }
 
+// surveyed is the source of a destination, as it was surveyed; empty for one of an
+// earlier generation.
+func (c *Copy) surveyed(dest string) run.SurveyedIndex {
+	for _, ix := range c.run.Facts.Survey.Indices {
+		if ix.Dest == dest {
+			return ix
+		}
+	}
+	return run.SurveyedIndex{}
+}
+
 // loaded reports whether t writes to an index with settings for the load.
 func (c *Copy) loaded(t *run.Task) bool {
 	return slices.ContainsFunc(destinations(c.run), func(d *run.DestinationIndex) bool { return d.Name == t.Dest && d.Load != "" })
@@ -112,22 +132,57 @@ func (c *Copy) note(ctx context.Context, t *run.Task) (err error) {
 	return err
 }
 
-// onDisk has what a finished task wrote on disk, and reports whether that is all of
-// it: whether no node has restarted since it was started. A task's result may
-// outlive its documents.
-func (c *Copy) onDisk(ctx context.Context, t *run.Task) (bool, error) {
-	if t.Nodes == "" {
-		return true, nil
-	}
-	// Those that are over were so before the first of them was seen to be.
-	if !c.flushed[t.Dest] {
-		if err := c.client.Flush(ctx, t.Dest); err != nil {
-			return false, err
+// atRisk is how long what a task wrote may be lost with a node, and so have to be
+// copied again. A flush for each of many short tasks would make as many segments.
+const atRisk = time.Minute
+
+// over reports whether t is finished, and what it wrote on disk.
+func over(t *run.Task) bool { return t.Result != nil && t.Nodes == "" }
+
+// secure has what finished tasks wrote on disk: when the last bounded window of an
+// index is finished, and before if that takes long. What is finished when a node
+// has restarted since it was started is copied again: a task's result may outlive
+// its documents.
+func (c *Copy) secure(ctx context.Context) error {
+	for _, ix := range c.run.Indices() {
+		var finished []*run.Task
+		left, oldest := false, c.looked
+		for n := range c.run.Facts.Reindex.Tasks {
+			t := &c.run.Facts.Reindex.Tasks[n]
+			switch {
+			case t.Source != ix.Source || t.Dest != ix.Dest || over(t):
+			case t.Result == nil:
+				left = left || !open(t)
+			default:
+				finished = append(finished, t)
+				if t.Intent.Before(oldest) {
+					oldest = t.Intent
+				}
+			}
 		}
-		c.flushed[t.Dest] = true
+		if len(finished) == 0 || left && c.looked.Sub(oldest) < atRisk {
+			continue
+		}
+		if err := c.client.Flush(ctx, ix.Dest); err != nil {
+			return err
+		}
+		lives, err := c.client.Lives(ctx)
+		if err != nil {
+			return err
+		}
+		for _, t := range finished {
+			if lives == t.Nodes {
+				err = c.done(ctx, t, t.Result)
+			} else {
+				t.Result = nil
+				err = c.again(t, "a node of the destination restarted, with documents that were not on its disk yet")
+			}
+			if err != nil {
+				return err
+			}
+		}
 	}
-	lives, err := c.client.Lives(ctx)
-	return lives == t.Nodes, err
+	return nil
 }
 
 // Restore writes to disk what was loaded, and puts the settings back as they

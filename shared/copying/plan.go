@@ -96,7 +96,7 @@ func goesOn(was []run.Task, surveyed run.SurveyedIndex) bool {
 			return true
 		}
 		begun = begun || t.Result != nil && uuid(t.SourceState) == uuid(surveyed.State)
-		left = left || t.Result == nil
+		left = left || !over(&t)
 	}
 	return begun && left
 }
@@ -176,8 +176,7 @@ const (
 	mostPieces = 16
 )
 
-// breaks notes that a bounded window was broken off on its way: pieces as large as
-// what was copied of it would have come through.
+// breaks notes that a bounded window was broken off on its way.
 func (c *Copy) breaks(t *run.Task, s es.TaskStatus) {
 	if windowed(t) && !open(t) && s.Processed() > 0 {
 		i := slices.IndexFunc(c.run.Facts.Reindex.Tasks, func(other run.Task) bool {
@@ -194,7 +193,9 @@ func (c *Copy) divide() (more int) {
 	for _, b := range slices.Backward(c.broken) { // places before stay
 		t := (*list)[b.task]
 		page := int64(cmp.Or(t.Size, c.run.Spec.Reindex.Size, pageSize))
-		pieces := min(max(2, b.total/b.done), b.total/page, mostPieces, t.Below-t.From, int64(mostTasks-len(*list)))
+		// As much as was copied would come through as often as not, and be copied in
+		// vain if not; a quarter of it more often than not.
+		pieces := min(4*b.total/b.done, b.total/page, mostPieces, t.Below-t.From, int64(mostTasks-len(*list)))
 		if pieces < 2 {
 			continue
 		}
@@ -233,7 +234,7 @@ func (c *Copy) waitsFor(t *run.Task) bool {
 		return false
 	}
 	for _, other := range tasks(c.run, events.Index{Source: t.Source, Dest: t.Dest}) {
-		if other.Window != t.Window && other.Result == nil {
+		if other.Window != t.Window && !over(&other) {
 			return true
 		}
 	}
@@ -268,7 +269,7 @@ func tasks(r *run.Run, ix events.Index) (out []run.Task) {
 func Copied(r *run.Run, i int) bool {
 	list := tasks(r, r.Indices()[i])
 	for _, t := range list {
-		if t.Result == nil || !clean(t.Result) || t.SourceState != r.Facts.Survey.Indices[i].State {
+		if !over(&t) || !clean(t.Result) || t.SourceState != r.Facts.Survey.Indices[i].State {
 			return false
 		}
 	}

@@ -1,6 +1,7 @@
 package copying_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"eslink/events"
 	"eslink/localtest/fakes/elastic"
 	"eslink/shared/copying"
 	"eslink/shared/run"
@@ -106,7 +108,7 @@ func TestWhatALookMeets(t *testing.T) {
 				}
 				require.Contains(t, w.run.Timeline[len(w.run.Timeline)-1].Reason, met.again)
 				require.Equal(t, 1, now.Lost)
-				require.Equal(t, time.Now().Add(time.Second), now.NotBefore)
+				require.Equal(t, time.Now().Add(250*time.Millisecond), now.NotBefore)
 				require.Empty(t, now.ID+now.OpaqueID+now.Nodes)
 				require.Zero(t, now.StartedMS)
 				require.True(t, now.Intent.IsZero())
@@ -175,16 +177,19 @@ func TestALookReadsAll(t *testing.T) {
 				before := len(w.tasks())
 				_, _, err := c.Observe(t.Context())
 				require.Error(t, err)
-				require.Equal(t, before+1, len(w.tasks()), "two pieces of 100 documents, of which 40 came through in pages of 10")
+				require.Equal(t, before+7, len(w.tasks()), "100 documents, of which 40 came through in pages of 10")
 				require.Equal(t, w.tasks()[0].Below, w.tasks()[1].From)
+				second, third := w.tasks()[8], w.tasks()[9]
+				require.Equal(t, was[1].Window, second.Window)
+				require.Equal(t, was[2].Window, third.Window)
 				if name == "stops" {
 					require.ErrorContains(t, err, "into orders broke off")
-					require.Empty(t, w.tasks()[2].ID)
-					require.Empty(t, w.tasks()[3].ID, "it was read, too")
+					require.Empty(t, second.ID)
+					require.Empty(t, third.ID, "it was read, too")
 					return
 				}
 				require.ErrorContains(t, err, "503")
-				require.NotEmpty(t, w.tasks()[3].ID, "what stops the run is left for the next look")
+				require.NotEmpty(t, third.ID, "what stops the run is left for the next look")
 			})
 		})
 	}
@@ -207,7 +212,7 @@ func TestPausesGrow(t *testing.T) {
 			require.NoError(t, c.Start(t.Context()))
 			time.Sleep(time.Second / 2)
 			if _, _, err := c.Observe(t.Context()); err != nil {
-				require.ErrorContains(t, err, "was lost 21 times")
+				require.ErrorContains(t, err, "was lost 25 times")
 				break
 			}
 			require.False(t, c.Intend(), "not before its time")
@@ -215,9 +220,9 @@ func TestPausesGrow(t *testing.T) {
 			time.Sleep(c.Pause())
 		}
 		s := time.Second
-		require.Equal(t, []time.Duration{s, s, 2 * s, 2 * s, 4 * s, 4 * s, 8 * s, 8 * s}, pauses[:8])
-		require.Len(t, pauses, 20)
-		require.Equal(t, 512*s, pauses[19])
+		require.Equal(t, []time.Duration{s / 4, s / 4, s / 2, s / 2, s, s, 2 * s, 2 * s}, pauses[:8])
+		require.Len(t, pauses, 24)
+		require.Equal(t, 512*s, pauses[23])
 		require.InDelta(t, 34*60, time.Since(began).Seconds(), 60)
 		require.Zero(t, w.tasks()[0].Lost, "retry begins anew")
 		require.True(t, w.open().Intend(), "at once")
@@ -232,7 +237,7 @@ func TestRetryIsForAll(t *testing.T) {
 		c := w.begun()
 		was := slices.Clone(w.tasks()[:copying.Parallel])
 		for i := range w.tasks() {
-			w.tasks()[i].Lost = 20
+			w.tasks()[i].Lost = 24
 			w.tasks()[i].NotBefore = time.Now().Add(512 * time.Second)
 		}
 		ended := 1
@@ -246,7 +251,7 @@ func TestRetryIsForAll(t *testing.T) {
 			return nil
 		}
 		_, _, err := c.Observe(t.Context())
-		require.ErrorContains(t, err, "was lost 21 times")
+		require.ErrorContains(t, err, "was lost 25 times")
 		// Retry. The link is still cut for the others that ran.
 		ended = len(was)
 		c = w.open()
@@ -382,4 +387,228 @@ func TestAdoptedUnderTheLoad(t *testing.T) {
 		require.Equal(t, noted, w.tasks()[1].Nodes)
 		require.NotEmpty(t, w.tasks()[0].ID)
 	})
+}
+
+// What windows wrote is flushed once, when the last bounded one is finished, or when
+// the first of them is a minute old. Until then they are not over: a node that
+// restarts takes them with it, and the last window does not start.
+func TestFlushedTogether(t *testing.T) {
+	t.Parallel()
+	begin := func(t *testing.T, w *world) (finish func(...int), look func() (unfinished, flushed int)) {
+		w.large(`{"number_of_replicas":0}`)
+		w.split.Most = copying.Parallel
+		rate := 4.0
+		w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = &rate, 10
+		require.NoError(t, w.open().Plan(t.Context()))
+		_, err := w.open().Prepare(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, w.open().Load(t.Context()))
+		time.Sleep(time.Minute)
+		c := w.open()
+		require.True(t, c.Intend())
+		require.NoError(t, c.Start(t.Context()))
+		flushes, finished := 0, map[string]run.Task{}
+		w.answer = func(q *http.Request) *http.Response {
+			if q.URL.Path == "/orders/_flush" {
+				flushes++
+			}
+			if task, ok := finished[q.URL.Path]; ok {
+				return answer(200, strings.Replace(over(task, failures()), `"created":40`, `"created":100`, 2))
+			}
+			return nil
+		}
+		finish = func(list ...int) {
+			for _, i := range list {
+				finished["/_tasks/"+w.tasks()[i].ID] = w.tasks()[i]
+			}
+		}
+		look = func() (int, int) {
+			before := flushes
+			left, counts, err := w.open().Observe(t.Context())
+			require.NoError(t, err)
+			require.GreaterOrEqual(t, counts[0].Done, int64(100*len(finished)), "what is not on disk is copied all the same")
+			return left, flushes - before
+		}
+		return finish, look
+	}
+	row := func(w *world, window int) error {
+		return w.store.GetPart(context.Background(), w.run.ID, fmt.Sprintf("window/00000/%05d", window), &run.Task{})
+	}
+	last := copying.Parallel
+	t.Run("all", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+			finish, look := begin(t, w)
+			require.Len(t, w.tasks(), last+1)
+			finish(0, 1)
+			left, flushed := look()
+			require.Equal(t, [2]int{last + 1, 0}, [2]int{left, flushed})
+			require.NotNil(t, w.tasks()[0].Result)
+			require.Error(t, row(w, 0), "no evidence yet")
+			require.False(t, w.open().Intend())
+			finish(2, 3)
+			left, flushed = look()
+			require.Equal(t, [2]int{1, 1}, [2]int{left, flushed}, "all are on disk, and the last one is left")
+			require.NoError(t, row(w, 0))
+			require.False(t, w.open().Intend(), "the source's refresh is waited for")
+			time.Sleep(time.Minute)
+			require.True(t, w.open().Intend())
+			require.NotEmpty(t, w.tasks()[last].OpaqueID)
+		})
+	})
+	t.Run("a minute", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+			finish, look := begin(t, w)
+			finish(0)
+			time.Sleep(50 * time.Second)
+			_, flushed := look()
+			require.Zero(t, flushed)
+			finish(1)
+			w.tasks()[1].Intent = time.Now() // its place was free later
+			time.Sleep(10 * time.Second)
+			left, flushed := look()
+			require.Equal(t, [2]int{last - 1, 1}, [2]int{left, flushed}, "both")
+		})
+	})
+	t.Run("a node restarts", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+			finish, look := begin(t, w)
+			finish(0, 1, 2)
+			_, flushed := look()
+			require.Zero(t, flushed)
+			require.NoError(t, w.dest.Restart(map[string]string{"reindex.remote.whitelist": "ep.example:9200"}))
+			look() // the fourth is unknown
+			require.Equal(t, 1, w.tasks()[3].Lost)
+			time.Sleep(time.Minute)
+			c := w.open()
+			require.True(t, c.Intend())
+			require.NoError(t, c.Start(t.Context()))
+			finish(3) // in this life
+			left, _ := look()
+			require.Equal(t, last, left, "all but the fourth")
+			for i := range last {
+				require.Equal(t, i == 3, w.tasks()[i].Result != nil)
+			}
+			require.Contains(t, fmt.Sprint(w.run.Timeline), "not on its disk yet")
+		})
+	})
+	t.Run("it cannot be", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+			finish, _ := begin(t, w)
+			finish(0, 1, 2, 3)
+			told := w.answer
+			w.answer = func(q *http.Request) *http.Response {
+				if q.URL.Path == "/orders/_flush" {
+					return answer(503, `{}`)
+				}
+				return told(q)
+			}
+			_, _, err := w.open().Observe(t.Context())
+			require.ErrorContains(t, err, "flush index orders")
+			time.Sleep(time.Minute)
+			require.False(t, w.open().Intend(), "the last one waits")
+			w.tasks()[last].Result = &run.TaskResult{}
+			require.False(t, copying.Copied(w.run, 0))
+			was := slices.Clone(w.tasks())
+			require.NoError(t, w.open().Plan(t.Context()))
+			require.Equal(t, was, w.tasks(), "a start with again goes on with it")
+		})
+	})
+	t.Run("one index of two", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+			finish, look := begin(t, w)
+			w.run.Spec.Indices = append(w.run.Spec.Indices, events.Index{Source: "orders", Dest: "second"})
+			w.run.Facts.Survey.Indices = append(w.run.Facts.Survey.Indices, w.run.Facts.Survey.Indices[0])
+			w.run.Facts.Reindex.Tasks = append(w.run.Facts.Reindex.Tasks, run.Task{Source: "orders", Dest: "second", Below: 10, Nodes: "n@1", Intent: time.Now(), Result: &run.TaskResult{}},
+				run.Task{Source: "orders", Dest: "second", Window: 1, From: 10, Below: 20})
+			finish(0, 1, 2, 3)
+			left, flushed := look()
+			require.Equal(t, [2]int{3, 1}, [2]int{left, flushed}, "what belongs to the other is left alone")
+			require.Equal(t, "n@1", w.tasks()[last+1].Nodes)
+		})
+	})
+	t.Run("while another stops the run", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+			finish, _ := begin(t, w)
+			finish(0, 1, 2)
+			stopped, told := w.tasks()[3], w.answer
+			time.Sleep(time.Minute)
+			w.answer = func(q *http.Request) *http.Response {
+				switch q.URL.Path {
+				case "/orders/_flush":
+					return answer(503, `{}`)
+				case "/_tasks/" + stopped.ID:
+					return answer(200, reply40(stopped.OpaqueID, stopped.StartedMS, remote(404)))
+				}
+				return told(q)
+			}
+			_, _, err := w.open().Observe(t.Context())
+			require.ErrorContains(t, err, "broke off", "the flush can wait")
+		})
+	})
+}
+
+// When there is something to do is reckoned from the tasks that run: a place will
+// be free that another waits for, or a young one may have broken off.
+func TestSoonest(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		created int
+		lost    int
+		crowded bool
+		want    time.Duration
+	}{
+		"nobody waits":           {created: 40},
+		"another waits":          {created: 40, crowded: true, want: 12 * time.Second}, // 60 more at 5 a second
+		"it has told nothing":    {want: 2 * time.Second},
+		"it broke off before":    {created: 40, lost: 1, want: 2 * time.Second},
+		"both":                   {created: 40, lost: 1, crowded: true, want: 2 * time.Second},
+		"it is done in a moment": {created: 99, lost: 1, crowded: true, want: 80 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+				w.begun()
+				w.run.Facts.Reindex.Tasks = w.tasks()[:1]
+				if c.crowded {
+					w.run.Facts.Reindex.Tasks = append(w.run.Facts.Reindex.Tasks, run.Task{Source: "orders", Dest: "orders", Window: 1, From: 100, Below: 200})
+				}
+				task := &w.tasks()[0]
+				task.Lost = c.lost
+				w.answer = func(q *http.Request) *http.Response {
+					if q.URL.Path != "/_tasks/"+task.ID {
+						return nil
+					}
+					told := reply40(task.OpaqueID, task.StartedMS, `"completed":false`)
+					told = strings.Replace(told, `"created":40`, fmt.Sprintf(`"created":%d`, c.created), 1)
+					return answer(200, strings.Replace(told, `"running_time_in_nanos":1000000000`, `"running_time_in_nanos":8000000000`, 1))
+				}
+				look := w.open()
+				_, _, err := look.Observe(t.Context())
+				require.NoError(t, err)
+				require.InDelta(t, c.want, look.Soonest(), float64(time.Millisecond))
+			})
+		})
+	}
+}
+
+// A shard is flushed by the way, the rarer the larger it is.
+func TestFlushedByTheWay(t *testing.T) {
+	t.Parallel()
+	for bytes, want := range map[int64]string{1 << 20: "33554432b", 1 << 30: "107374182b", 1 << 40: "536870912b"} {
+		inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+			w.large(`{"translog.flush_threshold_size":"1gb"}`)
+			w.run.Facts.Survey.Indices = append([]run.SurveyedIndex{{Dest: "other", Bytes: 7 << 30}}, w.run.Facts.Survey.Indices...)
+			w.run.Facts.Survey.Indices[1].Bytes = bytes
+			w.run.Facts.Survey.Indices[1].ShardSeqNos = make([]int64, 5)
+			w.run.Facts.Destination.Indices[0].Load = "intended"
+			require.NoError(t, w.open().Load(t.Context()))
+			require.Contains(t, w.settings(), `"index.translog.flush_threshold_size":"`+want+`"`)
+		})
+	}
 }

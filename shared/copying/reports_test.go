@@ -140,14 +140,10 @@ func TestWhatATaskReports(t *testing.T) {
 				require.Equal(t, map[bool]float64{true: 20}[c.slower], now.PerSecond)
 				if c.again {
 					// A pause of its own: the task was lost five times before.
-					want := c.pause
-					if want == time.Second {
-						want = 4 * time.Second
-					}
-					if want == 0 {
+					if c.pause == 0 {
 						require.False(t, time.Now().Before(now.NotBefore))
 					} else {
-						require.Equal(t, want, time.Until(now.NotBefore))
+						require.Equal(t, c.pause, time.Until(now.NotBefore))
 					}
 				}
 			})
@@ -202,10 +198,10 @@ func TestProgressShortensThePause(t *testing.T) {
 		}
 		_, _, err := look.Observe(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, time.Second, time.Until(w.tasks()[0].NotBefore))
-		second := w.tasks()[2] // behind the piece that the first one left
+		require.Equal(t, 250*time.Millisecond, time.Until(w.tasks()[0].NotBefore))
+		second := w.tasks()[8] // behind the pieces that the first one left
 		require.Equal(t, was[1].Window, second.Window)
-		require.Equal(t, 32*time.Second, time.Until(second.NotBefore))
+		require.Equal(t, 8*time.Second, time.Until(second.NotBefore))
 	})
 }
 
@@ -329,7 +325,7 @@ func TestWindowsOfTwoIndices(t *testing.T) {
 			require.Equal(t, next, task.From)
 			next = task.Below
 		}
-		require.Equal(t, 2*n+2, len(w.tasks()), "two pieces of each")
+		require.Equal(t, 2*n+2*7, len(w.tasks()), "eight pieces of each, two numbers of five shards or so")
 		require.Empty(t, w.tasks()[n].Unfit, "told of once, by the piece that meets it again")
 		require.Empty(t, w.tasks()[n+1].Unfit)
 		require.Equal(t, "orders", w.tasks()[n-1].Dest)

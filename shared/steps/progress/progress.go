@@ -30,7 +30,7 @@ func New(d steps.Deps) engine.Step {
 }
 
 const (
-	minPause = 250 * time.Millisecond
+	minPause = 100 * time.Millisecond
 	maxPause = 5 * time.Minute
 	// lingers is the longest pause that is shorter than to come again.
 	lingers = 2 * time.Second
@@ -84,11 +84,7 @@ func (s *Step) up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outc
 	if next := c.Pause(); next > 0 {
 		return wait(next, reason+"; what is left starts then"), nil
 	}
-	next := pause(p)
-	if soonest := c.Soonest(); soonest > 0 {
-		next = min(next, max(soonest, minPause))
-	}
-	return wait(next, reason), nil
+	return wait(pause(p, c.Soonest()), reason), nil
 }
 
 // record notes how far the copy is, and how fast: all in all, and each index.
@@ -119,13 +115,13 @@ func eta(documents int64, perSecond float64) (time.Duration, bool) {
 }
 
 // pause is a quarter of what is left, within bounds: four looks or so for a copy
-// of any size.
-func pause(p *run.Progress) time.Duration {
-	left, err := time.ParseDuration(p.ETA)
-	if err != nil {
-		return minPause
+// of any size. It is shorter if there is something to do sooner.
+func pause(p *run.Progress, soonest time.Duration) time.Duration {
+	next := soonest
+	if left, err := time.ParseDuration(p.ETA); err == nil && (soonest == 0 || left/4 < soonest) {
+		next = left / 4
 	}
-	return min(max(left/4, minPause), maxPause)
+	return min(max(next, minPause), maxPause)
 }
 
 // Down has nothing to take back.

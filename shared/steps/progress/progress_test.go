@@ -38,7 +38,7 @@ func TestProgressOfEachIndexAndOfAll(t *testing.T) {
 			{Dest: "orders-3", Total: 100},
 		}}, p, "it is not over before its slowest index is")
 		require.Equal(t, "1000 of 3600 documents copied (27%), 110 a second, 3m10s left; 1 of 4 indices done, orders-2 takes longest: 100 of 2000, 3m10s left", p.String())
-		require.Equal(t, 47500*time.Millisecond, pause(p))
+		require.Equal(t, 47500*time.Millisecond, pause(p, 0))
 
 		// Between two tasks nobody knows.
 		(&Step{Now: time.Now}).record(r, []copying.Count{{Done: 1000}, {Done: 500}, {Done: 1999}, {}})
