@@ -47,7 +47,7 @@ func TestRealBadDays(t *testing.T) {
 	w := newWorld(t, "", map[string]string{"resource.reload.interval.high": "1s"}, nil)
 	w.t = t
 	w.ask(w.source, "PUT", "/"+orders, definition)
-	all := bodies(7, many, 2)
+	all := bodies(7, many, tiny)
 	for i, page := range [][][]byte{all[:1], all[1 : len(all)/2], all[len(all)/2:]} {
 		w.bulk(w.source, orders, 2, page)
 		if id := fmt.Sprint("odd-", i+1); odd[id] != "" {
@@ -58,7 +58,7 @@ func TestRealBadDays(t *testing.T) {
 	source := w.list(w.source, orders, 5000)
 	require.Equal(t, many+len(odd), len(source))
 	w.ask(w.source, "PUT", "/"+few, definition) // for what is refused before it is copied
-	w.bulk(w.source, few, 1, bodies(5, 1000, 2))
+	w.bulk(w.source, few, 1, bodies(5, 1000, tiny))
 	fewer := w.list(w.source, few, 5000)
 
 	// slow has a copy take its time: so many documents a second of all windows.
@@ -155,7 +155,7 @@ func TestRealBadDays(t *testing.T) {
 	t.Run("the source is written to", func(t *testing.T) {
 		const n = 30_000
 		w.ask(w.source, "PUT", "/live", definition)
-		w.bulk(w.source, "live", 2, bodies(8, n, 2))
+		w.bulk(w.source, "live", 2, bodies(8, n, tiny))
 		w.ask(w.source, "POST", "/live/_refresh", "") // the survey counts what it sees
 		d := slow(w.day(t, "written-to", "live", copying.Split{From: 1, Each: 5_000, Most: 32}), 8_000)
 		d.amid(0, func() error { return d.write("live", 0, n) })

@@ -72,7 +72,7 @@ func TestRealLargeDocuments(t *testing.T) {
 
 	t.Run("the disk is full", func(t *testing.T) {
 		w.ask(w.source, "PUT", "/"+orders, definition)
-		w.bulk(w.source, orders, 2, bodies(9, 30_000, 2))
+		w.bulk(w.source, orders, 2, bodies(9, 30_000, tiny))
 		source := w.list(w.source, orders, 5000)
 		d := w.day(t, "full", orders, copying.Split{From: 1, Each: 5_000, Most: 32})
 		rate := 3_000.

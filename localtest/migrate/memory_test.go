@@ -70,8 +70,8 @@ func TestMigrationMemory(t *testing.T) {
 		p.bulk(s, index, 2, bodies)
 		p.ask(s, "POST", "/"+index+"/_refresh", "")
 	}
-	fill("few", mappings, shards, bodies(*seed, few, 30))
-	fill("all", mappings, shards, bodies(*seed, *documents, 30))
+	fill("few", mappings, shards, bodies(*seed, few, of()))
+	fill("all", mappings, shards, bodies(*seed, *documents, of()))
 	var large [][]byte
 	text := strings.Repeat("wealth management product ", huge/26)
 	for i := range hugeCount {

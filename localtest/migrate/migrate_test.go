@@ -40,6 +40,7 @@ var (
 	rounds      = flag.Int("rounds", 3, "how often each copy is measured, after one round that warms up")
 	seed        = flag.Uint64("seed", 1, "of the documents and the bad days")
 	elasticdump = flag.String("elasticdump", "../../.build/elasticdump/node_modules/.bin/elasticdump", "where elasticdump is")
+	flat        = flag.Bool("flat", false, "smaller documents, none with nested ones")
 	without     = flag.Bool("without-elasticdump", false, "leave elasticdump out")
 )
 
@@ -85,6 +86,14 @@ func (p *bench) fill(s *realserver.Server, index string, writers int) {
 	p.bulk(s, index, writers, p.bodies)
 }
 
+// of is the documents' shape.
+func of() shape {
+	if *flat {
+		return plain
+	}
+	return usual
+}
+
 // start boots both servers, with what a production JVM compiles with, and fills
 // the source.
 func start(t *testing.T) *bench {
@@ -93,7 +102,7 @@ func start(t *testing.T) *bench {
 		return realserver.Options{Name: name, Settings: settings, Heap: heap, Files: map[string]string{"jvm.options.d/compiler.options": fast}}
 	}
 	p := &bench{pair: boot(t, options("source", nil), options("dest", map[string]string{"reindex.remote.whitelist": "127.*:*"})),
-		store: &run.Store{Driver: &run.Mem{}, Now: time.Now}, bodies: bodies(*seed, *documents, 30)}
+		store: &run.Store{Driver: &run.Mem{}, Now: time.Now}, bodies: bodies(*seed, *documents, of())}
 	require.Contains(t, string(p.ask(p.source, "GET", "/_nodes/jvm?filter_path=**.input_arguments", "")), "TieredStopAtLevel=4")
 	p.ask(p.source, "PUT", "/"+index, fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":0,"refresh_interval":"-1"},"mappings":%s}`, shards, mappings))
 	p.fill(p.source, index, 2)
@@ -135,10 +144,10 @@ func (p *bench) plain(dest, host string, port int) (m measure) {
 // the settings that a copy has.
 func (p *bench) limit(dest string, writers int) (m measure) {
 	began := time.Now()
-	p.ask(p.dest, "PUT", "/"+dest+"/_settings", `{"index":{"refresh_interval":"-1","number_of_replicas":0,"translog.durability":"async"}}`)
+	p.ask(p.dest, "PUT", "/"+dest+"/_settings", `{"index":{"refresh_interval":"-1","number_of_replicas":0,"translog.durability":"async","translog.flush_threshold_size":"32mb"}}`)
 	p.fill(p.dest, dest, writers)
 	p.ask(p.dest, "POST", "/"+dest+"/_flush", "")
-	p.ask(p.dest, "PUT", "/"+dest+"/_settings", `{"index":{"refresh_interval":null,"number_of_replicas":1,"translog.durability":null}}`)
+	p.ask(p.dest, "PUT", "/"+dest+"/_settings", `{"index":{"refresh_interval":null,"number_of_replicas":1,"translog.durability":null,"translog.flush_threshold_size":null}}`)
 	m.took = time.Since(began)
 	return m
 }
@@ -410,8 +419,8 @@ func TestMigration(t *testing.T) {
 	for _, b := range p.bodies {
 		bytes += len(b)
 	}
-	fmt.Printf("\nElasticsearch %s twice, heaps of %s, %d documents of %d bytes on average, %d shards, %d rounds after one to warm up, all on one machine:\n%s at the beginning\n%s at the end\n",
-		version, heap, *documents, bytes / *documents, shards, *rounds, loaded, machine())
+	fmt.Printf("\nElasticsearch %s twice, heaps of %s, %d documents of %d bytes on average, nested ones in them: %v, %d shards, %d rounds after one to warm up, all on one machine:\n%s at the beginning\n%s at the end\n",
+		version, heap, *documents, bytes / *documents, !*flat, shards, *rounds, loaded, machine())
 	fmt.Println("\n| copy | docs/s, median | least | most | |\n|---|---|---|---|---|")
 	for _, name := range slices.Concat(names(movers), []string{hashed}) {
 		s := whole[name]
