@@ -519,3 +519,98 @@ func TestListings(t *testing.T) {
 	}
 	require.Len(t, some, n)
 }
+
+// A sample is drawn from all of an index, and by the walk's name: the same again for
+// the same, with no document twice and each with what it says.
+func TestSamples(t *testing.T) {
+	t.Parallel()
+	type seen struct {
+		shard int
+		id    string
+	}
+	draw := func(t *testing.T, w *world, walk string, s *proving.Scan) map[seen]proof.Document {
+		w.run.Facts.Digest.Walk = walk
+		at, err := s.Sample(t.Context())
+		require.NoError(t, err)
+		require.True(t, at.Done)
+		out := map[seen]proof.Document{}
+		for n := range at.Parts {
+			docs, err := proving.Listed(t.Context(), w, w.run, s.Side, 0, n)
+			require.NoError(t, err)
+			for _, d := range docs {
+				require.NotNil(t, d.Fields)
+				require.NotContains(t, out, seen{d.Shard, d.ID})
+				out[seen{d.Shard, d.ID}] = d
+			}
+		}
+		require.EqualValues(t, at.Read, len(out))
+		require.LessOrEqual(t, len(out), proving.Sampled)
+		return out
+	}
+	t.Run("of many", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.fill("a", 3, 20_000, 10)
+		s := w.scan(proving.Source, "a")
+		s.Planned = []int64{2_000, 1 << 40} // none is known of the third
+		one := draw(t, w, "1", s)
+		require.Greater(t, len(one), proving.Sampled/2, "neighbours of some places are deleted, or written again")
+		require.Equal(t, one, draw(t, w, "1", s))
+		other := draw(t, w, "2", s)
+		common, shards, late := 0, map[int]int{}, map[int]int{}
+		for k, d := range one {
+			if _, ok := other[k]; ok {
+				common++
+			}
+			shards[d.Shard]++
+			if d.Late {
+				late[d.Shard]++
+			}
+		}
+		require.Less(t, common, len(one)/2)
+		require.Len(t, shards, 3)
+		for shard := 1; shard <= 3; shard++ {
+			require.Greater(t, shards[shard], 100)
+		}
+		require.Positive(t, late[1])
+		require.Less(t, late[1], shards[1])
+		require.Zero(t, late[2]+late[3])
+		for _, size := range w.sizes {
+			require.LessOrEqual(t, size, 40)
+		}
+	})
+	t.Run("of few", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.ask("PUT", "/a", `{"settings":{"number_of_shards":1}}`)
+		require.Empty(t, draw(t, w, "1", w.scan(proving.Source, "a")))
+		// All lie before what was written again and again.
+		var docs strings.Builder
+		for i := range 30 {
+			fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"%d\"}}\n{\"n\":1}\n", i)
+		}
+		for range 5000 {
+			docs.WriteString("{\"index\":{\"_id\":\"x\"}}\n{}\n{\"delete\":{\"_id\":\"x\"}}\n")
+		}
+		w.ask("POST", "/a/_bulk?refresh=true", docs.String())
+		require.Len(t, draw(t, w, "2", w.scan(proving.Source, "a")), 30)
+		require.Less(t, w.pages, 25*8, "empty numbers are passed over")
+	})
+	t.Run("of shards that are not alike", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.ask("PUT", "/a", `{"settings":{"number_of_shards":5}}`)
+		w.ask("PUT", "/a/_doc/1?refresh=true", `{"n":1}`)
+		got := draw(t, w, "1", w.scan(proving.Source, "a"))
+		require.Len(t, got, 1, "four of five shards have no number")
+	})
+	t.Run("of large ones", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.fill("a", 1, 20, 200_000)
+		s := w.scan(proving.Source, "a")
+		s.Bytes = 200_000
+		require.Greater(t, len(draw(t, w, "1", s)), 9)
+		require.Equal(t, 2, w.sizes[0])
+	})
+}
