@@ -187,8 +187,8 @@ func (c *Copy) breaks(t *run.Task, s es.TaskStatus) {
 }
 
 // divide makes several of each window that was broken off on its way, none smaller
-// than a page, and returns how many there are more.
-func (c *Copy) divide() (more int) {
+// than a page.
+func (c *Copy) divide() {
 	list := &c.run.Facts.Reindex.Tasks
 	for _, b := range slices.Backward(c.broken) { // places before stay
 		t := (*list)[b.task]
@@ -216,10 +216,8 @@ func (c *Copy) divide() (more int) {
 		// Which piece has them is seen again; to be told of by each would be too much.
 		(*list)[b.task].Unfit = nil
 		*list = slices.Insert(*list, b.task+1, rest...)
-		more += len(rest)
 	}
 	c.broken = nil
-	return more
 }
 
 // open reports whether t is the last window of several.

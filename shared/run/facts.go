@@ -374,8 +374,9 @@ type Task struct {
 	// Unfit are documents that the destination refuses, by ID, with what it says
 	// of each: the copy leaves them out.
 	Unfit map[string]string `json:"unfit,omitempty"`
-	// Nodes names the lives of the destination's nodes when it was started, if
-	// one that ends would take documents with it (settings for the load).
+	// Nodes names the lives of the destination's nodes when it was started, while
+	// one that ends would take documents with it (settings for the load): until
+	// what a finished task wrote is on disk.
 	Nodes     string      `json:"nodes,omitempty"`
 	ID        string      `json:"id,omitempty"`
 	StartedMS int64       `json:"startedMs,omitempty"`

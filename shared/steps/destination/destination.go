@@ -42,9 +42,10 @@ func New(d steps.Deps) engine.Step {
 // Up looks first and records which indices are absent, then creates those.
 //
 // Pasts of a create: never sent; sent and its reply lost, or the record not
-// saved: the index exists and the record says Creating, so it is ours. Deleted
-// by hand since: it is absent and is made anew. One that exists while the record
-// says nothing was there before us.
+// saved: the index exists, is empty, and the record says Creating, so it is ours.
+// Somebody else was faster: nothing is copied before it is settled whose it is, so
+// one with documents is theirs. Deleted by hand since: it is absent and is made
+// anew. One that exists while the record says nothing was there before us.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if !r.Spec.Copies() {
 		return engine.Done(), nil
@@ -80,19 +81,23 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 // that must be saved before it is acted on.
 func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *run.DestinationIndex) (intended bool, err error) {
 	def, err := c.Definition(ctx, d.Name)
+	if err == nil && d.Creating {
+		n, err := documents(ctx, c, d.Name)
+		if err != nil {
+			return false, err
+		}
+		if d.Creating = false; n == 0 {
+			d.Created, d.UUID = true, def.UUID
+		}
+	}
 	switch {
-	case err == nil && (d.UUID == def.UUID || d.Creating):
-		d.Created = d.Created || d.Creating
-		d.Creating, d.UUID = false, def.UUID
+	case err == nil && d.UUID == def.UUID:
 		return false, nil
 	case err == nil && r.Indices()[i].Existing == events.Refuse && !r.Facts.Destination.Made(d.Name, def.UUID):
 		return false, events.NewProblem(409, "destination", "a destination index exists that is not this run's",
 			events.Finding{Field: r.Entry(i) + ".existing", Message: d.Name + " was made by somebody else since the plan", Remedy: "name another dest, delete it, or say reuse"})
 	case err == nil: // not ours, or not the one we made
-		if err := c.Refresh(ctx, d.Name); err != nil {
-			return false, err
-		}
-		if d.Before, err = c.Count(ctx, d.Name, nil); err != nil {
+		if d.Before, err = documents(ctx, c, d.Name); err != nil {
 			return false, err
 		}
 		if d.UUID != "" {
@@ -110,7 +115,11 @@ func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *r
 		copying.Drop(r, d.Name)
 		return true, nil
 	}
-	if err := s.create(ctx, c, r, i); err != nil && !es.Exists(err) {
+	err = s.create(ctx, c, r, i)
+	if es.Exists(err) {
+		return true, nil // another look says whose it is
+	}
+	if err != nil {
 		// A refusal leaves nothing behind; one made by hand later is not ours.
 		d.Creating = apierr.ClassOf(err) == apierr.Retry || errors.Is(err, ctx.Err())
 		return false, err
@@ -120,6 +129,14 @@ func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *r
 	}
 	d.Created, d.Creating, d.UUID = true, false, def.UUID
 	return false, nil
+}
+
+// documents counts all there are, visible yet or not.
+func documents(ctx context.Context, c *es.Client, index string) (int64, error) {
+	if err := c.Refresh(ctx, index); err != nil {
+		return 0, err
+	}
+	return c.Count(ctx, index, nil)
 }
 
 func (s *Step) create(ctx context.Context, c *es.Client, r *run.Run, i int) error {
@@ -173,7 +190,11 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		if apierr.IsNotFound(err) || es.IsAlias(err) || err == nil && !d.Creating && def.UUID != d.UUID {
 			continue // gone, or another index by that name
 		}
-		if err == nil {
+		n := int64(0)
+		if err == nil && d.Creating {
+			n, err = documents(ctx, c, d.Name)
+		}
+		if err == nil && n == 0 { // somebody's, if there are any
 			err = c.Delete(ctx, d.Name)
 		}
 		if err != nil {

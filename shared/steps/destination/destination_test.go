@@ -233,6 +233,47 @@ func TestCreationsThatBreakOff(t *testing.T) {
 	}
 }
 
+// Somebody who makes the index between our look and our request, and writes to it,
+// keeps it.
+func TestSomebodyIsFaster(t *testing.T) {
+	t.Parallel()
+	for _, refused := range []bool{false, true} {
+		for _, torn := range []bool{false, true} {
+			ix := orders()
+			if refused {
+				ix.Existing = events.Refuse
+			}
+			w := newWorld(t, ix)
+			_, err := w.once()
+			require.NoError(t, err)
+			w.meet = func(method, _ string) error {
+				if method == http.MethodPut {
+					w.meet = nil
+					w.ask(http.MethodPut, "/orders", `{"settings":{"refresh_interval":"-1"}}`)
+					w.ask(http.MethodPut, "/orders/_doc/1", `{}`)
+				}
+				return nil
+			}
+			_, err = w.once()
+			require.NoError(t, err)
+			require.True(t, w.index(0).Creating, "it may be ours")
+			switch {
+			case torn:
+			case refused:
+				_, err = w.once()
+				require.ErrorContains(t, err, "indices[0].existing")
+			default:
+				w.up()
+				require.Equal(t, int64(1), w.index(0).Before)
+				require.NotEmpty(t, w.index(0).UUID)
+			}
+			require.False(t, w.index(0).Created)
+			w.down()
+			require.True(t, w.there("orders"))
+		}
+	}
+}
+
 // The time of an invocation that runs out while it creates says nothing of
 // whether it has.
 func TestCreationThatRunsOutOfTime(t *testing.T) {
