@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/fakes/elastic"
+	"eslink/localtest/services"
 	"eslink/shared/access"
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/aliyun/kms"
@@ -40,16 +42,27 @@ type linked struct {
 	run        *run.Run
 	connection string        // the endpoint's state
 	slow       time.Duration // the link
-	asked      int           // requests to the instance
+	words      *services.Dictionary
+	asked      int // requests to the instance
+	away       int // of these to come, how many kick-offs of a task are not answered
 }
 
 // RoundTrip is the link, or the way to the instance.
 func (l *linked) RoundTrip(q *http.Request) (*http.Response, error) {
-	if q.URL.Hostname() == domain {
+	switch {
+	case q.URL.Host == domain+":8080":
+		reply := httptest.NewRecorder()
+		l.words.ServeHTTP(reply, q)
+		return reply.Result(), nil
+	case q.URL.Hostname() == domain:
 		time.Sleep(l.slow)
 		return l.source.RoundTrip(q)
 	}
 	l.asked++
+	if q.URL.Path == "/_reindex" && l.away > 0 {
+		l.away--
+		return nil, io.ErrUnexpectedEOF
+	}
 	return l.instance.RoundTrip(q)
 }
 
@@ -79,9 +92,10 @@ func (l *linked) ask(s *elastic.Server, method, path, body string) (int, string)
 func inLinked(t *testing.T, do func(t *testing.T, l *linked)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := &linked{t: t, connection: "Connected"}
+		l := &linked{t: t, connection: "Connected", words: services.NewDictionary("/words.dic", "other")}
 		l.source = elastic.New(elastic.Config{Version: "7.10.2", Name: "src"})
-		l.instance = elastic.New(elastic.Config{Version: "7.10.2", Name: "dst", Remote: l, Settings: map[string]string{"reindex.remote.whitelist": domain + ":9200"}})
+		l.instance = elastic.New(elastic.Config{Version: "7.10.2", Name: "dst", Remote: l, Plugins: []elastic.Plugin{{Name: "remote", Setting: "remote.dictionary", Analyzers: []string{"remote_smart"}}},
+			Settings: map[string]string{"reindex.remote.whitelist": domain + ":9200", "remote.dictionary": "http://" + domain + ":8080/words.dic"}})
 		for _, s := range []*elastic.Server{l.source, l.instance} {
 			t.Cleanup(s.Stop)
 			require.True(t, s.Up())
@@ -211,6 +225,54 @@ func TestTeardownDuringAChecks(t *testing.T) {
 			require.Equal(t, 200, code)
 			l.run.Facts.Verify = &run.Verify{}
 			down(t, l)
+		})
+	})
+}
+
+// A plugin looks for new words now and then: a check that may yet pass is waited
+// for, but not for ever. What is repeated is told once.
+func TestChecksThatMayYetPass(t *testing.T) {
+	begin := func(l *linked) {
+		l.run.Spec.Scenario, l.run.Cursor.Since = events.ESToECS, time.Now()
+		l.run.Spec.UseCases = []events.UseCase{{Kind: events.Dictionary, Port: 8080, Protocol: "http", Plugin: &events.Plugin{Path: "/words.dic", Analyzer: "remote_smart", Word: "cloud-native"}},
+			{Kind: events.ReindexUseCase, Port: 9200, Protocol: "http"}}
+	}
+	t.Run("it does", func(t *testing.T) {
+		inLinked(t, func(t *testing.T, l *linked) {
+			begin(l)
+			out, err := l.step.Up(t.Context(), l.run)
+			require.NoError(t, err)
+			require.Equal(t, 20*time.Second, out.Delay())
+			require.Contains(t, out.Reason(), "looked at again")
+			l.words.Set("cloud-native")
+			l.away = 1
+			_, _, err = l.up()
+			require.ErrorContains(t, err, "EOF")
+			_, _, err = l.up()
+			require.NoError(t, err)
+			v := l.run.Facts.Verify
+			require.Len(t, v.Checks, 8)
+			seen := map[string]bool{}
+			for _, k := range v.Checks {
+				require.True(t, k.OK, k)
+				require.False(t, seen[k.Name], k.Name)
+				seen[k.Name] = true
+			}
+			require.True(t, seen["operation (dictionary)"] && seen["operation (reindex)"], seen)
+			require.Empty(t, v.Operated)
+			l.leavesNothing()
+		})
+	})
+	t.Run("it does not", func(t *testing.T) {
+		inLinked(t, func(t *testing.T, l *linked) {
+			begin(l)
+			began := time.Now()
+			_, _, err := l.up()
+			var p *events.Problem
+			require.ErrorAs(t, err, &p)
+			require.Equal(t, "operation (dictionary)", p.Errors[0].Field)
+			require.InDelta(t, 5, time.Since(began).Minutes(), 1)
+			l.leavesNothing()
 		})
 	})
 }
