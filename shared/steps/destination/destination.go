@@ -86,7 +86,8 @@ func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *r
 		if err != nil {
 			return false, err
 		}
-		if d.Creating = false; n == 0 {
+		d.Creating = false
+		if n == 0 {
 			d.Created, d.UUID = true, def.UUID
 		}
 	}
