@@ -112,6 +112,30 @@ func load(t *testing.T, s *Server, index string, n int) {
 	require.Contains(t, body, `"errors":false`)
 }
 
+func TestNodesOfOneCluster(t *testing.T) {
+	d := distribution(t, "7.10.2") // migrate has two of 7.17.29
+	first := start(t, Options{Distribution: d, Name: "first", Joined: true})
+	second := start(t, Options{Distribution: d, Name: "second", Join: first})
+	// green: every shard has its replica, so on the other node.
+	green := func() {
+		status, body := call(first, "GET", "/_cluster/health?wait_for_status=green&wait_for_nodes=2&timeout=20s", "")
+		require.Equal(t, 200, status, body)
+	}
+	status, body := call(second, "PUT", "/both", `{"settings":{"number_of_shards":2,"number_of_replicas":1}}`)
+	require.Equal(t, 200, status, body)
+	load(t, second, "both", 40)
+	green()
+	for _, s := range []*Server{second, first} {
+		s.Kill()
+		require.NoError(t, s.Restart(t.Context(), nil))
+		green()
+		_, body := call(second, "GET", "/both/_count", "")
+		require.Contains(t, body, `"count":40`)
+	}
+	_, err := Start(t.Context(), Options{Distribution: d, Name: "third", Join: &Server{options: Options{Name: "alone"}}})
+	require.ErrorContains(t, err, "alone takes no other nodes")
+}
+
 func TestReindexThroughALink(t *testing.T) {
 	for _, version := range Versions {
 		t.Run(version, func(t *testing.T) {

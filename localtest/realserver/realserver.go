@@ -40,12 +40,16 @@ const (
 	bootLimit = 3 * time.Minute // seconds on an idle machine; a crowded one gets more than that, not for ever
 	stopGrace = 20 * time.Second
 	nobody    = 65534 // Elasticsearch refuses to run as root
+
+	anyTransport = "32000-32767" // the first free one: nobody needs to know it
 )
 
-// Options describe one server, a cluster of one node.
+// Options describe one server: a cluster of one node, or with Join one more node of another's.
 type Options struct {
 	Distribution Distribution
-	Name         string            // of the cluster and the node
+	Name         string            // of the node, and of its cluster
+	Joined       bool              // other nodes may join: the only one that can be master, then
+	Join         *Server           // whose cluster this node is of
 	Settings     map[string]string // flat elasticsearch.yml keys, values as in Alibaba Cloud's esConfig: strings, or a JSON array of strings
 	Password     string            // of user elastic; "" leaves security off
 	FileUsers    []FileUser        // need a Password too
@@ -58,14 +62,15 @@ type Options struct {
 
 // Server is a running server, or one that is down and can be restarted. Its methods may be called concurrently.
 type Server struct {
-	options  Options
-	home     string // config, data, logs, tmp: removed by Stop
-	java     string
-	url      string
-	httpPort int
-	owner    *syscall.Credential
-	client   *http.Client
-	log      *slog.Logger
+	options   Options
+	home      string // config, data, logs, tmp: removed by Stop
+	java      string
+	url       string
+	httpPort  int
+	transport string // port
+	owner     *syscall.Credential
+	client    *http.Client
+	log       *slog.Logger
 
 	mu      sync.Mutex // held while the process changes
 	process *process.Process
@@ -117,9 +122,20 @@ func install(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Join != nil && !o.Join.options.Joined {
+		return nil, fmt.Errorf("elasticsearch %s: %s takes no other nodes, it needs Options.Joined", o.Name, o.Join.options.Name)
+	}
 	port, err := freePort()
 	if err != nil {
 		return nil, fmt.Errorf("elasticsearch %s: %w", o.Name, err)
+	}
+	transport := anyTransport
+	if o.Joined {
+		free, err := freePort()
+		if err != nil {
+			return nil, fmt.Errorf("elasticsearch %s: %w", o.Name, err)
+		}
+		transport = strconv.Itoa(free)
 	}
 	home, err := os.MkdirTemp("", "eslink-"+o.Name+"-")
 	if err != nil {
@@ -132,7 +148,7 @@ func install(ctx context.Context, o Options) (*Server, error) {
 	if o.Settings["xpack.security.http.ssl.enabled"] == "true" {
 		scheme = "https"
 	}
-	s := &Server{options: o, home: home, java: java, httpPort: port, url: fmt.Sprintf("%s://127.0.0.1:%d", scheme, port),
+	s := &Server{options: o, home: home, java: java, httpPort: port, transport: transport, url: fmt.Sprintf("%s://127.0.0.1:%d", scheme, port),
 		log: o.Log.With("server", o.Name, "version", o.Distribution.Version),
 		client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 			DisableKeepAlives: true,                                  // or a restart meets a dead connection
@@ -386,10 +402,20 @@ func (s *Server) boot(ctx context.Context, settings map[string]string) error {
 
 func (s *Server) ownSettings() map[string]string {
 	own := map[string]string{
-		"cluster.name": s.options.Name, "node.name": s.options.Name, "discovery.type": "single-node",
+		"cluster.name": s.options.Name, "node.name": s.options.Name,
 		"path.data": s.dir("data"), "path.logs": s.dir("logs"),
-		"network.host": "127.0.0.1", "http.port": strconv.Itoa(s.httpPort),
-		"transport.port": "32000-32767", // the first free one: nobody needs to know it
+		"network.host": "127.0.0.1", "http.port": strconv.Itoa(s.httpPort), "transport.port": s.transport,
+	}
+	switch {
+	case s.options.Join != nil:
+		own["cluster.name"] = s.options.Join.options.Name
+		own["node.roles"] = `["data","ingest"]`
+		own["discovery.seed_hosts"] = fmt.Sprintf(`["127.0.0.1:%s"]`, s.options.Join.transport)
+	case s.options.Joined:
+		own["cluster.initial_master_nodes"] = s.options.Name
+		own["discovery.seed_hosts"] = "[]"
+	default:
+		own["discovery.type"] = "single-node"
 	}
 	if s.options.Password != "" {
 		own["xpack.security.enabled"] = "true"
