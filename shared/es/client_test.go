@@ -173,16 +173,18 @@ func TestRepliesThatAreIncomplete(t *testing.T) {
 		_, err := k.Page(t.Context(), "a", nil, es.Window{}, 10, true)
 		_, err2 := k.Documents(t.Context(), "a", 0, []string{"1"}, true)
 		n, err3 := k.Count(t.Context(), "a", nil)
+		err4 := k.Flush(t.Context(), "a")
 		if c.ok {
-			require.NoError(t, errors.Join(err, err2, err3), name)
+			require.NoError(t, errors.Join(err, err2, err3, err4), name)
 			require.EqualValues(t, 5, n)
 			continue
 		}
 		require.Equal(t, es.Incomplete, apierr.CodeOf(err), name)
 		require.Equal(t, es.Incomplete, apierr.CodeOf(err2), name)
 		require.Equal(t, apierr.Retry, apierr.ClassOf(err), name)
-		if name != "no time" { // _count knows none
+		if name != "no time" { // _count and _flush know none
 			require.Equal(t, es.Incomplete, apierr.CodeOf(err3), name)
+			require.Equal(t, es.Incomplete, apierr.CodeOf(err4), name)
 		}
 	}
 }

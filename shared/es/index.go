@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
@@ -140,9 +141,20 @@ func (c *Client) PutSettings(ctx context.Context, index string, settings map[str
 	return c.do(ctx, "change settings of index "+index, esapi.IndicesPutSettingsRequest{Index: []string{index}, Body: reader}, nil)
 }
 
-// Flush has all writes so far on disk.
+// Flush has all writes so far on disk. A shard that is away is no failure to
+// Elasticsearch, which says 200 and passes it over: here it is Incomplete.
 func (c *Client) Flush(ctx context.Context, index string) error {
-	return c.do(ctx, "flush index "+index, esapi.IndicesFlushRequest{Index: []string{index}}, nil)
+	var out struct {
+		Shards shards `json:"_shards"`
+	}
+	what := "flush index " + index
+	if err := c.do(ctx, what, esapi.IndicesFlushRequest{Index: []string{index}}, &out); err != nil {
+		return err
+	}
+	if err := out.Shards.complete(); err != nil {
+		return fmt.Errorf("%s on %s: %w", what, c.base.Host, err)
+	}
+	return nil
 }
 
 // Count counts the documents of an index under a query, or all with none.
@@ -252,6 +264,10 @@ func (c *Client) shards(ctx context.Context, index string) (int, error) {
 
 // ReindexBody is the body of _reindex from a remote cluster.
 type ReindexBody struct {
+	// Scroll is how long the source keeps its place between two pages; Elasticsearch's
+	// own is five minutes.
+	Scroll time.Duration `json:"-"`
+
 	Conflicts string        `json:"conflicts,omitempty"`
 	MaxDocs   int           `json:"max_docs,omitempty"`
 	Source    ReindexSource `json:"source"`

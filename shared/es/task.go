@@ -52,6 +52,9 @@ func (c *Client) Reindex(ctx context.Context, b ReindexBody, opaqueID string, pe
 	if perSecond != nil {
 		query += "&requests_per_second=" + formatRate(*perSecond)
 	}
+	if b.Scroll > 0 {
+		query += fmt.Sprintf("&scroll=%ds", int(b.Scroll.Seconds()))
+	}
 	var out struct{ Task string }
 	err := c.do(ctx, "start reindex into "+b.Dest.Index, raw{http.MethodPost, "/_reindex", query, opaqueID, b}, &out)
 	return out.Task, err
