@@ -33,6 +33,16 @@ const (
 	restPause = 15 * time.Second
 )
 
+// A task that breaks off may leave its scrolls open at the source, one of each shard,
+// until they have not been asked for longer than they are kept. A node has 500 for
+// all who read it: half of them at most are left by us, and those of a copy that
+// broke off before are kept shorter.
+const (
+	mostLeft  = 250
+	kept      = 5 * time.Minute // Elasticsearch's own
+	keptAgain = time.Minute
+)
+
 // Clusters gives access to the instance, and the target's login.
 type Clusters interface {
 	Open(ctx context.Context, s access.Side) (*es.Client, error)
@@ -71,6 +81,9 @@ func Open(ctx context.Context, c Clusters, rows Rows, now func() time.Time, r *r
 // reports whether there are any. The note must be saved before Start.
 func (c *Copy) Intend() bool {
 	busy, now := 0, c.Now()
+	if now.Before(c.room()) {
+		return false
+	}
 	tasks := c.run.Facts.Reindex.Tasks
 	for i := range tasks {
 		if t := &tasks[i]; !t.Intent.IsZero() && t.Result == nil {
@@ -101,12 +114,13 @@ func (c *Copy) ours(t *run.Task) string {
 // or 0 if one is under way or due.
 func (c *Copy) Pause() time.Duration {
 	var pause time.Duration
+	room := c.room()
 	for i := range c.run.Facts.Reindex.Tasks {
 		t := &c.run.Facts.Reindex.Tasks[i]
 		if t.Result != nil || c.waitsFor(t) {
 			continue
 		}
-		left := t.NotBefore.Sub(c.Now())
+		left := max(t.NotBefore.Sub(c.Now()), room.Sub(c.Now()))
 		if !t.Intent.IsZero() || left <= 0 {
 			return 0
 		}
@@ -199,6 +213,9 @@ func (c *Copy) kickOff(ctx context.Context, t *run.Task) (string, error) {
 	}
 	b := es.ReindexBody{Conflicts: spec.Reindex.Conflicts, Dest: es.ReindexDest{Index: t.Dest},
 		Source: es.ReindexSource{Index: t.Source, Query: q, Size: cmp.Or(t.Size, spec.Reindex.Size), Remote: Remote(c.run, login)}}
+	if t.Lost > 0 {
+		b.Scroll = keptAgain
+	}
 	return c.client.Reindex(ctx, b, t.OpaqueID, c.rate(t))
 }
 
@@ -301,11 +318,13 @@ func (c *Copy) observe(ctx context.Context, t *run.Task, n *Count, got es.Task, 
 		if err := c.full(ctx, t); err != nil {
 			return es.TaskStatus{}, err
 		}
+		c.leaves(t)
 		return es.TaskStatus{}, c.again(t, "the cluster knows nothing of task "+t.ID+" any more (a node restarted?)")
 	case err != nil:
 		return es.TaskStatus{}, err
 	case got.OpaqueID != t.OpaqueID || t.StartedMS != 0 && got.StartedMS != t.StartedMS:
 		// Task numbers start again with a node, so an ID can be given out twice.
+		c.leaves(t)
 		return es.TaskStatus{}, c.again(t, "task "+t.ID+" is somebody else's now (a node restarted)")
 	case got.Error != nil:
 		return es.TaskStatus{}, c.failed(ctx, t, got)
@@ -359,6 +378,30 @@ func (c *Copy) again(t *run.Task, why string) error {
 	return nil
 }
 
+// leaves notes that t may have left scrolls open at the source.
+func (c *Copy) leaves(t *run.Task) {
+	now, plan, keep := c.Now(), c.run.Facts.Reindex, kept
+	if t.Lost > 0 {
+		keep = keptAgain
+	}
+	shards := max(1, len(c.run.Facts.Survey.Indices[c.position(t)].ShardSeqNos))
+	plan.Left = slices.DeleteFunc(plan.Left, func(l run.LeftScrolls) bool { return !l.Until.After(now) })
+	plan.Left = append(plan.Left, run.LeftScrolls{Until: now.Add(keep), Count: shards})
+	slices.SortFunc(plan.Left, func(a, b run.LeftScrolls) int { return a.Until.Compare(b.Until) })
+}
+
+// room is from when on so few scrolls are left open that a task may be started.
+func (c *Copy) room() (from time.Time) {
+	left := c.run.Facts.Reindex.Left
+	open := 0
+	for _, l := range slices.Backward(left) { // those that stay longest
+		if open += l.Count; open > mostLeft {
+			return l.Until
+		}
+	}
+	return from
+}
+
 // forget forgets how often copies were lost: those that still run will break off
 // for the same reason, and a person's retry is for all of them.
 func (c *Copy) forget() {
@@ -382,6 +425,15 @@ func passing(kind string) bool {
 	switch kind {
 	case "connect_exception", "connection_closed_exception", "socket_exception", "socket_timeout_exception", "unknown_host_exception",
 		"no_route_to_host_exception", "i_o_exception", "node_closed_exception", "search_context_missing_exception", rejected:
+		return true
+	}
+	return false
+}
+
+// unreached are errors of a request that did not reach the source.
+func unreached(kind string) bool {
+	switch kind {
+	case "connect_exception", "unknown_host_exception", "no_route_to_host_exception":
 		return true
 	}
 	return false
@@ -415,6 +467,9 @@ func (c *Copy) failed(ctx context.Context, t *run.Task, got es.Task) error {
 		return nil
 	}
 	if cause.Is(passing) || status == http.StatusTooManyRequests || status >= 500 {
+		if got.Status.Total > 0 || status == 0 && !cause.Is(unreached) {
+			c.leaves(t)
+		}
 		done := got.Status.Processed()
 		if done > 0 {
 			t.Lost = min(t.Lost, lostNext)
@@ -517,8 +572,8 @@ func (c *Copy) full(ctx context.Context, t *run.Task) error {
 			Remedy: "make room on the disks of " + c.run.Spec.InstanceID + ", which lifts the block, then send action retry"})
 }
 
-// kept bounds the failures that the record keeps word for word.
-const kept = 20
+// quoted bounds the failures that the record keeps word for word.
+const quoted = 20
 
 // failuresRow has a task's failures, windowRow what a window reported.
 func failuresRow(i int, t *run.Task) string {
@@ -539,7 +594,7 @@ func (c *Copy) finished(ctx context.Context, t *run.Task, got es.Task) error {
 	}
 	left := slices.Sorted(maps.Values(t.Unfit)) // of earlier attempts
 	out.FailureCount += len(left)
-	out.Failures = slices.Concat(left, lines)[:min(kept, len(left)+len(lines))]
+	out.Failures = slices.Concat(left, lines)[:min(quoted, len(left)+len(lines))]
 	if len(lines) > 0 {
 		if err := c.Rows.PutPart(ctx, c.run.ID, failuresRow(i, t), lines); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package copying_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,8 +52,10 @@ type world struct {
 	answer func(*http.Request) *http.Response
 	// refuses has the source answer 503, or nothing at all.
 	refuses func(path string) (refused, cut bool)
-	// pause is how long the source takes to answer.
-	pause time.Duration
+	// pause is how long the source takes to answer, shards how many it has, 0 for
+	// three.
+	pause  time.Duration
+	shards int
 }
 
 // inWorld runs do in a bubble.
@@ -147,7 +150,7 @@ func (w *world) ask(s *elastic.Server, method, path, body string) []byte {
 // fill makes the source's index and a run that is to copy it.
 func (w *world) fill(n, bytes int, refresh string) {
 	w.t.Helper()
-	w.ask(w.source, "PUT", "/orders", `{"settings":{"number_of_shards":3,"refresh_interval":"`+refresh+`"}}`)
+	w.ask(w.source, "PUT", "/orders", fmt.Sprintf(`{"settings":{"number_of_shards":%d,"refresh_interval":%q}}`, cmp.Or(w.shards, 3), refresh))
 	w.ask(w.dest, "PUT", "/orders", `{"settings":{"number_of_shards":2}}`)
 	var docs strings.Builder
 	text := strings.Repeat("x", bytes)
@@ -547,6 +550,81 @@ func TestABadLinkIsCrossedInSmallWindows(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The source keeps half of the scrolls that it allows for others, however often
+// tasks break off and leave theirs behind.
+func TestScrollsThatAreLeftAtTheSource(t *testing.T) {
+	t.Parallel()
+	for name, broken := range map[string]float64{"often": 0.3, "now and then": 0.05} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+				w.shards = 20
+				w.fill(6000, 10, "1s")
+				w.split = copying.Split{From: 100, Each: 1000, Most: 32}
+				w.run.Spec.Reindex.Size = 100
+				var mu sync.Mutex
+				random := rand.New(rand.NewPCG(1, 500))
+				w.refuses = func(path string) (bool, bool) { // what ends a scroll, too
+					mu.Lock()
+					defer mu.Unlock()
+					return false, strings.HasSuffix(path, "/scroll") && random.Float64() < broken
+				}
+				kept := map[string]string{}
+				w.answer = func(q *http.Request) *http.Response {
+					if q.URL.Path == "/_reindex" {
+						kept[q.Header.Get("X-Opaque-Id")] = q.URL.Query().Get("scroll")
+					}
+					return nil
+				}
+				left, lost := 0, 0
+				require.NoError(t, w.copy(func() {
+					running := strings.Count(string(w.ask(w.dest, "GET", "/_tasks?actions=*reindex", "")), "indices:data/write/reindex")
+					left = max(left, w.contexts()-running*w.shards)
+					lost = len(w.run.Facts.Reindex.Left)
+				}))
+				t.Logf("%d left, %d kept in mind, %d kick-offs", left, lost, len(w.kicked))
+				running := copying.Parallel * w.shards // of which each may break off
+				require.LessOrEqual(t, left, 250+running)
+				require.Equal(t, broken > 0.1, left > 250-running, "left %d", left)
+				require.LessOrEqual(t, lost, 250/w.shards+copying.Parallel+1)
+				short := 0
+				for id, scroll := range kept {
+					parts := strings.Split(id, "/")
+					window, attempt := parts[len(parts)-2], parts[len(parts)-1]
+					if len(window) == 1 && window < "7" && attempt == "1" { // of six and the last one
+						require.Empty(t, scroll, id)
+						continue
+					}
+					require.Equal(t, "60s", scroll, id)
+					short++
+				}
+				require.Positive(t, short)
+				require.Equal(t, w.documents(w.source), w.documents(w.dest))
+				time.Sleep(6 * time.Minute)
+				require.Zero(t, w.contexts())
+			})
+		})
+	}
+}
+
+// contexts is how many scrolls are open at the source, one a shard.
+func (w *world) contexts() (n int) {
+	var reply struct {
+		Nodes map[string]struct {
+			Indices struct {
+				Search struct {
+					Open int `json:"open_contexts"`
+				}
+			}
+		}
+	}
+	require.NoError(w.t, json.Unmarshal(w.ask(w.source, "GET", "/_nodes/stats/indices", ""), &reply))
+	for _, node := range reply.Nodes {
+		n += node.Indices.Search.Open
+	}
+	return n
 }
 
 // What breaks off behind the last document is over; a page before it is not.

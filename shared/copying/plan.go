@@ -52,6 +52,9 @@ func (c *Copy) Plan(ctx context.Context) error {
 	r := c.run
 	var limit int64
 	plan := &run.Reindex{Parallel: parallel(r.Spec.Reindex)}
+	if r.Facts.Reindex != nil {
+		plan.Left = r.Facts.Reindex.Left
+	}
 	for i, ix := range r.Indices() {
 		was, surveyed := tasks(r, ix), r.Facts.Survey.Indices[i]
 		begun := goesOn(was, surveyed)
@@ -208,7 +211,7 @@ func (c *Copy) divide() {
 		for from := t.From + width; from < t.Below; from += width {
 			piece := t
 			piece.Window, piece.From, piece.Below = next+len(rest), from, min(from+width, t.Below)
-			piece.Attempt, piece.Lost, piece.NotBefore = 0, 0, time.Time{} // there was a link for a while
+			piece.Attempt, piece.Lost, piece.NotBefore = 0, lostNext, time.Time{} // there was a link for a while
 			piece.Unfit = nil
 			rest = append(rest, piece)
 		}

@@ -117,6 +117,70 @@ func TestWhatALookMeets(t *testing.T) {
 	}
 }
 
+// What may have left scrolls at the source is kept in mind, as long as the source
+// keeps them, and by the next walk as well.
+func TestWhatLeavesScrolls(t *testing.T) {
+	t.Parallel()
+	none := strings.NewReplacer(`"total":100`, `"total":0`, `"created":40`, `"created":0`)
+	broken := func(kind string) string {
+		return fmt.Sprintf(`"completed":true,"error":{"type":%q,"reason":"x"}`, kind)
+	}
+	for name, met := range map[string]struct {
+		status int
+		reply  func(t run.Task) string
+		leaves bool
+	}{
+		"it runs":         {200, func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, `"completed":false`) }, false},
+		"unknown":         {404, func(run.Task) string { return `{"error":{"type":"resource_not_found_exception","reason":"gone"}}` }, true},
+		"somebody's":      {200, func(t run.Task) string { return reply40("kibana", t.StartedMS, `"completed":false`) }, true},
+		"refused":         {200, func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, remote(503)) }, true},
+		"refused at once": {200, func(t run.Task) string { return none.Replace(reply40(t.OpaqueID, t.StartedMS, remote(503))) }, false},
+		"not reached":     {200, func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, broken("connect_exception")) }, true},
+		"not reached at all": {200, func(t run.Task) string {
+			return none.Replace(reply40(t.OpaqueID, t.StartedMS, broken("connect_exception")))
+		}, false},
+		"no name for it": {200, func(t run.Task) string {
+			return none.Replace(reply40(t.OpaqueID, t.StartedMS, broken("unknown_host_exception")))
+		}, false},
+		"no route to it": {200, func(t run.Task) string {
+			return none.Replace(reply40(t.OpaqueID, t.StartedMS, broken("no_route_to_host_exception")))
+		}, false},
+		"cut off": {200, func(t run.Task) string {
+			return none.Replace(reply40(t.OpaqueID, t.StartedMS, broken("connection_closed_exception")))
+		}, true},
+		"behind the last document": {200, func(t run.Task) string {
+			return strings.Replace(reply40(t.OpaqueID, t.StartedMS, remote(503)), `"created":40`, `"created":100`, 1)
+		}, true},
+		"ended without any failure": {200, func(t run.Task) string { return over(t, failures()) }, false},
+	} {
+		for lost, kept := range []time.Duration{5 * time.Minute, time.Minute} {
+			t.Run(fmt.Sprint(name, " ", lost), func(t *testing.T) {
+				t.Parallel()
+				inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+					c := w.begun()
+					w.tasks()[1].Lost = lost
+					was := w.tasks()[1]
+					w.answer = func(q *http.Request) *http.Response {
+						if q.URL.Path != "/_tasks/"+was.ID {
+							return nil
+						}
+						return answer(met.status, met.reply(was))
+					}
+					_, _, err := c.Observe(t.Context())
+					require.NoError(t, err)
+					var want []run.LeftScrolls
+					if met.leaves {
+						want = []run.LeftScrolls{{Until: time.Now().Add(kept), Count: 3}}
+					}
+					require.Equal(t, want, w.run.Facts.Reindex.Left)
+					require.NoError(t, w.open().Plan(t.Context()))
+					require.Equal(t, want, w.run.Facts.Reindex.Left)
+				})
+			})
+		}
+	}
+}
+
 // A full disk blocks what keeps the tasks' results, too: the run stops as if they
 // had told.
 func TestVanishedOnAFullDisk(t *testing.T) {
@@ -494,29 +558,34 @@ func TestFlushedTogether(t *testing.T) {
 			require.Contains(t, fmt.Sprint(w.run.Timeline), "not on its disk yet")
 		})
 	})
-	t.Run("it cannot be", func(t *testing.T) {
-		t.Parallel()
-		inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
-			finish, _ := begin(t, w)
-			finish(0, 1, 2, 3)
-			told := w.answer
-			w.answer = func(q *http.Request) *http.Response {
-				if q.URL.Path == "/orders/_flush" {
-					return answer(503, `{}`)
+	for why, reply := range map[string]func() *http.Response{
+		"it cannot be":    func() *http.Response { return answer(503, `{}`) },
+		"a shard is away": func() *http.Response { return answer(200, `{"_shards":{"total":3,"successful":2,"failed":0}}`) },
+	} {
+		t.Run(why, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+				finish, _ := begin(t, w)
+				finish(0, 1, 2, 3)
+				told := w.answer
+				w.answer = func(q *http.Request) *http.Response {
+					if q.URL.Path == "/orders/_flush" {
+						return reply()
+					}
+					return told(q)
 				}
-				return told(q)
-			}
-			_, _, err := w.open().Observe(t.Context())
-			require.ErrorContains(t, err, "flush index orders")
-			time.Sleep(time.Minute)
-			require.False(t, w.open().Intend(), "the last one waits")
-			w.tasks()[last].Result = &run.TaskResult{}
-			require.False(t, copying.Copied(w.run, 0))
-			was := slices.Clone(w.tasks())
-			require.NoError(t, w.open().Plan(t.Context()))
-			require.Equal(t, was, w.tasks(), "a start with again goes on with it")
+				_, _, err := w.open().Observe(t.Context())
+				require.ErrorContains(t, err, "flush index orders")
+				time.Sleep(time.Minute)
+				require.False(t, w.open().Intend(), "the last one waits")
+				w.tasks()[last].Result = &run.TaskResult{}
+				require.False(t, copying.Copied(w.run, 0))
+				was := slices.Clone(w.tasks())
+				require.NoError(t, w.open().Plan(t.Context()))
+				require.Equal(t, was, w.tasks(), "a start with again goes on with it")
+			})
 		})
-	})
+	}
 	t.Run("one index of two", func(t *testing.T) {
 		t.Parallel()
 		inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {

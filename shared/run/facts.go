@@ -344,6 +344,15 @@ type Reindex struct {
 	Tasks []Task `json:"tasks"`
 	// Parallel is how many run at once.
 	Parallel int `json:"parallel,omitempty"`
+	// Left are scrolls that tasks may have left open at the source when they broke
+	// off, the oldest first.
+	Left []LeftScrolls `json:"left,omitempty"`
+}
+
+// LeftScrolls are those of one task: one of each shard, until the source ends them.
+type LeftScrolls struct {
+	Until time.Time `json:"until"`
+	Count int       `json:"count"`
 }
 
 // Task is one _reindex. Node IDs survive a restart and task numbers start

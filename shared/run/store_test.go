@@ -277,7 +277,7 @@ func full() *run.Run {
 			Configure:         &run.Configure{Entry: "d:9200", Added: true, Keys: []string{"k"}, WroteAt: at, ChangeID: "c", Writes: 1, Unlike: at, Failing: at},
 			Dictionary:        &run.Dictionary{Analyzer: "ik_smart", Word: "w", Before: []string{"v"}},
 			Destination:       &run.DestinationFacts{Indices: destination, Earlier: destination},
-			Reindex: &run.Reindex{Parallel: 4, Tasks: []run.Task{{Source: "product_info", Dest: "dest", Window: 1, From: 5, Below: 10, PerSecond: 50, Nodes: "n@1", OpaqueID: "o", Attempt: 1, Intent: at, SourceState: "u/9", Lost: 1, NotBefore: at, Size: 500, ID: "n:1", StartedMS: 2,
+			Reindex: &run.Reindex{Parallel: 4, Left: []run.LeftScrolls{{Until: at, Count: 5}}, Tasks: []run.Task{{Source: "product_info", Dest: "dest", Window: 1, From: 5, Below: 10, PerSecond: 50, Nodes: "n@1", OpaqueID: "o", Attempt: 1, Intent: at, SourceState: "u/9", Lost: 1, NotBefore: at, Size: 500, ID: "n:1", StartedMS: 2,
 				Result: &run.TaskResult{Total: 1, Created: 2, Updated: 3, Deleted: 4, Noops: 5, VersionConflicts: 6, Failures: []string{"f"}, FailureCount: 7, Cancelled: true}}}},
 			Progress: &run.Progress{Documents: 1, Total: 2, DocsPerSecond: 3, ETA: "4s", At: at, Indices: []run.IndexProgress{{Dest: "dest", Documents: 1, Total: 2, DocsPerSecond: 3, ETA: "4s"}}},
 			Digest:   &run.Digest{Level: "ids", Walk: "w", Indices: []run.IndexDigest{{Documents: 6, IDParts: 1, IDsDone: true, Level: "ids", Partitions: 2, Wanted: 1, Changed: true, Windows: []int64{4, 2}}}},
