@@ -44,7 +44,7 @@ var odd = map[string]string{"odd-1": `{"n":1,"when":"not a date"}`, "odd-2": `{"
 // document of both sides.
 func TestRealBadDays(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "", map[string]string{"resource.reload.interval.high": "1s"}, nil)
+	w := newWorld(t, 1, "", map[string]string{"resource.reload.interval.high": "1s"}, nil)
 	w.t = t
 	w.ask(w.source, "PUT", "/"+orders, definition)
 	all := bodies(7, many, tiny)

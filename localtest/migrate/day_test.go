@@ -53,7 +53,10 @@ const (
 type world struct {
 	pair
 	link     *link
-	settings map[string]string // of dest
+	settings map[string]string // of the destination's nodes
+
+	// others are the nodes that joined source and dest.
+	others struct{ source, dest []*realserver.Server }
 }
 
 // users of the source.
@@ -70,16 +73,21 @@ const roles = `reads: {"cluster": ["monitor"], "indices": [{"names": ["*"], "pri
 blind: {"cluster": ["monitor"], "indices": [{"names": ["*"], "privileges": ["read", "monitor"]}]}
 `
 
-// newWorld boots both clusters, with further settings of each.
-func newWorld(t *testing.T, heap string, source, dest map[string]string) *world {
+// newWorld boots both clusters, of so many nodes each, with further settings.
+func newWorld(t *testing.T, nodes int, heap string, source, dest map[string]string) *world {
 	w := &world{link: &link{}, settings: map[string]string{"reindex.remote.whitelist": domain + ":9200"}}
 	maps.Copy(w.settings, dest)
 	addr, stop, err := realserver.Forward(t.Context(), w.link.dial)
 	require.NoError(t, err)
 	t.Cleanup(stop)
 	name := strings.ToLower(strings.TrimPrefix(t.Name(), "TestReal"))
-	w.pair = boot(t, realserver.Options{Name: name + "-source", Heap: heap, Settings: source, FileUsers: users(password), Files: map[string]string{"roles.yml": roles}},
-		realserver.Options{Name: name + "-dest", Heap: heap, Settings: w.settings, Hosts: map[string]string{domain: addr.String()}})
+	from := realserver.Options{Name: name + "-source", Joined: nodes > 1, Heap: heap, Settings: source, FileUsers: users(password), Files: map[string]string{"roles.yml": roles}}
+	to := realserver.Options{Name: name + "-dest", Joined: nodes > 1, Heap: heap, Settings: w.settings, Hosts: map[string]string{domain: addr.String()}}
+	w.pair = boot(t, from, to)
+	for n := 2; n <= nodes; n++ {
+		w.others.source = append(w.others.source, w.join(from, w.source, n))
+		w.others.dest = append(w.others.dest, w.join(to, w.dest, n))
+	}
 	w.link.to = strings.TrimPrefix(w.source.URL(), "http://")
 	return w
 }

@@ -22,7 +22,7 @@ import (
 // takes Elasticsearch a minute to say.
 func TestRealLargeDocuments(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "2g", map[string]string{"http.max_content_length": "200mb"},
+	w := newWorld(t, 1, "2g", map[string]string{"http.max_content_length": "200mb"},
 		map[string]string{"cluster.routing.allocation.disk.threshold_enabled": "true", "cluster.info.update.interval": "10s"})
 	w.t = t
 	start := events.Request{Action: "start"}

@@ -3,6 +3,7 @@
 package migrate
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -20,12 +22,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"eslink/events"
 	"eslink/localtest/realserver"
 	"eslink/shared/access"
 	"eslink/shared/aliyun/kms"
 	"eslink/shared/apierr"
+	"eslink/shared/copying"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/proof"
@@ -40,6 +44,7 @@ var (
 	rounds      = flag.Int("rounds", 3, "how often each copy is measured, after one round that warms up")
 	seed        = flag.Uint64("seed", 1, "of the documents and the bad days")
 	elasticdump = flag.String("elasticdump", "../../.build/elasticdump/node_modules/.bin/elasticdump", "where elasticdump is")
+	nodes       = flag.Int("nodes", 2, "of the destination; on one, replicas have no place")
 	flat        = flag.Bool("flat", false, "smaller documents, none with nested ones")
 	without     = flag.Bool("without-elasticdump", false, "leave elasticdump out")
 )
@@ -53,6 +58,9 @@ const (
 // mappings are what every index of the benchmark has.
 const mappings = `{"properties":{"text":{"type":"text"},"name":{"type":"keyword"},"n":{"type":"long"},"big":{"type":"long"},"price":{"type":"double"},` +
 	`"share":{"type":"double"},"at":{"type":"date"},"items":{"type":"nested","properties":{"sku":{"type":"keyword"},"count":{"type":"integer"}}}}}`
+
+// guessed leaves the mappings to Elasticsearch, as seed 001 does.
+const guessed = `{}`
 
 // shards is seed 001's number_of_shards.
 const shards = 5
@@ -101,8 +109,14 @@ func start(t *testing.T) *bench {
 	options := func(name string, settings map[string]string) realserver.Options {
 		return realserver.Options{Name: name, Settings: settings, Heap: heap, Files: map[string]string{"jvm.options.d/compiler.options": fast}}
 	}
-	p := &bench{pair: boot(t, options("source", nil), options("dest", map[string]string{"reindex.remote.whitelist": "127.*:*"})),
+	whitelist := map[string]string{"reindex.remote.whitelist": "127.*:*"}
+	dest := options("dest", whitelist)
+	dest.Joined = *nodes > 1
+	p := &bench{pair: boot(t, options("source", nil), dest),
 		store: &run.Store{Driver: &run.Mem{}, Now: time.Now}, bodies: bodies(*seed, *documents, of())}
+	for n := 2; n <= *nodes; n++ {
+		p.join(dest, p.dest, n)
+	}
 	require.Contains(t, string(p.ask(p.source, "GET", "/_nodes/jvm?filter_path=**.input_arguments", "")), "TieredStopAtLevel=4")
 	p.ask(p.source, "PUT", "/"+index, fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":0,"refresh_interval":"-1"},"mappings":%s}`, shards, mappings))
 	p.fill(p.source, index, 2)
@@ -111,9 +125,9 @@ func start(t *testing.T) *bench {
 	return p
 }
 
-// create makes a destination as seed 001 does, but for the mappings, which are the
-// source's in every copy here.
-func (p *bench) create(dest string) {
+// create makes a destination with seed 001's settings; it gives none mappings, so
+// that Elasticsearch guesses them from the documents.
+func (p *bench) create(dest, mappings string) {
 	p.ask(p.dest, "PUT", "/"+dest, fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":1},"mappings":%s}`, shards, mappings))
 }
 
@@ -140,6 +154,17 @@ func (p *bench) plain(dest, host string, port int) (m measure) {
 	return m
 }
 
+// replicas waits until they are as they should be, and says how long that took, if
+// they have a place at all.
+func (p *bench) replicas(dest string) string {
+	if *nodes == 1 {
+		return ""
+	}
+	began := time.Now()
+	p.ask(p.dest, "GET", "/_cluster/health/"+dest+"?wait_for_status=green&timeout=20m", "")
+	return fmt.Sprintf("; replicas %.1f s later", time.Since(began).Seconds())
+}
+
 // limit is the destination's own: the same documents, bodies prepared before, with
 // the settings that a copy has.
 func (p *bench) limit(dest string, writers int) (m measure) {
@@ -151,6 +176,45 @@ func (p *bench) limit(dest string, writers int) (m measure) {
 	m.took = time.Since(began)
 	return m
 }
+
+// limitRead is limit while the source is read, as a copy has to: what the machine
+// allows when both are on it.
+func (p *bench) limitRead(dest string) (m measure) {
+	var group errgroup.Group
+	for slice := range copying.Parallel {
+		group.Go(func() error { return p.read(slice, copying.Parallel) })
+	}
+	began := time.Now()
+	p.limit(dest, 2)
+	require.NoError(p.t, group.Wait())
+	m.took = time.Since(began)
+	return m
+}
+
+// read reads one of several slices of the source, in pages as large as a copy's.
+func (p *bench) read(slice, of int) error {
+	path, body := "/"+index+"/_search?scroll=5m&sort=_doc&size=8000", fmt.Sprintf(`{"slice":{"id":%d,"max":%d}}`, slice, of)
+	for {
+		status, raw, err := p.tell(p.source, "POST", path, []byte(body))
+		if err != nil {
+			return err
+		}
+		id := scrollID.FindSubmatch(raw[:min(len(raw), 4096)])
+		if status != http.StatusOK || id == nil {
+			return fmt.Errorf("scroll: %d %.200s", status, raw)
+		}
+		path, body = "/_search/scroll", fmt.Sprintf(`{"scroll":"5m","scroll_id":%q}`, id[1])
+		if bytes.Contains(raw, []byte(`"hits":[]`)) {
+			status, raw, err = p.tell(p.source, "DELETE", path, fmt.Appendf(nil, `{"scroll_id":%q}`, id[1]))
+			if err == nil && status != http.StatusOK {
+				err = fmt.Errorf("end a scroll: %d %s", status, raw)
+			}
+			return err
+		}
+	}
+}
+
+var scrollID = regexp.MustCompile(`"_scroll_id":"([^"]+)"`)
 
 // dump is elasticdump, from a base URL.
 func (p *bench) dump(dest, from string) (m measure) {
@@ -306,10 +370,10 @@ func (p *bench) compare(source []proof.Document, dest string) (f found) {
 	return f
 }
 
-// A mover is one way to copy into an index that create has made.
+// A mover is one way to copy into an index that create has made with the mappings.
 type mover struct {
-	name string
-	copy func(dest string) measure
+	name, mappings string
+	copy           func(dest string) measure
 }
 
 // speeds are documents a second, by mover and round.
@@ -358,12 +422,15 @@ func machine() string {
 }
 
 const (
-	seedDirect = "seed 001: default settings, plain `_reindex`"
-	seedFar    = "seed 001, 20 ms round trip"
+	seedDirect = "seed 001 as written: settings and mappings by default, plain `_reindex`"
+	seedMapped = "the same into the source's mappings"
+	seedFar    = "seed 001 as written, 20 ms round trip"
+	farMapped  = "the same into the source's mappings, 20 ms round trip"
 	oursDirect = "ours: windows, settings for the load"
 	oursFar    = "ours, 20 ms round trip"
 	limitTwo   = "limit: `_bulk` of prepared bodies, settings for the load, 2 writers"
 	limitFour  = "limit, 4 writers"
+	limitBoth  = "limit, 2 writers, while the source is read"
 	dumpDirect = "elasticdump, `--limit=1000`"
 	hashed     = "proof: documents hashed, one side after the other"
 )
@@ -371,6 +438,7 @@ const (
 func TestMigration(t *testing.T) {
 	require.GreaterOrEqual(t, *documents, 100)
 	require.GreaterOrEqual(t, *rounds, 0)
+	require.GreaterOrEqual(t, *nodes, 1)
 	if !*without {
 		_, err := os.Stat(*elasticdump)
 		require.NoError(t, err, "no elasticdump: `make bench-migrate` installs it, and -without-elasticdump leaves it out")
@@ -380,15 +448,18 @@ func TestMigration(t *testing.T) {
 	host, port := place(t, p.source.URL())
 	farHost, farPort := far(t, fmt.Sprintf("%s:%d", host, port), roundTrip)
 	movers := []mover{
-		{seedDirect, func(d string) measure { return p.plain(d, host, port) }},
-		{oursDirect, func(d string) measure { return p.ours(d, host, port) }},
-		{limitTwo, func(d string) measure { return p.limit(d, 2) }},
-		{limitFour, func(d string) measure { return p.limit(d, 4) }},
-		{seedFar, func(d string) measure { return p.plain(d, farHost, farPort) }},
-		{oursFar, func(d string) measure { return p.ours(d, farHost, farPort) }},
+		{seedDirect, guessed, func(d string) measure { return p.plain(d, host, port) }},
+		{seedMapped, mappings, func(d string) measure { return p.plain(d, host, port) }},
+		{oursDirect, mappings, func(d string) measure { return p.ours(d, host, port) }},
+		{limitTwo, mappings, func(d string) measure { return p.limit(d, 2) }},
+		{limitFour, mappings, func(d string) measure { return p.limit(d, 4) }},
+		{limitBoth, mappings, p.limitRead},
+		{seedFar, guessed, func(d string) measure { return p.plain(d, farHost, farPort) }},
+		{farMapped, mappings, func(d string) measure { return p.plain(d, farHost, farPort) }},
+		{oursFar, mappings, func(d string) measure { return p.ours(d, farHost, farPort) }},
 	}
 	if !*without {
-		movers = append(movers, mover{dumpDirect, func(d string) measure { return p.dump(d, p.source.URL()) }})
+		movers = append(movers, mover{dumpDirect, mappings, func(d string) measure { return p.dump(d, p.source.URL()) }})
 	}
 	source := p.list(p.source, index)
 	require.Len(t, source, *documents)
@@ -398,8 +469,9 @@ func TestMigration(t *testing.T) {
 	for round := range *rounds + 1 {
 		for i, m := range movers {
 			dest := fmt.Sprintf("dest-%d-%d", round, i)
-			p.create(dest)
+			p.create(dest, m.mappings)
 			took := m.copy(dest)
+			took.note += p.replicas(dest)
 			if round == *rounds {
 				differ[m.name] = p.compare(source, dest)
 			}
@@ -419,8 +491,8 @@ func TestMigration(t *testing.T) {
 	for _, b := range p.bodies {
 		bytes += len(b)
 	}
-	fmt.Printf("\nElasticsearch %s twice, heaps of %s, %d documents of %d bytes on average, nested ones in them: %v, %d shards, %d rounds after one to warm up, all on one machine:\n%s at the beginning\n%s at the end\n",
-		version, heap, *documents, bytes / *documents, !*flat, shards, *rounds, loaded, machine())
+	fmt.Printf("\nElasticsearch %s twice, the destination of %d nodes, heaps of %s, %d documents of %d bytes on average, nested ones in them: %v, %d shards, %d rounds after one to warm up, all on one machine:\n%s at the beginning\n%s at the end\n",
+		version, *nodes, heap, *documents, bytes / *documents, !*flat, shards, *rounds, loaded, machine())
 	fmt.Println("\n| copy | docs/s, median | least | most | |\n|---|---|---|---|---|")
 	for _, name := range slices.Concat(names(movers), []string{hashed}) {
 		s := whole[name]
@@ -431,8 +503,11 @@ func TestMigration(t *testing.T) {
 		fmt.Printf("| %s | %.2f | %.2f | %.2f | %s |\n", name, middle(list), slices.Min(list), slices.Max(list), aim)
 	}
 	row("ours over seed 001's", over(whole[oursDirect], whole[seedDirect]), "2.5")
+	row("the same into the source's mappings", over(whole[oursDirect], whole[seedMapped]), "")
 	row("ours over seed 001's, 20 ms round trip", over(whole[oursFar], whole[seedFar]), "3")
+	row("the same into the source's mappings, 20 ms round trip", over(whole[oursFar], whole[farMapped]), "")
 	row("ours over the destination's own limit", over(whole[oursDirect], best(whole[limitTwo], whole[limitFour])), "0.95")
+	row("the same while the source is read", over(whole[oursDirect], whole[limitBoth]), "")
 	if !*without {
 		row("ours over elasticdump", over(whole[oursDirect], whole[dumpDirect]), "3")
 	}
@@ -454,18 +529,18 @@ func (p *bench) badDay(source []proof.Document, good float64) {
 	b := newBad(p.t, p.source.URL(), *seed)
 	host, port := place(p.t, b.URL)
 	movers := []mover{
-		{oursDirect, func(d string) measure { return p.ours(d, host, port) }},
-		{seedDirect, func(d string) measure { return p.plain(d, host, port) }},
+		{oursDirect, mappings, func(d string) measure { return p.ours(d, host, port) }},
+		{seedDirect, guessed, func(d string) measure { return p.plain(d, host, port) }},
 	}
 	if !*without {
-		movers = append(movers, mover{dumpDirect, func(d string) measure { return p.dump(d, b.URL) }})
+		movers = append(movers, mover{dumpDirect, mappings, func(d string) measure { return p.dump(d, b.URL) }})
 	}
 	fmt.Printf("\nOf the requests between the clusters %.0f %% are answered 429, %.0f %% 503, and %.0f %% are dropped, half of them within the answer:\n", 100*tooMany, 100*unavailable, 100*dropped)
 	fmt.Println("\n| copy on a bad day | lost | other content | digits cut | extra | doubled | |\n|---|---|---|---|---|---|---|")
 	var ours found
 	for i, m := range movers {
 		dest := fmt.Sprintf("bad-%d", i)
-		p.create(dest)
+		p.create(dest, m.mappings)
 		took := m.copy(dest)
 		requests := b.told()
 		f := p.compare(source, dest)
@@ -484,7 +559,7 @@ func (p *bench) badDay(source []proof.Document, good float64) {
 // spoil compares with a destination in which documents are lost, changed, invented
 // and doubled: all of it must be found.
 func (p *bench) spoil(source []proof.Document) {
-	p.create("spoilt")
+	p.create("spoilt", mappings)
 	p.fill(p.dest, "spoilt", 2)
 	p.ask(p.dest, "DELETE", "/spoilt/_doc/1", "")
 	p.ask(p.dest, "PUT", "/spoilt/_doc/2", `{"n":2}`)

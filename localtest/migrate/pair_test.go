@@ -30,6 +30,18 @@ type pair struct {
 	source, dest *realserver.Server
 }
 
+// join starts the n-th node of a cluster, with the first one's options.
+func (p *pair) join(o realserver.Options, first *realserver.Server, n int) *realserver.Server {
+	d, err := realserver.Prepare(p.t.Context(), version, "")
+	require.NoError(p.t, err)
+	o.Name, o.Joined, o.Join = fmt.Sprintf("%s-%d", o.Name, n), false, first
+	o.Distribution, o.Password = d, password
+	s, err := realserver.Start(p.t.Context(), o)
+	require.NoError(p.t, err)
+	p.t.Cleanup(func() { require.NoError(p.t, s.Stop()) })
+	return s
+}
+
 // boot starts both servers, at once.
 func boot(t *testing.T, source, dest realserver.Options) pair {
 	require.NoError(t, realserver.Check())
