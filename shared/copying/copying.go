@@ -33,11 +33,13 @@ const (
 	restPause = 15 * time.Second
 )
 
-// A task that breaks off may leave its scrolls open at the source, one of each shard,
-// until they have not been asked for longer than they are kept. A node has 500 for
-// all who read it: half of them at most are left by us, and those of a copy that
-// broke off before are kept shorter.
+// A task has a scroll open at the source on each shard. One that breaks off may leave
+// them open until they have not been asked for longer than they are kept. A node has
+// 500 for all who read it: tasks that run have a quarter of them, those that broke off
+// half of them at most, and the scrolls of a copy that broke off before are kept
+// shorter.
 const (
+	mostOpen  = 125
 	mostLeft  = 250
 	kept      = 5 * time.Minute // Elasticsearch's own
 	keptAgain = time.Minute
@@ -110,11 +112,14 @@ func (c *Copy) ours(t *run.Task) string {
 	return fmt.Sprintf("eslink/%s/%d/%d/", c.run.ID, c.run.Generation, c.position(t))
 }
 
-// Pause is how long every copy that is left waits before it is started again,
-// or 0 if one is under way or due.
-func (c *Copy) Pause() time.Duration {
-	var pause time.Duration
+// Pause is how long every copy that is left waits before it is started again, and
+// what for, or 0 if one is under way or due.
+func (c *Copy) Pause() (pause time.Duration, why string) {
 	room := c.room()
+	why = "what is left starts then"
+	if room.After(c.Now()) {
+		why = "what is left starts when the source has closed scrolls that copies left open as they broke off"
+	}
 	for i := range c.run.Facts.Reindex.Tasks {
 		t := &c.run.Facts.Reindex.Tasks[i]
 		if t.Result != nil || c.waitsFor(t) {
@@ -122,13 +127,13 @@ func (c *Copy) Pause() time.Duration {
 		}
 		left := max(t.NotBefore.Sub(c.Now()), room.Sub(c.Now()))
 		if !t.Intent.IsZero() || left <= 0 {
-			return 0
+			return 0, ""
 		}
 		if pause == 0 || left < pause {
 			pause = left
 		}
 	}
-	return pause
+	return pause, why
 }
 
 // Soonest is how long it may take until there is something to do, as far as the
@@ -201,22 +206,33 @@ func (c *Copy) start(ctx context.Context, t *run.Task, running []es.Task) error 
 }
 
 func (c *Copy) kickOff(ctx context.Context, t *run.Task) (string, error) {
-	spec := c.run.Spec
-	source := access.Target(c.run)
-	login, err := c.Clusters.Login(ctx, source)
+	b, err := c.body(ctx, t)
 	if err != nil {
 		return "", err
+	}
+	return c.client.Reindex(ctx, b, t.OpaqueID, c.rate(t))
+}
+
+// body says what t copies.
+func (c *Copy) body(ctx context.Context, t *run.Task) (es.ReindexBody, error) {
+	login, err := c.Clusters.Login(ctx, access.Target(c.run))
+	if err != nil {
+		return es.ReindexBody{}, err
 	}
 	q, err := query(c.run.Indices()[c.position(t)], t)
 	if err != nil {
-		return "", err
+		return es.ReindexBody{}, err
 	}
-	b := es.ReindexBody{Conflicts: spec.Reindex.Conflicts, Dest: es.ReindexDest{Index: t.Dest},
-		Source: es.ReindexSource{Index: t.Source, Query: q, Size: cmp.Or(t.Size, spec.Reindex.Size), Remote: Remote(c.run, login)}}
+	spec := c.run.Spec.Reindex
+	b := es.ReindexBody{Conflicts: spec.Conflicts, Dest: es.ReindexDest{Index: t.Dest},
+		Source: es.ReindexSource{Index: t.Source, Query: q, Size: cmp.Or(t.Size, spec.Size), Remote: Remote(c.run, login)}}
+	if t.Ordered {
+		b.Source.Sort = "_seq_no"
+	}
 	if t.Lost > 0 {
 		b.Scroll = keptAgain
 	}
-	return c.client.Reindex(ctx, b, t.OpaqueID, c.rate(t))
+	return b, nil
 }
 
 // rate is what a task may write, in documents a second, nil if nothing is said of
@@ -446,25 +462,21 @@ const (
 	tooLong  = "content_too_long_exception"
 )
 
-func tooLarge(kind string) bool { return kind == rejected || kind == tooLong }
-
 // is matches one type of error.
 func is(kind string) func(string) bool { return func(k string) bool { return k == kind } }
 
 func (c *Copy) failed(ctx context.Context, t *run.Task, got es.Task) error {
 	cause := got.Error
 	status := cause.RemoteStatus()
-	size := cmp.Or(t.Size, c.run.Spec.Reindex.Size, pageSize)
-	shrinks := cause.Is(tooLarge)
-	if shrinks && cause.Is(is(rejected)) {
-		c.slower(t, got.Status, got.Running)
+	if cause.Is(is(tooLong)) {
+		return c.tooLong(ctx, t, got.Status, cause)
 	}
-	if shrinks && size > 1 {
-		t.Size = size / 2
-		c.run.Note(c.Now(), c.run.Cursor.Step, "smaller pages", fmt.Sprintf("%d documents of %s: %s", t.Size, t.Source, cause))
-		reset(t)
-		c.rests(t)
-		return nil
+	if cause.Is(is(rejected)) {
+		c.slower(t, got.Status, got.Running)
+		if c.smaller(t, cause) {
+			c.rests(t)
+			return nil
+		}
 	}
 	if cause.Is(passing) || status == http.StatusTooManyRequests || status >= 500 {
 		if got.Status.Total > 0 || status == 0 && !cause.Is(unreached) {
@@ -496,27 +508,12 @@ func (c *Copy) failed(ctx context.Context, t *run.Task, got es.Task) error {
 	reset(t) // retry starts a new one
 	finding := events.Finding{Field: c.run.Entry(c.position(t)), Message: cause.String(), Remedy: "mend that, then send action retry"}
 	switch {
-	case cause.Is(is(tooLong)):
-		finding.Message = fmt.Sprintf("a document of %s%s, the one after %d others, is larger than the 100 MB that _reindex takes from another cluster: %s",
-			t.Source, within(t), got.Status.Processed(), cause)
-		finding.Remedy = "leave it out with indices[].query and move it by itself, or make it smaller, then start again"
 	case status == http.StatusUnauthorized:
 		finding.Field = "secrets.target"
 		finding.Message = "the source refuses the login of secret " + c.run.Spec.Secrets.Target + ", seen from " + c.run.Spec.InstanceID
 		finding.Remedy = "put the right password into that secret, then send action retry"
 	}
 	return events.NewProblem(409, "copy", "the copy of "+t.Source+" into "+t.Dest+" broke off", finding)
-}
-
-// within says which sequence numbers a window has.
-func within(t *run.Task) string {
-	switch {
-	case !windowed(t):
-		return ""
-	case open(t):
-		return fmt.Sprintf(" with _seq_no from %d on", t.From)
-	}
-	return fmt.Sprintf(" with _seq_no %d to %d", t.From, t.Below-1)
 }
 
 // slower halves the rate of a copy that the destination had too much to do for.

@@ -1,6 +1,7 @@
 package copying_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +24,7 @@ import (
 	"eslink/localtest/fakes/elastic"
 	"eslink/shared/access"
 	"eslink/shared/aliyun/kms"
+	"eslink/shared/apierr"
 	"eslink/shared/copying"
 	"eslink/shared/engine"
 	"eslink/shared/es"
@@ -50,6 +53,9 @@ type world struct {
 	remote func(body string) *http.Response
 	// answer answers a function in place of the destination, unless it returns nil.
 	answer func(*http.Request) *http.Response
+	// huge are documents that make a page longer than the destination reads, by a word
+	// of theirs.
+	huge string
 	// refuses has the source answer 503, or nothing at all.
 	refuses func(path string) (refused, cut bool)
 	// pause is how long the source takes to answer, shards how many it has, 0 for
@@ -93,7 +99,17 @@ func (r reply) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, nil
 		}
 	}
-	return r.w.source.RoundTrip(req)
+	resp, err := r.w.source.RoundTrip(req)
+	if err != nil || r.w.huge == "" {
+		return resp, err
+	}
+	defer resp.Body.Close()
+	page, _ := io.ReadAll(resp.Body) // from memory
+	resp.Body = io.NopCloser(bytes.NewReader(page))
+	if bytes.Contains(page, []byte(r.w.huge)) {
+		resp.ContentLength, resp.Body = 110<<20, http.NoBody
+	}
+	return resp, nil
 }
 
 // RoundTrip is how the functions reach the destination.
@@ -190,6 +206,12 @@ func (w *world) copy(between func()) error {
 	if err := w.open().Plan(w.t.Context()); err != nil {
 		return err
 	}
+	return w.goOn(between)
+}
+
+// goOn drives a copy that is planned.
+func (w *world) goOn(between func()) error {
+	w.t.Helper()
 	for range 2000 {
 		between()
 		raw, err := json.Marshal(w.run.Facts)
@@ -212,7 +234,8 @@ func (w *world) copy(between func()) error {
 		if c.Intend() {
 			continue
 		}
-		time.Sleep(max(c.Pause(), time.Second))
+		pause, _ := c.Pause()
+		time.Sleep(max(pause, time.Second))
 	}
 	w.t.Fatal("no end")
 	return nil
@@ -735,20 +758,137 @@ func TestRefusalsLowerTheRate(t *testing.T) {
 	})
 }
 
-// A document that no page is small enough for is told of, with where it is.
-func TestDocumentThatIsTooLarge(t *testing.T) {
+// Documents that no page is small enough for are told by their IDs, and all others
+// are copied: from an index in one piece, which becomes windows if it is large, and
+// from one in windows.
+func TestDocumentsThatAreTooLarge(t *testing.T) {
 	t.Parallel()
-	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
-		w.fill(300, 10, "1s")
-		w.remote = func(string) *http.Response {
-			return &http.Response{StatusCode: 200, ContentLength: 110 << 20, Body: http.NoBody}
-		}
-		err := w.copy(func() {})
-		var p *events.Problem
-		require.ErrorAs(t, err, &p)
-		require.Contains(t, p.Errors[0].Message, "a document of orders with _seq_no ")
-		require.Contains(t, p.Errors[0].Message, "larger than the 100 MB")
-	})
+	for name, c := range map[string]struct {
+		documents, size, kickOffs int
+		from                      int64
+		huge                      []string
+		tasks                     bool // more than one in the end
+	}{
+		"one of few":              {300, 100, 12, 1 << 40, []string{"150"}, false},
+		"the first and the last":  {300, 100, 16, 1 << 40, []string{"0", "299"}, false},
+		"three in a row":          {300, 100, 16, 1 << 40, []string{"10", "11", "12"}, false},
+		"of many, in one piece":   {5000, 200, 24, 1 << 40, []string{"2500"}, true},
+		"of many, in windows":     {5000, 200, 26, 100, []string{"7", "4321"}, true},
+		"pages as the server has": {1500, 0, 24, 1 << 40, []string{"700"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+				w.fill(c.documents, 10, "1s")
+				w.huge = "longer than 100 MB"
+				for _, id := range c.huge {
+					w.ask(w.source, "POST", "/orders/_doc/"+id+"?refresh=true", `{"version":0,"text":"`+w.huge+`"}`)
+				}
+				var docs strings.Builder
+				for i := range c.documents { // their numbers are not the last ones
+					fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"late-%d\"}}\n{\"version\":0}\n", i)
+				}
+				w.ask(w.source, "POST", "/orders/_bulk?refresh=true", docs.String())
+				w.survey("1s")
+				w.split = copying.Split{From: c.from, Each: 2000, Most: 32}
+				w.run.Spec.Reindex.Size = c.size
+				began := time.Now()
+				require.NoError(t, w.copy(func() {}))
+				require.Less(t, time.Since(began), 5*time.Minute)
+				require.Equal(t, c.tasks, len(w.tasks()) > 1)
+				t.Logf("%d windows, %d kick-offs, %s", len(w.tasks()), len(w.kicked), time.Since(began))
+				require.LessOrEqual(t, len(w.kicked), c.kickOffs)
+				var told []string
+				for _, task := range w.tasks() {
+					require.NotNil(t, task.Result)
+					require.Len(t, task.Result.Failures, task.Result.FailureCount)
+					told = append(told, task.Result.Failures...)
+				}
+				slices.Sort(told)
+				slices.Sort(c.huge)
+				want := w.documents(w.source)
+				require.Len(t, told, len(c.huge))
+				for i, id := range c.huge {
+					require.Contains(t, told[i], "document "+id+" in orders is larger than the 100 MB that _reindex takes from another cluster")
+					delete(want, id)
+				}
+				require.Equal(t, want, w.documents(w.dest))
+				require.False(t, copying.Copied(w.run, 0))
+				// Nothing is left behind by asking for their names.
+				require.JSONEq(t, `{"indices":[{"name":"orders","attributes":["open"]}],"aliases":[],"data_streams":[]}`, string(w.ask(w.dest, "GET", "/_resolve/index/*", "")))
+			})
+		})
+	}
+}
+
+// A document whose name is not told stops the run with its place; so do more than
+// are left out. What may pass is asked for again.
+func TestDocumentsWithoutAName(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		huge   int
+		answer func(n int) *http.Response
+		err    string
+	}{
+		"not to be sorted": {1, func(int) *http.Response {
+			return answer(400, `{"error":{"type":"status_exception","reason":"body={}","caused_by":{"type":"response_exception","reason":"x"}},"status":400}`)
+		}, "a document of orders, the one after 20 others, is larger than the 100 MB"},
+		"fewer than there were": {1, func(int) *http.Response {
+			return answer(404, `{"total":1,"created":0,"failures":[{"index":"x","id":"1","cause":{"type":"index_not_found_exception","reason":"y"},"status":404}]}`)
+		}, "the one after 20 others"},
+		"no document's failure": {1, func(int) *http.Response {
+			return answer(500, `{"total":30,"created":0,"failures":[{"index":"orders","shard":0,"status":500,"reason":{"type":"runtime_exception","reason":"z"}}]}`)
+		}, "the one after 20 others"},
+		"away for a moment": {1, func(n int) *http.Response {
+			if n == 1 {
+				return answer(503, `{}`)
+			}
+			return nil
+		}, ""},
+		"too many": {51, func(int) *http.Response { return nil }, "document 70 in orders is larger than the 100 MB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+				w.shards, w.split.From, w.huge = 1, 1<<40, "longer than 100 MB"
+				w.fill(20, 10, "1s")
+				var docs strings.Builder
+				for i := range c.huge {
+					fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"%d\"}}\n{\"version\":0,\"text\":%q}\n", 20+i, w.huge)
+				}
+				w.ask(w.source, "POST", "/orders/_bulk?refresh=true", docs.String())
+				w.survey("1s")
+				asked := 0
+				w.answer = func(q *http.Request) *http.Response {
+					if q.URL.Path != "/_reindex" || q.URL.Query().Has("wait_for_completion") {
+						return nil
+					}
+					asked++
+					return c.answer(asked)
+				}
+				err := w.copy(func() {})
+				if name == "away for a moment" {
+					require.Equal(t, apierr.Retry, apierr.ClassOf(err))
+					err = w.goOn(func() {})
+				}
+				if c.err == "" {
+					require.NoError(t, err)
+					require.Equal(t, 2, asked)
+					require.Contains(t, w.tasks()[0].Result.Failures[0], "document 20 in orders")
+					return
+				}
+				var p *events.Problem
+				require.ErrorAs(t, err, &p)
+				require.Contains(t, p.Errors[0].Message, c.err)
+				require.Equal(t, "indices[0]", p.Errors[0].Field)
+				require.Len(t, w.documents(w.dest), 20)
+				// A person's retry starts it again.
+				w.run.Cursor.Since = time.Now().Add(time.Second)
+				time.Sleep(2 * time.Second)
+				require.True(t, w.open().Intend())
+			})
+		})
+	}
 }
 
 // What the destination refuses of a document's content ends a _reindex with that

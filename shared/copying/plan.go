@@ -73,15 +73,15 @@ func (c *Copy) Plan(ctx context.Context) error {
 			limit = cmp.Or(limit, writable) / 2
 		}
 		size, parallel := pages(surveyed, r.Spec.Reindex, limit)
-		plan.Parallel = min(plan.Parallel, parallel)
+		plan.Parallel = min(plan.Parallel, parallel, max(1, mostOpen/max(1, len(surveyed.ShardSeqNos))))
 		attempt := 0
 		for _, t := range was {
 			attempt = max(attempt, t.Attempt)
 		}
 		for _, t := range c.split(surveyed) {
 			t.Source, t.Dest, t.Attempt, t.SourceState, t.Size = ix.Source, ix.Dest, attempt, surveyed.State, size
-			if !open(&t) { // what the survey's numbers count was not visible yet, perhaps
-				t.NotBefore = cmp.Or(r.Facts.Survey.At, c.Now()).Add(settle(surveyed.Refresh))
+			if !open(&t) {
+				t.NotBefore = c.visible(surveyed)
 			}
 			plan.Tasks = append(plan.Tasks, t)
 		}
@@ -134,10 +134,7 @@ func (c *Copy) split(ix run.SurveyedIndex) []run.Task {
 	if ix.Documents < c.Split.From || len(ix.ShardSeqNos) == 0 {
 		return []run.Task{{}}
 	}
-	end := ix.MaxSeqNo + 1
-	for _, n := range ix.ShardSeqNos {
-		end = min(end, n+1)
-	}
+	end := bound(ix)
 	if 4*end < 3*(ix.MaxSeqNo+1) {
 		return []run.Task{{}}
 	}
@@ -148,6 +145,15 @@ func (c *Copy) split(ix run.SurveyedIndex) []run.Task {
 		out = append(out, run.Task{Window: len(out), From: from, Below: min(from+width, end)})
 	}
 	return append(out, run.Task{Window: len(out), From: end})
+}
+
+// bound is where the bounded windows of an index end, 0 if its shards' sequence
+// numbers are not known.
+func bound(ix run.SurveyedIndex) int64 {
+	if len(ix.ShardSeqNos) == 0 {
+		return 0
+	}
+	return slices.Min(ix.ShardSeqNos) + 1
 }
 
 // settle is how long it takes until all copies of the source's shards show what
@@ -167,10 +173,16 @@ func settle(refresh string) time.Duration {
 	return interval + 2*time.Second
 }
 
-// A brokenWindow is what is known of a window when the link or the source ended it.
+// visible is from when on the source shows all that the survey's sequence numbers
+// count.
+func (c *Copy) visible(ix run.SurveyedIndex) time.Time {
+	return cmp.Or(c.run.Facts.Survey.At, c.Now()).Add(settle(ix.Refresh))
+}
+
+// A brokenWindow is one that is to become several.
 type brokenWindow struct {
-	task        int   // its place in the list
-	total, done int64 // documents
+	task   int   // its place in the list
+	pieces int64 // at most
 }
 
 // mostTasks bounds the record, mostPieces what one broken window becomes.
@@ -181,24 +193,40 @@ const (
 
 // breaks notes that a bounded window was broken off on its way.
 func (c *Copy) breaks(t *run.Task, s es.TaskStatus) {
-	if windowed(t) && !open(t) && s.Processed() > 0 {
-		i := slices.IndexFunc(c.run.Facts.Reindex.Tasks, func(other run.Task) bool {
-			return other.Source == t.Source && other.Dest == t.Dest && other.Window == t.Window
-		})
-		c.broken = append(c.broken, brokenWindow{i, s.Total, s.Processed()})
+	if done := s.Processed(); windowed(t) && !open(t) && done > 0 {
+		// As much as was copied would come through as often as not, and be copied in
+		// vain if not; a quarter of it more often than not. A page by itself is never
+		// copied in vain, since what breaks off behind it does not matter: rather that
+		// than two, or one and a few documents.
+		pages := s.Total/int64(c.size(t)) + s.Total/int64(10*c.size(t)) + 1
+		pieces := 4 * s.Total / done
+		if 2*pieces > pages {
+			pieces = pages
+		}
+		c.dividing(t, min(pieces, mostPieces))
 	}
 }
 
-// divide makes several of each window that was broken off on its way, none smaller
-// than a page.
+// dividing notes that t is to become so many windows.
+func (c *Copy) dividing(t *run.Task, pieces int64) {
+	i := slices.IndexFunc(c.run.Facts.Reindex.Tasks, func(other run.Task) bool {
+		return other.Source == t.Source && other.Dest == t.Dest && other.Window == t.Window
+	})
+	c.broken = append(c.broken, brokenWindow{i, pieces})
+}
+
+// divide makes several of each window that is to become so. A copy in one piece
+// becomes bounded windows and the open one after them.
 func (c *Copy) divide() {
 	list := &c.run.Facts.Reindex.Tasks
 	for _, b := range slices.Backward(c.broken) { // places before stay
 		t := (*list)[b.task]
-		page := int64(cmp.Or(t.Size, c.run.Spec.Reindex.Size, pageSize))
-		// As much as was copied would come through as often as not, and be copied in
-		// vain if not; a quarter of it more often than not.
-		pieces := min(4*b.total/b.done, b.total/page, mostPieces, t.Below-t.From, int64(mostTasks-len(*list)))
+		whole, due := !windowed(&t), time.Time{}
+		if whole {
+			ix := c.run.Facts.Survey.Indices[c.position(&t)]
+			t.Below, due = bound(ix), c.visible(ix)
+		}
+		pieces := min(b.pieces, t.Below-t.From, int64(mostTasks-len(*list)))
 		if pieces < 2 {
 			continue
 		}
@@ -206,18 +234,28 @@ func (c *Copy) divide() {
 		for _, other := range tasks(c.run, events.Index{Source: t.Source, Dest: t.Dest}) {
 			next = max(next, other.Window+1)
 		}
-		width := (t.Below - t.From + pieces - 1) / pieces
 		var rest []run.Task
-		for from := t.From + width; from < t.Below; from += width {
-			piece := t
-			piece.Window, piece.From, piece.Below = next+len(rest), from, min(from+width, t.Below)
-			piece.Attempt, piece.Lost, piece.NotBefore = 0, lostNext, time.Time{} // there was a link for a while
-			piece.Unfit = nil
-			rest = append(rest, piece)
+		piece := func(from, below int64) {
+			p := t
+			p.Window, p.From, p.Below = next+len(rest), from, below
+			p.Attempt, p.Lost, p.NotBefore = 0, lostNext, due // there was a link for a while
+			p.Unfit = nil
+			rest = append(rest, p)
 		}
-		(*list)[b.task].Below = t.From + width
+		width := (t.Below - t.From + pieces - 1) / pieces
+		for from := t.From + width; from < t.Below; from += width {
+			piece(from, min(from+width, t.Below))
+		}
+		if whole {
+			piece(t.Below, 0)
+		}
+		first := &(*list)[b.task]
+		first.Below = t.From + width
+		if whole {
+			first.NotBefore = due
+		}
 		// Which piece has them is seen again; to be told of by each would be too much.
-		(*list)[b.task].Unfit = nil
+		first.Unfit = nil
 		*list = slices.Insert(*list, b.task+1, rest...)
 	}
 	c.broken = nil

@@ -241,9 +241,9 @@ func TestALookReadsAll(t *testing.T) {
 				before := len(w.tasks())
 				_, _, err := c.Observe(t.Context())
 				require.Error(t, err)
-				require.Equal(t, before+7, len(w.tasks()), "100 documents, of which 40 came through in pages of 10")
+				require.Equal(t, before+10, len(w.tasks()), "100 documents, of which 40 came through in pages of 10")
 				require.Equal(t, w.tasks()[0].Below, w.tasks()[1].From)
-				second, third := w.tasks()[8], w.tasks()[9]
+				second, third := w.tasks()[11], w.tasks()[12]
 				require.Equal(t, was[1].Window, second.Window)
 				require.Equal(t, was[2].Window, third.Window)
 				if name == "stops" {
@@ -254,6 +254,43 @@ func TestALookReadsAll(t *testing.T) {
 				}
 				require.ErrorContains(t, err, "503")
 				require.NotEmpty(t, third.ID, "what stops the run is left for the next look")
+			})
+		})
+	}
+}
+
+// A window that broke off becomes pieces of a quarter of what came through, or of one
+// page if these would have hardly more: of two, the first would be copied in vain
+// whenever the second breaks off.
+func TestPiecesOfABrokenWindow(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ total, done, size, pieces int }{
+		{100, 90, 10, 4},  // of two and a half pages
+		{100, 60, 10, 6},  // of one and two thirds
+		{100, 50, 10, 12}, // of one, and some room
+		{100, 10, 10, 12},
+		{1000, 10, 10, 15}, // 16 at most: these have eight numbers each
+		{105, 100, 100, 2},
+		{100, 60, 40, 3},
+		{90, 45, 100, 1},
+	} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+				w.shards = 1 // a hundred numbers and more in a window
+				look := w.begun()
+				was, before := w.tasks()[0], len(w.tasks())
+				w.tasks()[0].Size = c.size
+				counts := strings.NewReplacer(`"total":100`, fmt.Sprintf(`"total":%d`, c.total), `"created":40`, fmt.Sprintf(`"created":%d`, c.done))
+				w.answer = func(q *http.Request) *http.Response {
+					if q.URL.Path != "/_tasks/"+was.ID {
+						return nil
+					}
+					return answer(200, counts.Replace(reply40(was.OpaqueID, was.StartedMS, remote(503))))
+				}
+				_, _, err := look.Observe(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, c.pieces, 1+len(w.tasks())-before)
 			})
 		})
 	}
@@ -280,8 +317,10 @@ func TestPausesGrow(t *testing.T) {
 				break
 			}
 			require.False(t, c.Intend(), "not before its time")
-			pauses = append(pauses, c.Pause())
-			time.Sleep(c.Pause())
+			pause, why := c.Pause()
+			require.Equal(t, "what is left starts then", why)
+			pauses = append(pauses, pause)
+			time.Sleep(pause)
 		}
 		s := time.Second
 		require.Equal(t, []time.Duration{s / 4, s / 4, s / 2, s / 2, s, s, 2 * s, 2 * s}, pauses[:8])
@@ -335,15 +374,27 @@ func TestPauseIsTheSoonest(t *testing.T) {
 		for i := range list {
 			list[i].NotBefore = time.Now().Add(time.Duration(10+(i+3)%5) * time.Minute)
 		}
-		require.Equal(t, 10*time.Minute, w.open().Pause())
+		waits := func(want time.Duration, why, msg string) {
+			pause, said := w.open().Pause()
+			require.Equal(t, want, pause, msg)
+			require.Equal(t, why, said, msg)
+		}
+		const then = "what is left starts then"
+		waits(10*time.Minute, then, "")
 		list[1].Intent = time.Now()
-		require.Zero(t, w.open().Pause(), "one runs")
+		waits(0, "", "one runs")
 		list[1].Intent, list[1].NotBefore = time.Time{}, time.Now().Add(-time.Hour)
-		require.Zero(t, w.open().Pause(), "one is due")
+		waits(0, "", "one is due")
+		left := &w.run.Facts.Reindex.Left
+		*left = []run.LeftScrolls{{Until: time.Now().Add(3 * time.Minute), Count: 100}, {Until: time.Now().Add(4 * time.Minute), Count: 151}}
+		waits(3*time.Minute, "what is left starts when the source has closed scrolls that copies left open as they broke off", "one is due, and there is no room for it")
+		(*left)[0].Count = 99
+		waits(0, "", "there is room")
+		*left = nil
 		for i := range list[:len(list)-1] {
 			list[i].Result = &run.TaskResult{}
 		}
-		require.Equal(t, time.Until(list[len(list)-1].NotBefore), w.open().Pause(), "the last waits for none")
+		waits(time.Until(list[len(list)-1].NotBefore), then, "the last waits for none")
 	})
 }
 

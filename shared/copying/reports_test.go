@@ -85,8 +85,8 @@ func TestWhatATaskReports(t *testing.T) {
 		"a page is refused":    {outcome{again: true, size: 10, pages: 5, pause: 15 * time.Second, slower: true}, func(t run.Task) string { return broke(t, "es_rejected_execution_exception") }},
 		"two are too much":     {outcome{again: true, size: 2, pages: 1, pause: 15 * time.Second, slower: true}, func(t run.Task) string { return broke(t, "es_rejected_execution_exception") }},
 		"one is too much":      {outcome{again: true, size: 1, pages: 1, pause: 15 * time.Second, slower: true}, func(t run.Task) string { return broke(t, "es_rejected_execution_exception") }},
-		"a page is too long":   {outcome{again: true, size: 10, pages: 5, pause: 15 * time.Second}, func(t run.Task) string { return broke(t, "content_too_long_exception") }},
-		"one is too long":      {outcome{size: 1, err: "larger than the 100 MB"}, func(t run.Task) string { return broke(t, "content_too_long_exception") }},
+		"a page is too long":   {outcome{again: true, size: 10, pages: 5}, func(t run.Task) string { return broke(t, "content_too_long_exception") }},
+		"one is too long":      {outcome{again: true, size: 1, pages: 1}, func(t run.Task) string { return broke(t, "content_too_long_exception") }},
 		"a wrong password":     {outcome{err: "the source refuses the login of secret eslink/es2"}, func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, remote(401)) }},
 		"and one before":       {outcome{again: true, stale: true}, func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, remote(401)) }},
 	} {
@@ -199,7 +199,7 @@ func TestProgressShortensThePause(t *testing.T) {
 		_, _, err := look.Observe(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 250*time.Millisecond, time.Until(w.tasks()[0].NotBefore))
-		second := w.tasks()[8] // behind the pieces that the first one left
+		second := w.tasks()[11] // behind the pieces that the first one left
 		require.Equal(t, was[1].Window, second.Window)
 		require.Equal(t, 8*time.Second, time.Until(second.NotBefore))
 	})
@@ -325,7 +325,7 @@ func TestWindowsOfTwoIndices(t *testing.T) {
 			require.Equal(t, next, task.From)
 			next = task.Below
 		}
-		require.Equal(t, 2*n+2*7, len(w.tasks()), "eight pieces of each, two numbers of five shards or so")
+		require.Equal(t, 2*n+2*10, len(w.tasks()), "eleven pieces of each, three numbers of three shards")
 		require.Empty(t, w.tasks()[n].Unfit, "told of once, by the piece that meets it again")
 		require.Empty(t, w.tasks()[n+1].Unfit)
 		require.Equal(t, "orders", w.tasks()[n-1].Dest)

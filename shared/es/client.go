@@ -42,10 +42,11 @@ func New(transport http.RoundTripper, base, username, password string) (*Client,
 	return &Client{base: u, username: username, password: password, transport: transport}, nil
 }
 
-// Bounds of what is read of one reply, for the memory of a function: one
-// document may have 100 MB, several at once, or anything else, are far smaller.
+// MaxDocument bounds what is read of one document, in bytes, for the memory of a
+// function: more than the 100 MB that Elasticsearch takes by itself. Several at once,
+// or anything else, are far smaller (maxReply).
 const (
-	maxDocument = 112 << 20
+	MaxDocument = 112 << 20
 	maxReply    = 24 << 20
 )
 

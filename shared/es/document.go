@@ -85,7 +85,7 @@ func search(index string, body io.Reader, size int, source bool) esapi.SearchReq
 func (c *Client) documents(ctx context.Context, what string, req esapi.SearchRequest, most int) ([]Document, error) {
 	limit := int64(maxReply)
 	if most == 1 {
-		limit = maxDocument
+		limit = MaxDocument
 	}
 	// A reply that is not packed has a length, and so comes into one piece of memory.
 	// To unpack it would be a third of a reading function's work.

@@ -274,12 +274,15 @@ type ReindexBody struct {
 	Dest      ReindexDest   `json:"dest"`
 }
 
-// ReindexSource is where documents come from.
+// ReindexSource is where documents come from: in the order of Sort, a field, if it
+// is set, and with the Fields alone, if there are any.
 type ReindexSource struct {
 	Remote Remote          `json:"remote"`
 	Index  string          `json:"index"`
 	Query  json.RawMessage `json:"query,omitempty"`
 	Size   int             `json:"size,omitempty"`
+	Sort   string          `json:"sort,omitempty"`
+	Fields []string        `json:"_source,omitempty"`
 }
 
 // Remote is the cluster that they come from. Elasticsearch hides the password
@@ -294,8 +297,9 @@ type Remote struct {
 
 // ReindexDest is where they go.
 type ReindexDest struct {
-	Index  string `json:"index"`
-	OpType string `json:"op_type,omitempty"`
+	Index    string `json:"index"`
+	OpType   string `json:"op_type,omitempty"`
+	Pipeline string `json:"pipeline,omitempty"`
 }
 
 // formatRate writes documents per second as Elasticsearch reads them.

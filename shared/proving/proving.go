@@ -7,6 +7,7 @@
 package proving
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,7 +20,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"eslink/events"
 	"eslink/shared/apierr"
 	"eslink/shared/es"
 	"eslink/shared/proof"
@@ -246,12 +246,13 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 	return s.save(ctx, row, st, err)
 }
 
-// describe lists documents, some with their fields.
+// describe lists documents, some with their fields: those that are not read, too,
+// since theirs says so.
 func describe(h *proof.Hasher, docs []es.Document, fields func(id string) bool) ([]proof.Document, error) {
 	out := make([]proof.Document, len(docs))
 	for i, d := range docs {
 		var err error
-		if out[i], err = h.List(d.ID, d.Routing, d.Source, fields(d.ID)); err != nil {
+		if out[i], err = h.List(d.ID, d.Routing, d.Source, fields(d.ID) || bytes.HasPrefix(d.Source, tooLarge)); err != nil {
 			return nil, err
 		}
 	}
@@ -302,7 +303,11 @@ func (s *Scan) fetch(ctx context.Context, shard int, ids []string) ([]es.Documen
 		return nil, nil
 	}
 	docs, err := s.Reader.Documents(ctx, s.Index, shard, ids, s.Content)
-	if !tooMuch(err) || len(ids) == 1 {
+	switch {
+	case errors.Is(err, es.ErrTooLarge) && len(ids) == 1 && s.Content:
+		docs, err = s.Reader.Documents(ctx, s.Index, shard, ids, false)
+		return s.unread(docs), err
+	case !tooMuch(err) || len(ids) == 1:
 		return docs, err
 	}
 	docs, err = s.fetch(ctx, shard, ids[:len(ids)/2])
@@ -312,6 +317,18 @@ func (s *Scan) fetch(ctx context.Context, shard int, ids []string) ([]es.Documen
 	rest, err := s.fetch(ctx, shard, ids[len(ids)/2:])
 	return append(docs, rest...), err
 }
+
+// unread stands for what documents say that are larger than is read: something else
+// on either side, so that they are not taken for equal and what differs says why.
+func (s *Scan) unread(docs []es.Document) []es.Document {
+	for i := range docs {
+		docs[i].Source = fmt.Appendf(nil, "%s, %s)\":0}", tooLarge, s.Side)
+	}
+	return docs
+}
+
+// tooLarge begins what stands for a document that is not read.
+var tooLarge = fmt.Appendf(nil, `{"(more than the %d MB that are read`, es.MaxDocument>>20)
 
 // tooMuch reports whether a page should have been smaller.
 func tooMuch(err error) bool {
@@ -450,16 +467,17 @@ func (p *pager) page(ctx context.Context) ([]es.Document, error) {
 			w.Below = p.next + p.width
 		}
 		docs, err := p.scan.Reader.Page(ctx, p.scan.Index, p.scan.Query, w, p.size, p.source)
-		switch {
-		case tooMuch(err) && p.size > 1:
+		if tooMuch(err) && p.size > 1 {
 			if p.size /= 2; p.size == 1 {
 				return nil, nil // the next page is read with the others at rest
 			}
 			continue
-		case errors.Is(err, es.ErrTooLarge):
-			return nil, events.NewProblem(409, "document", "a document is too large to be compared",
-				events.Finding{Message: fmt.Sprintf("shard %d of index %s, from _seq_no %d on: %v", p.shard, p.scan.Index, p.next, err),
-					Remedy: "find it by that number, leave it out with indices[].query, or choose proof ids, which reads no content"})
+		}
+		if errors.Is(err, es.ErrTooLarge) && p.source {
+			docs, err = p.scan.Reader.Page(ctx, p.scan.Index, p.scan.Query, w, p.size, false)
+			docs = p.scan.unread(docs)
+		}
+		switch {
 		case err != nil:
 			return nil, err
 		case len(docs) >= p.size:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,6 +40,7 @@ type world struct {
 	unread error                 // instead of a row
 	asked  []int                 // how many IDs at once
 	most   int                   // that are not too many, if it is not 0
+	large  map[string]bool       // documents that are not read, by ID
 	broken int                   // the reply by IDs, counted from 1, that does not come
 }
 
@@ -75,7 +77,16 @@ func (w *world) Page(ctx context.Context, index string, query json.RawMessage, w
 			return nil, err
 		}
 	}
-	return w.Client.Page(ctx, index, query, win, size, source)
+	docs, err := w.Client.Page(ctx, index, query, win, size, source)
+	return w.short(docs, source, err)
+}
+
+// short refuses documents that are too large to be read.
+func (w *world) short(docs []es.Document, source bool, err error) ([]es.Document, error) {
+	if source && slices.ContainsFunc(docs, func(d es.Document) bool { return w.large[d.ID] }) {
+		return nil, es.ErrTooLarge
+	}
+	return docs, err
 }
 
 var errStored = &apierr.Error{Class: apierr.Retry, Code: "OTSServerBusy", Message: "the table is away"}
@@ -105,7 +116,8 @@ func (w *world) Documents(ctx context.Context, index string, shard int, ids []st
 	if w.most > 0 && len(ids) > w.most {
 		return nil, &apierr.Error{Class: apierr.Retry, Code: "circuit_breaking_exception", Status: 429}
 	}
-	return w.Client.Documents(ctx, index, shard, ids, source)
+	docs, err := w.Client.Documents(ctx, index, shard, ids, source)
+	return w.short(docs, source, err)
 }
 
 func (w *world) ask(method, path, body string) {
@@ -347,13 +359,6 @@ func TestReadingByID(t *testing.T) {
 	require.NoError(t, err)
 	require.NotNil(t, found[0].Fields, "if those that are looked for have them")
 
-	// One that is too large by itself is told.
-	w.most = 0
-	w.Client, err = es.New(large{}, "http://es:9200", "", "")
-	require.NoError(t, err)
-	_, err = s.Look(t.Context(), docs[:2])
-	require.ErrorIs(t, err, es.ErrTooLarge)
-
 	// At level ids nothing is read of documents.
 	w = newWorld(t)
 	w.fill("a", 1, 300, 10)
@@ -391,13 +396,6 @@ func TestListingRows(t *testing.T) {
 		}
 		require.Equal(t, want, rows)
 	}
-}
-
-// large answers with more than is read.
-type large struct{}
-
-func (large) RoundTrip(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Length": {"1000000000"}}, Body: http.NoBody}, nil
 }
 
 // A million empty numbers are passed over in a few pages.
@@ -455,10 +453,74 @@ func TestPagesFitTheirDocuments(t *testing.T) {
 	require.EqualValues(t, 36, at.Read)
 	require.Equal(t, 1, most)
 
-	w.refuse = func(int) error { return es.ErrTooLarge }
-	w.run.Facts.Digest.Walk = "2"
-	_, err = w.scan(proving.Source, "a").Sum(t.Context(), 1, w.Now().Add(time.Hour))
-	require.ErrorContains(t, err, "shard 0 of index a, from _seq_no 0 on")
+}
+
+// A document that is larger than is read differs, whatever the other side has, and
+// what differs says why; the others are compared.
+func TestDocumentsThatAreTooLargeToRead(t *testing.T) {
+	t.Parallel()
+	const partitions = 16
+	w := newWorld(t)
+	w.large = map[string]bool{"7": true, "31": true}
+	var scans []*proving.Scan
+	for side, index := range map[string]string{proving.Source: "a", proving.Dest: "b"} {
+		w.fill(index, 2, 60, 1000)
+		s := w.scan(side, index)
+		w.sum(s, partitions, 100)
+		scans = append(scans, s)
+	}
+	unequal, _, _, err := proving.Compare(t.Context(), w, w.run, 0)
+	require.NoError(t, err)
+	require.ElementsMatch(t, []int{proof.Partition("7", partitions), proof.Partition("31", partitions)}, unequal)
+	listed := map[string][]proof.Document{}
+	for _, s := range scans {
+		at, err := s.List(t.Context(), proving.Want{Partitions: unequal, Of: partitions, Detailed: 2}, w.Now().Add(time.Hour))
+		require.NoError(t, err)
+		require.EqualValues(t, 54, at.Read)
+		for n := range at.Parts {
+			docs, err := proving.Listed(t.Context(), w, w.run, s.Side, 0, n)
+			require.NoError(t, err)
+			listed[s.Side] = append(listed[s.Side], docs...)
+		}
+	}
+	require.Greater(t, len(listed[proving.Source]), 2)
+	found := proof.Diff(listed[proving.Source], listed[proving.Dest])
+	require.Len(t, found, 2)
+	for i, id := range []string{"31", "7"} {
+		require.Equal(t, id, found[i].ID)
+		require.Equal(t, proof.Differs, found[i].Class)
+		require.Equal(t, []string{"(more than the 112 MB that are read, dest)", "(more than the 112 MB that are read, source)"}, found[i].Fields)
+	}
+	// Neither is what is listed without fields.
+	for _, s := range scans {
+		s.Run.Facts.Digest.Walk += "'"
+		at, err := s.List(t.Context(), proving.Want{}, w.Now().Add(time.Hour))
+		require.NoError(t, err)
+		require.Equal(t, 1, at.Parts)
+		docs, err := proving.Listed(t.Context(), w, w.run, s.Side, 0, 0)
+		require.NoError(t, err)
+		for _, other := range scans {
+			looked, err := other.Look(t.Context(), docs)
+			require.NoError(t, err)
+			found := proof.Diff(docs, looked)
+			if other == s {
+				require.Empty(t, found)
+				continue
+			}
+			require.Len(t, found, 2)
+			require.Len(t, found[0].Fields, 2)
+		}
+	}
+
+	// Which documents there are can be compared.
+	w.run.Facts.Digest.Walk += "'"
+	for _, s := range scans {
+		s.Content = false
+		w.sum(s, partitions, 100)
+	}
+	unequal, _, _, err = proving.Compare(t.Context(), w, w.run, 0)
+	require.NoError(t, err)
+	require.Empty(t, unequal)
 }
 
 // A listing has what was asked for, once, wherever an invocation ends or fails.

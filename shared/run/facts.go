@@ -380,8 +380,11 @@ type Task struct {
 	// to; PerSecond the rate in documents that it came down to.
 	Size      int     `json:"size,omitempty"`
 	PerSecond float64 `json:"perSecond,omitempty"`
-	// Unfit are documents that the destination refuses, by ID, with what it says
-	// of each: the copy leaves them out.
+	// Ordered says that documents are read in the order of their sequence numbers,
+	// so that one that cannot be read has a place.
+	Ordered bool `json:"ordered,omitempty"`
+	// Unfit are documents that the destination refuses, or that are larger than a
+	// page may be, by ID, with what is said of each: the copy leaves them out.
 	Unfit map[string]string `json:"unfit,omitempty"`
 	// Nodes names the lives of the destination's nodes when it was started, while
 	// one that ends would take documents with it (settings for the load): until

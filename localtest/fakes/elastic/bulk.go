@@ -13,6 +13,7 @@ type bulkLine struct {
 	Version            json.Number
 	VersionType        string
 	IfSeq, IfTerm      json.Number
+	RequireAlias       *bool
 }
 
 func (l *bulkLine) UnmarshalJSON(raw []byte) error {
@@ -42,6 +43,8 @@ func (l *bulkLine) UnmarshalJSON(raw []byte) error {
 		case "if_primary_term":
 			l.IfTerm = json.Number(text)
 		case "require_alias":
+			yes := text == "true"
+			l.RequireAlias = &yes
 		default:
 			//lint:ignore ST1005 these are Elasticsearch's own words
 			return fmt.Errorf("Action/metadata line contains an unknown parameter [%s]", k)
@@ -81,6 +84,9 @@ func (c *call) parseBulk() ([]write, error) {
 			}
 			w := write{action: action, index: l.Index, id: l.ID, routing: l.Routing, versionType: l.VersionType,
 				version: l.number(l.Version, 0), ifSeq: l.number(l.IfSeq, -1), ifTerm: l.number(l.IfTerm, -1)}
+			if w.requireAlias = c.flag("require_alias", false); l.RequireAlias != nil {
+				w.requireAlias = *l.RequireAlias
+			}
 			if w.index == "" {
 				w.index = c.vars["index"]
 			}

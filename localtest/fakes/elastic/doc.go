@@ -18,7 +18,8 @@
 //
 // It does not, and says so with HTTP 501 and the type
 // unsupported_by_embedded_elasticsearch (a setting: by not booting): any other
-// path; scripts, pipelines and slices in _reindex; bulk updates; queries beside
+// path; scripts and slices in _reindex, and pipelines but for the refusal of one that
+// does not exist; bulk updates; queries beside
 // match, term, terms, ids, range, bool, exists, prefix, constant_score, match_all
 // and match_none; aggregations beside max, min and value_count; nested and other
 // rarer field types, null_value, copy_to and normalizers; analysis beyond

@@ -105,6 +105,7 @@ type write struct {
 	version       int64
 	versionType   string // "": internal
 	ifSeq, ifTerm int64  // -1: no condition
+	requireAlias  bool
 }
 
 // target finds the index an operation writes to, and makes it if that is allowed.
@@ -112,7 +113,7 @@ func (c *call) target(w write) (*index, error) {
 	if e := c.permit("indices:data/write/bulk[s]", w.index); e != nil {
 		return nil, e
 	}
-	if ix, ok := c.s.indices[w.index]; ok {
+	if ix, ok := c.s.indices[w.index]; ok && !w.requireAlias {
 		return ix, nil
 	}
 	var behind []*index
@@ -126,6 +127,9 @@ func (c *call) target(w write) (*index, error) {
 		return behind[0], nil
 	case len(behind) > 1:
 		return nil, illegal("no write index is defined for alias [%s]. The write index may be explicitly disabled using is_write_index=false or the alias points to multiple indices without one being designated as a write index", w.index)
+	case w.requireAlias:
+		e := fail(http.StatusNotFound, "index_not_found_exception", "no such index [%s] and [require_alias] request flag is [true] and [%s] is not an alias", w.index, w.index)
+		return nil, e.with("index_uuid", "_na_", "index", w.index)
 	case w.action == "delete":
 		return nil, noSuchIndex(w.index)
 	}
@@ -276,7 +280,8 @@ func (c *call) createDoc() (int, any, error) { return c.single("create") }
 func (c *call) deleteDoc() (int, any, error) { return c.single("delete") }
 
 func (c *call) single(action string) (int, any, error) {
-	w := write{action: action, index: c.vars["index"], id: c.vars["id"], routing: c.q.Get("routing"), source: c.body, versionType: c.q.Get("version_type")}
+	w := write{action: action, index: c.vars["index"], id: c.vars["id"], routing: c.q.Get("routing"), source: c.body, versionType: c.q.Get("version_type"),
+		requireAlias: c.flag("require_alias", false)}
 	for name, into := range map[string]*int64{"version": &w.version, "if_seq_no": &w.ifSeq, "if_primary_term": &w.ifTerm} {
 		n, err := c.number(name, -1)
 		if err != nil {

@@ -231,7 +231,10 @@ func (c *call) writeHits(t *task, req *reindexRequest, hits []pageHit, last bool
 		case strings.HasPrefix(req.routing, "="):
 			w.routing = req.routing[1:]
 		}
-		reply, _, err := c.apply(w)
+		reply, err := object(nil), error(illegal("pipeline with id [%s] does not exist", req.pipeline))
+		if req.pipeline == "" {
+			reply, _, err = c.apply(w)
+		}
 		if err == nil {
 			if reply.get("result") == "created" {
 				t.created++

@@ -24,7 +24,8 @@ type reindexRequest struct {
 	sliceID int // -1: none; a remote source ignores it but for this
 
 	dest, opType, versionType, routing string
-	maxDocs                            int // -1: all
+	pipeline                           string // the name of one that there is not
+	maxDocs                            int    // -1: all
 	proceed                            bool
 	perSecond                          float64
 	scroll                             time.Duration
@@ -219,7 +220,12 @@ func (req *reindexRequest) parseDest(body []byte, raw json.RawMessage) *Error {
 			req.versionType = v
 		case "routing":
 			req.routing = v
-		case "pipeline", "type":
+		case "pipeline":
+			if v == "_none" {
+				return unsupported("the pipeline [_none]")
+			}
+			req.pipeline = v
+		case "type":
 			return unsupported("[%s] in the dest of _reindex", k)
 		default:
 			hint := ""

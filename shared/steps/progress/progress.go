@@ -81,8 +81,8 @@ func (s *Step) up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outc
 	if c.Intend() {
 		return wait(0, reason), nil
 	}
-	if next := c.Pause(); next > 0 {
-		return wait(next, reason+"; what is left starts then"), nil
+	if next, why := c.Pause(); next > 0 {
+		return wait(next, reason+"; "+why), nil
 	}
 	return wait(pause(p, c.Soonest()), reason), nil
 }
