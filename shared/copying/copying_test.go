@@ -837,7 +837,7 @@ func TestDocumentsWithoutAName(t *testing.T) {
 			return answer(404, `{"total":1,"created":0,"failures":[{"index":"x","id":"1","cause":{"type":"index_not_found_exception","reason":"y"},"status":404}]}`)
 		}, "the one after 20 others"},
 		"no document's failure": {1, func(int) *http.Response {
-			return answer(500, `{"total":30,"created":0,"failures":[{"index":"orders","shard":0,"status":500,"reason":{"type":"runtime_exception","reason":"z"}}]}`)
+			return answer(500, `{"total":30,"created":0,"failures":[`+strings.Repeat(`{"index":"orders","shard":0,"status":500,"reason":{"type":"runtime_exception","reason":"z"}},`, 30)+`{}]}`)
 		}, "the one after 20 others"},
 		"away for a moment": {1, func(n int) *http.Response {
 			if n == 1 {
@@ -858,11 +858,20 @@ func TestDocumentsWithoutAName(t *testing.T) {
 				}
 				w.ask(w.source, "POST", "/orders/_bulk?refresh=true", docs.String())
 				w.survey("1s")
-				asked := 0
+				asked, ordered := 0, false
 				w.answer = func(q *http.Request) *http.Response {
-					if q.URL.Path != "/_reindex" || q.URL.Query().Has("wait_for_completion") {
+					if q.URL.Path != "/_reindex" {
 						return nil
 					}
+					body, _ := io.ReadAll(q.Body) // from memory
+					q.Body = io.NopCloser(bytes.NewReader(body))
+					sorted := strings.Contains(string(body), `"sort":"_seq_no"`)
+					if q.URL.Query().Has("wait_for_completion") {
+						ordered = sorted
+						return nil
+					}
+					// A scroll's own order may be another one each time.
+					require.True(t, ordered && sorted)
 					asked++
 					return c.answer(asked)
 				}
@@ -1062,7 +1071,7 @@ func (w *world) settings() string {
 func TestSettingsForTheLoad(t *testing.T) {
 	t.Parallel()
 	for _, settings := range []string{`{"number_of_replicas":2}`, `{"number_of_replicas":1,"refresh_interval":"5s","translog.durability":"request"}`} {
-		for _, end := range []string{"done", "failed", "teardown"} {
+		for _, end := range []string{"done", "done while a replica has no place", "failed", "teardown"} {
 			t.Run(end, func(t *testing.T) {
 				t.Parallel()
 				inWorld(t, elastic.Config{Nodes: 3}, func(t *testing.T, w *world) {
@@ -1085,8 +1094,19 @@ func TestSettingsForTheLoad(t *testing.T) {
 						require.NoError(t, w.walk(wait.Up))
 					case "teardown":
 						require.NoError(t, w.walk(up.Down))
-					default:
+					case "done":
 						require.NoError(t, w.walk(wait.Up))
+					default: // with its replica back, a shard is flushed on the primary alone
+						flushed := 0
+						w.answer = func(q *http.Request) *http.Response {
+							if q.URL.Path != "/orders/_flush" || strings.Contains(w.settings(), `"index.number_of_replicas":"0"`) {
+								return nil
+							}
+							flushed++
+							return answer(200, `{"_shards":{"total":4,"successful":2,"failed":0}}`)
+						}
+						require.NoError(t, w.walk(wait.Up))
+						require.Equal(t, 1, flushed)
 					}
 					require.Equal(t, before, w.settings())
 					if end != "teardown" {
@@ -1204,6 +1224,10 @@ func TestPlans(t *testing.T) {
 		asked := plan(run.SurveyedIndex{Documents: 5000, Total: 5000, Bytes: 5000 * 50_000, MaxSeqNo: 4999, ShardSeqNos: seqs(4999)}, 100)
 		assert.Zero(t, asked.Tasks[0].Size, "as the spec says")
 		assert.Equal(t, 2, asked.Parallel)
+		// A quarter of the scrolls that a node of the source has for all.
+		for shards, tasks := range map[int]int{31: 4, 40: 3, 63: 1, 300: 1} {
+			assert.Equal(t, tasks, plan(run.SurveyedIndex{Documents: 5000, Total: 5000, Bytes: 5000 * 300, MaxSeqNo: 100, ShardSeqNos: slices.Repeat(seqs(100), shards)}, 0).Parallel, shards)
+		}
 		w.run.Spec.Reindex.Tasks = 1
 		alone := plan(run.SurveyedIndex{Documents: 5000, Total: 5000, Bytes: 5000 * 50_000, MaxSeqNo: 4999, ShardSeqNos: seqs(4999)}, 0)
 		assert.Equal(t, 1, alone.Parallel)

@@ -42,7 +42,7 @@ func (c *Copy) tooLong(ctx context.Context, t *run.Task, s es.TaskStatus, cause 
 		c.leaves(t) // the first page names the scroll
 	}
 	if c.smaller(t, cause) {
-		if !open(t) && c.documents(t, s) > pageSize {
+		if c.documents(t, s) > pageSize {
 			c.dividing(t, quarters)
 		}
 		return nil
@@ -53,8 +53,6 @@ func (c *Copy) tooLong(ctx context.Context, t *run.Task, s es.TaskStatus, cause 
 		return nil
 	}
 	before := s.Processed()
-	finding := events.Finding{Field: c.run.Entry(c.position(t)),
-		Remedy: "leave it out with indices[].query and move it by itself, or make it smaller, then start again"}
 	what := fmt.Sprintf("a document of %s%s, the one after %d others,", t.Source, within(t), before)
 	id, err := c.name(ctx, t, before)
 	switch {
@@ -74,21 +72,21 @@ func (c *Copy) tooLong(ctx context.Context, t *run.Task, s es.TaskStatus, cause 
 		c.restart(t, "without what is too large: "+told)
 		return nil
 	}
-	if c.stale(t) {
-		c.restart(t, told)
-		return nil
-	}
 	reset(t) // retry starts a new one
-	finding.Message = told
-	return events.NewProblem(409, "copy", "the copy of "+t.Source+" into "+t.Dest+" broke off", finding)
+	return events.NewProblem(409, "copy", "the copy of "+t.Source+" into "+t.Dest+" broke off",
+		events.Finding{Field: c.run.Entry(c.position(t)), Message: told,
+			Remedy: "leave it out with indices[].query and move it by itself, or make it smaller, then start again"})
 }
 
-// documents are how many t has at most. The first reply tells, if it came.
+// documents are how many t has at most, as far as it can be told: the first reply
+// does, if it came, and of an open window nothing else.
 func (c *Copy) documents(t *run.Task, s es.TaskStatus) int64 {
 	ix := c.run.Facts.Survey.Indices[c.position(t)]
 	switch {
 	case s.Total > 0:
 		return s.Total
+	case open(t):
+		return 0
 	case windowed(t):
 		return min(ix.Documents, (t.Below-t.From)*int64(max(1, len(ix.ShardSeqNos))))
 	}

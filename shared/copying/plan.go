@@ -80,8 +80,8 @@ func (c *Copy) Plan(ctx context.Context) error {
 		}
 		for _, t := range c.split(surveyed) {
 			t.Source, t.Dest, t.Attempt, t.SourceState, t.Size = ix.Source, ix.Dest, attempt, surveyed.State, size
-			if !open(&t) {
-				t.NotBefore = c.visible(surveyed)
+			if !open(&t) { // what the survey's numbers count was not visible yet, perhaps
+				t.NotBefore = cmp.Or(r.Facts.Survey.At, c.Now()).Add(settle(surveyed.Refresh))
 			}
 			plan.Tasks = append(plan.Tasks, t)
 		}
@@ -173,12 +173,6 @@ func settle(refresh string) time.Duration {
 	return interval + 2*time.Second
 }
 
-// visible is from when on the source shows all that the survey's sequence numbers
-// count.
-func (c *Copy) visible(ix run.SurveyedIndex) time.Time {
-	return cmp.Or(c.run.Facts.Survey.At, c.Now()).Add(settle(ix.Refresh))
-}
-
 // A brokenWindow is one that is to become several.
 type brokenWindow struct {
 	task   int   // its place in the list
@@ -215,16 +209,16 @@ func (c *Copy) dividing(t *run.Task, pieces int64) {
 	c.broken = append(c.broken, brokenWindow{i, pieces})
 }
 
-// divide makes several of each window that is to become so. A copy in one piece
-// becomes bounded windows and the open one after them.
+// divide makes several of each window that is to become so, but of an open one, whose
+// end nobody knows. A copy in one piece becomes bounded windows and the open one after
+// them.
 func (c *Copy) divide() {
 	list := &c.run.Facts.Reindex.Tasks
 	for _, b := range slices.Backward(c.broken) { // places before stay
 		t := (*list)[b.task]
-		whole, due := !windowed(&t), time.Time{}
+		whole := !windowed(&t)
 		if whole {
-			ix := c.run.Facts.Survey.Indices[c.position(&t)]
-			t.Below, due = bound(ix), c.visible(ix)
+			t.Below = bound(c.run.Facts.Survey.Indices[c.position(&t)])
 		}
 		pieces := min(b.pieces, t.Below-t.From, int64(mostTasks-len(*list)))
 		if pieces < 2 {
@@ -238,7 +232,7 @@ func (c *Copy) divide() {
 		piece := func(from, below int64) {
 			p := t
 			p.Window, p.From, p.Below = next+len(rest), from, below
-			p.Attempt, p.Lost, p.NotBefore = 0, lostNext, due // there was a link for a while
+			p.Attempt, p.Lost, p.NotBefore = 0, lostNext, time.Time{} // there was a link for a while
 			p.Unfit = nil
 			rest = append(rest, p)
 		}
@@ -249,13 +243,9 @@ func (c *Copy) divide() {
 		if whole {
 			piece(t.Below, 0)
 		}
-		first := &(*list)[b.task]
-		first.Below = t.From + width
-		if whole {
-			first.NotBefore = due
-		}
+		(*list)[b.task].Below = t.From + width
 		// Which piece has them is seen again; to be told of by each would be too much.
-		first.Unfit = nil
+		(*list)[b.task].Unfit = nil
 		*list = slices.Insert(*list, b.task+1, rest...)
 	}
 	c.broken = nil

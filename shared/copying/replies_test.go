@@ -148,6 +148,10 @@ func TestWhatLeavesScrolls(t *testing.T) {
 		"cut off": {200, func(t run.Task) string {
 			return none.Replace(reply40(t.OpaqueID, t.StartedMS, broken("connection_closed_exception")))
 		}, true},
+		"too long at once": {200, func(t run.Task) string {
+			return none.Replace(reply40(t.OpaqueID, t.StartedMS, broken("content_too_long_exception")))
+		}, true},
+		"too long": {200, func(t run.Task) string { return reply40(t.OpaqueID, t.StartedMS, broken("content_too_long_exception")) }, false},
 		"behind the last document": {200, func(t run.Task) string {
 			return strings.Replace(reply40(t.OpaqueID, t.StartedMS, remote(503)), `"created":40`, `"created":100`, 1)
 		}, true},
