@@ -669,9 +669,9 @@ func TestSamples(t *testing.T) {
 	t.Run("of large ones", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
-		w.fill("a", 1, 20, 200_000)
+		w.fill("a", 1, 20, 50_000)
 		s := w.scan(proving.Source, "a")
-		s.Bytes = 200_000
+		s.Bytes = 50_000
 		require.Greater(t, len(draw(t, w, "1", s)), 9)
 		require.Equal(t, 2, w.sizes[0])
 	})
