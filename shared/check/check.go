@@ -355,7 +355,7 @@ var networkTypes = map[string]bool{"connect_exception": true, "connection_closed
 // numbers are given out again after a restart.
 func (p Prober) Cancel(ctx context.Context, l Link, probe run.Probe) error {
 	t, err := p.Client.Task(ctx, probe.TaskID)
-	if apierr.IsNotFound(err) || err == nil && (t.Completed || t.OpaqueID != l.opaqueID()) {
+	if apierr.IsNotFound(err) || err == nil && t.OpaqueID != l.opaqueID() {
 		return nil
 	}
 	if err != nil {

@@ -307,12 +307,13 @@ type cloudView struct {
 	listener   slb.Listener
 	servers    []slb.Health
 	missing    bool
+	gone       bool // the endpoint service
 }
 
 func good() cloudView {
 	return cloudView{escluster.Endpoint{ID: "ep-a1", Domain: domain, ServiceID: "epsrv-b2", Status: "Active", Connection: "Connected"},
 		privatelink.Connection{EndpointID: "ep-a1", Status: privatelink.ConnectionConnected},
-		slb.Listener{Port: 8080, Status: slb.Running}, []slb.Health{{Server: slb.Server{ID: "i-1", Port: 8080}, Status: slb.Normal}}, false}
+		slb.Listener{Port: 8080, Status: slb.Running}, []slb.Health{{Server: slb.Server{ID: "i-1", Port: 8080}, Status: slb.Normal}}, false, false}
 }
 
 func (c cloudView) ListEndpoints(context.Context, string) ([]escluster.Endpoint, error) {
@@ -320,6 +321,9 @@ func (c cloudView) ListEndpoints(context.Context, string) ([]escluster.Endpoint,
 }
 
 func (c cloudView) Connections(context.Context, string) ([]privatelink.Connection, error) {
+	if c.gone {
+		return nil, &apierr.Error{Class: apierr.NotFound, Code: "EndpointServiceNotFound"}
+	}
 	return []privatelink.Connection{c.connection}, nil
 }
 
@@ -346,6 +350,7 @@ func TestTheLinkOfACLB(t *testing.T) {
 		"no endpoint":       {func(c *cloudView) { c.endpoint.ID = "ep-other" }, "has no endpoint ep-a1", "again"},
 		"not allowed":       {func(c *cloudView) { c.endpoint.Connection = "Disconnected" }, "connection Disconnected", "allow the connection"},
 		"service's side":    {func(c *cloudView) { c.connection.Status = "Disconnected" }, "does not have endpoint ep-a1 connected", "connections"},
+		"no service":        {func(c *cloudView) { c.gone = true }, "does not have endpoint ep-a1 connected", "connections"},
 		"no listener":       {func(c *cloudView) { c.missing = true }, "no listener on port 8080", "again"},
 		"stopped listener":  {func(c *cloudView) { c.listener.Status = slb.Stopped }, "on port 8080 is stopped", "start the listener"},
 		"no server":         {func(c *cloudView) { c.servers = nil }, "no server behind it", "again"},

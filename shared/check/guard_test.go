@@ -109,6 +109,20 @@ func (a transport) RoundTrip(*http.Request) (*http.Response, error) {
 		Header: http.Header{"X-Elastic-Product": {"Elasticsearch"}, "Content-Type": {"application/json"}}}, nil
 }
 
+// A shard of the source that could not be read is a failure without a document.
+func TestAShardThatIsNotRead(t *testing.T) {
+	t.Parallel()
+	client, err := es.New(transport(`{"completed":true,"task":{"node":"n","id":1,"headers":{"X-Opaque-Id":"eslink/check/`+reindex.ID+`"}},
+		"response":{"total":0,"failures":[{"index":"orders","shard":0,"status":500,"reason":{"type":"runtime_exception","reason":"a shard is away"}}]}}`), "http://dst:9200", "elastic", "secret-1")
+	require.NoError(t, err)
+	checks, count, ready, err := check.Prober{Client: client, Now: time.Now}.Read(t.Context(), reindex, run.Probe{TaskID: "n:1"})
+	require.NoError(t, err)
+	require.True(t, ready)
+	require.EqualValues(t, -1, count)
+	require.False(t, checks[2].OK)
+	require.Contains(t, checks[2].Detail, "a shard is away")
+}
+
 // A watch that did not come to its webhook proves nothing.
 func TestAWatchThatSentNothing(t *testing.T) {
 	t.Parallel()
@@ -178,6 +192,9 @@ func TestTasksOfOthersAreLeftAlone(t *testing.T) {
 		probe, err := p.Start(ctx, l)
 		require.NoError(t, err)
 		time.Sleep(time.Second)
+		again, err := p.Start(ctx, l) // its record was not saved
+		require.NoError(t, err)
+		require.Equal(t, probe.TaskID, again.TaskID, "it is found and not started a second time")
 		other := l
 		other.ID = "another"
 		require.NoError(t, p.Cancel(ctx, other, probe))

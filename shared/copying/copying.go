@@ -507,8 +507,7 @@ func (c *Copy) failed(ctx context.Context, t *run.Task, got es.Task) error {
 	}
 	reset(t) // retry starts a new one
 	finding := events.Finding{Field: c.run.Entry(c.position(t)), Message: cause.String(), Remedy: "mend that, then send action retry"}
-	switch {
-	case status == http.StatusUnauthorized:
+	if status == http.StatusUnauthorized {
 		finding.Field = "secrets.target"
 		finding.Message = "the source refuses the login of secret " + c.run.Spec.Secrets.Target + ", seen from " + c.run.Spec.InstanceID
 		finding.Remedy = "put the right password into that secret, then send action retry"
