@@ -37,7 +37,8 @@ type world struct {
 func newWorld(t *testing.T, indices ...events.Index) *world {
 	w := &world{World: stepstest.New(t, 1), user: "elastic"}
 	w.nodes = elastic.New(elastic.Config{Version: "7.10.2", Now: w.Now, Users: map[string]elastic.User{"elastic": elastic.Superuser("secret-1"),
-		"some": {Password: "secret-1", Cluster: []string{"monitor"}, Indices: []elastic.IndexPrivileges{{Names: []string{"logs-a*"}, Privileges: []string{"all"}}}}}})
+		"some":  {Password: "secret-1", Cluster: []string{"monitor"}, Indices: []elastic.IndexPrivileges{{Names: []string{"logs-a*"}, Privileges: []string{"all"}}}},
+		"blind": {Password: "secret-1", Indices: []elastic.IndexPrivileges{{Names: []string{"*"}, Privileges: []string{"all"}}}}}})
 	t.Cleanup(w.nodes.Stop)
 	w.step = &survey.Step{Clusters: w, Parts: w.Deps.Runs, Now: w.Now}
 	w.run = w.Run("survey")
@@ -111,6 +112,7 @@ func TestWhatPatternsMean(t *testing.T) {
 	w.put(".logs-x", `{}`)
 	require.NoError(t, w.up())
 	s := w.run.Facts.Survey
+	require.Equal(t, w.Now(), s.At, "what is written later is told by that")
 	want := []run.Chosen{{Entry: 0, Source: "orders", Dest: "orders"}, {Entry: 1, Source: "logs-a1", Dest: "old-a1"}, {Entry: 1, Source: "logs-a2", Dest: "old-a2"}}
 	require.Equal(t, want, s.Chosen)
 	require.Equal(t, []string{"hidden index logs-h"}, s.Passed)
@@ -153,6 +155,18 @@ func TestWhatPatternsPassOver(t *testing.T) {
 	w.resolve = fmt.Sprintf(all, "")
 	w.finds("indices[0].include", "* matches no index that can be copied, only data stream s, system index .kibana_1")
 
+	// What two patterns pass over is told once, and only some of it as a reason.
+	w.run.Spec.Indices[0].Include = events.Patterns{"*", "a*"}
+	w.resolve = fmt.Sprintf(all, `,{"name":"a","attributes":["open"]}`)
+	require.NoError(t, w.up())
+	require.Len(t, w.run.Facts.Survey.Passed, 6)
+	w.run.Facts.Survey = nil
+	w.run.Spec.Indices[0].Include = events.Patterns{"*"}
+	w.resolve = fmt.Sprintf(all, strings.Repeat(`,{"name":"d","attributes":["closed"]}`, 20))
+	var p *events.Problem
+	require.ErrorAs(t, w.up(), &p)
+	require.Equal(t, 10, strings.Count(p.Errors[0].Message, ","), p.Errors[0].Message)
+
 	var many []string
 	for i := range events.MaxIndices + 1 {
 		many = append(many, fmt.Sprintf(`{"name":"i%d","attributes":["open"]}`, i), fmt.Sprintf(`{"name":"c%d","attributes":["closed"]}`, i))
@@ -194,6 +208,9 @@ func TestPatternsThatCannotBe(t *testing.T) {
 	err := w.up()
 	require.ErrorContains(t, err, "lacks the privilege read on logs-*")
 	w.run.Spec.Indices[0].Include = events.Patterns{"logs-a*"}
+	w.user = "blind"
+	require.ErrorContains(t, w.up(), "lacks the privilege monitor on ")
+	w.user = "some"
 	require.NoError(t, w.up())
 
 	// What is wrong with one that was found is said of the entry.
