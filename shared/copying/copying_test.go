@@ -834,7 +834,7 @@ func TestDocumentsWithoutAName(t *testing.T) {
 			return answer(400, `{"error":{"type":"status_exception","reason":"body={}","caused_by":{"type":"response_exception","reason":"x"}},"status":400}`)
 		}, "a document of orders, the one after 20 others, is larger than the 100 MB"},
 		"fewer than there were": {1, func(int) *http.Response {
-			return answer(404, `{"total":1,"created":0,"failures":[{"index":"x","id":"1","cause":{"type":"index_not_found_exception","reason":"y"},"status":404}]}`)
+			return answer(400, `{"total":1,"created":0,"failures":[{"index":"x","id":"1","cause":{"type":"illegal_argument_exception","reason":"pipeline with id [x] does not exist"},"status":400}]}`)
 		}, "the one after 20 others"},
 		"no document's failure": {1, func(int) *http.Response {
 			return answer(500, `{"total":30,"created":0,"failures":[`+strings.Repeat(`{"index":"orders","shard":0,"status":500,"reason":{"type":"runtime_exception","reason":"z"}},`, 30)+`{}]}`)
@@ -845,7 +845,7 @@ func TestDocumentsWithoutAName(t *testing.T) {
 			}
 			return nil
 		}, ""},
-		"too many": {51, func(int) *http.Response { return nil }, "document 70 in orders is larger than the 100 MB"},
+		"too many": {51, func(int) *http.Response { return nil }, "document 70 in orders is larger than the 100 MB that _reindex takes from another cluster (entity content is too long [115343360] for the configured buffer limit [104857600]): move it by itself; 50 others that do not fit are left out already"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

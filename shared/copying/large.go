@@ -63,7 +63,10 @@ func (c *Copy) tooLong(ctx context.Context, t *run.Task, s es.TaskStatus, cause 
 	default:
 		c.run.Note(c.Now(), c.run.Cursor.Step, "no name", err.Error())
 	}
-	told := fmt.Sprintf("%s is larger than the 100 MB that _reindex takes from another cluster: %s", what, cause)
+	for cause.Type != tooLong && cause.CausedBy != nil { // what is around it says to use smaller pages
+		cause = cause.CausedBy
+	}
+	told := fmt.Sprintf("%s is larger than the 100 MB that _reindex takes from another cluster (%s): move it by itself", what, cause.Reason)
 	if err == nil && len(t.Unfit) < maxUnfit {
 		if t.Unfit == nil {
 			t.Unfit = map[string]string{}
@@ -72,10 +75,13 @@ func (c *Copy) tooLong(ctx context.Context, t *run.Task, s es.TaskStatus, cause 
 		c.restart(t, "without what is too large: "+told)
 		return nil
 	}
+	if n := len(t.Unfit); n > 0 {
+		told += fmt.Sprintf("; %d others that do not fit are left out already", n)
+	}
 	reset(t) // retry starts a new one
 	return events.NewProblem(409, "copy", "the copy of "+t.Source+" into "+t.Dest+" broke off",
 		events.Finding{Field: c.run.Entry(c.position(t)), Message: told,
-			Remedy: "leave it out with indices[].query and move it by itself, or make it smaller, then start again"})
+			Remedy: "leave what is so large out with indices[].query, or make it smaller, then start again"})
 }
 
 // documents are how many t has at most, as far as it can be told: the first reply

@@ -192,10 +192,10 @@ func (c *Copy) breaks(t *run.Task, s es.TaskStatus) {
 		// vain if not; a quarter of it more often than not. A page by itself is never
 		// copied in vain, since what breaks off behind it does not matter: rather that
 		// than two, or one and a few documents.
-		pages := s.Total/int64(c.size(t)) + s.Total/int64(10*c.size(t)) + 1
+		single := s.Total/int64(c.size(t)) + s.Total/int64(10*c.size(t)) + 1 // pieces are not quite alike
 		pieces := 4 * s.Total / done
-		if 2*pieces > pages {
-			pieces = pages
+		if 2*pieces > single {
+			pieces = single
 		}
 		c.dividing(t, min(pieces, mostPieces))
 	}

@@ -452,7 +452,6 @@ func TestPagesFitTheirDocuments(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 36, at.Read)
 	require.Equal(t, 1, most)
-
 }
 
 // A document that is larger than is read differs, whatever the other side has, and
@@ -491,7 +490,7 @@ func TestDocumentsThatAreTooLargeToRead(t *testing.T) {
 		require.Equal(t, proof.Differs, found[i].Class)
 		require.Equal(t, []string{"(more than the 112 MB that are read, dest)", "(more than the 112 MB that are read, source)"}, found[i].Fields)
 	}
-	// Neither is what is listed without fields.
+	// What is listed without fields has them for such a document.
 	for _, s := range scans {
 		s.Run.Facts.Digest.Walk += "'"
 		at, err := s.List(t.Context(), proving.Want{}, w.Now().Add(time.Hour))
