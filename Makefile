@@ -60,7 +60,7 @@ demo-ecs-real: ## LDAP and Active Directory by a real OpenLDAP and Samba, reinde
 
 test-real: ## the tests that need real Elasticsearch (Java 17 and Maven; about 15 minutes)
 	$(GO) test -p 1 -count=1 -tags real -timeout 40m ./localtest/realserver/...
-	$(GO) test -p 1 -count=1 -tags real -run Real -timeout 40m ./localtest/fakes/elastic ./localtest/world ./shared/esconfig ./shared/proving ./shared/copying ./localtest/migrate
+	$(GO) test -p 1 -count=1 -tags real -run Real -timeout 40m ./localtest/fakes/elastic ./localtest/world ./shared/esconfig ./shared/scan ./shared/copyjob ./localtest/migrate
 
 bench: ## cold starts, sizes, memory, invocations, time
 	set -o pipefail; $(GO) test -count=1 -tags bench -run Figures -v ./localtest/world | grep -v '^ \|^=== '

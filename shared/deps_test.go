@@ -19,13 +19,14 @@ import (
 // table says what of eslink each package may import; "x/*" stands for any
 // package below x. A package that is not in it fails.
 var table = map[string][]string{
-	"events":        {},
-	"shared":        {},
-	"shared/apierr": {},
-	"shared/flow":   {},
-	"shared/bus":    {},
-	"shared/run":    {"events"},
-	"shared/proof":  {},
+	"events":          {},
+	"shared":          {},
+	"shared/apierr":   {},
+	"shared/flow":     {},
+	"shared/bus":      {},
+	"shared/checksum": {},
+	"shared/facts":    {"events"},
+	"shared/run":      {"events", "shared/facts"},
 
 	// Clients: of products and of the clusters. They know no run.
 	"shared/aliyun":   {"shared/apierr"},
@@ -39,32 +40,31 @@ var table = map[string][]string{
 	"shared/engine": {"events", "shared/apierr", "shared/bus", "shared/flow", "shared/run"},
 
 	// Between clients and steps, for what two steps have in common: esconfig is
-	// shared by plan and configure, access by all that open a cluster, copying
-	// by reindex and progress, proving by digest and verify, check by verify and
-	// the function check, which therefore knows wire as every function does.
+	// shared by plan and configure, clusters by all that open one, copyjob by
+	// reindex and progress, scan by digest and verify, linkcheck by verify and the
+	// function check.
 	"shared/steps":    {"shared/aliyun", "shared/run"},
-	"shared/esconfig": {"events", "shared/run"},
-	"shared/access":   {"events", "shared/aliyun", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/run"},
-	"shared/copying":  {"events", "shared/access", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/run"},
-	"shared/proving":  {"events", "shared/apierr", "shared/es", "shared/proof", "shared/run"},
-	"shared/check": {"events", "shared/access", "shared/aliyun", "shared/aliyun/escluster", "shared/aliyun/kms", "shared/aliyun/nlb", "shared/aliyun/privatelink", "shared/aliyun/slb",
-		"shared/apierr", "shared/es", "shared/run", "shared/steps", "shared/wire"},
+	"shared/esconfig": {"events", "shared/facts", "shared/run"},
+	"shared/clusters": {"events", "shared/aliyun", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/facts", "shared/run"},
+	"shared/copyjob":  {"events", "shared/clusters", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/facts", "shared/run"},
+	"shared/scan":     {"events", "shared/apierr", "shared/checksum", "shared/es", "shared/facts", "shared/run"},
+	"shared/linkcheck": {"events", "shared/aliyun", "shared/aliyun/kms", "shared/aliyun/nlb", "shared/aliyun/privatelink", "shared/aliyun/slb",
+		"shared/apierr", "shared/clusters", "shared/es", "shared/facts", "shared/run"},
 
-	"shared/steps/*": {"events", "shared/access", "shared/aliyun", "shared/aliyun/*", "shared/apierr", "shared/check", "shared/copying", "shared/engine",
-		"shared/es", "shared/esconfig", "shared/proof", "shared/proving", "shared/run", "shared/steps"},
+	"shared/steps/*": {"events", "shared/aliyun", "shared/aliyun/*", "shared/apierr", "shared/checksum", "shared/clusters", "shared/copyjob", "shared/engine",
+		"shared/es", "shared/esconfig", "shared/facts", "shared/linkcheck", "shared/run", "shared/scan", "shared/steps"},
 	// A step reads rows that another step has written, in that step's form.
 	"shared/steps/destination": {"shared/steps/survey"},
 	"shared/steps/plan":        {"shared/steps/survey"},
 
-	// wire builds functions and knows no step and no product; api is the two
-	// functions that are no step, and so stands above it.
-	"shared/wire": {"events", "shared/aliyun", "shared/bus/mns", "shared/engine", "shared/run", "shared/run/tablestore", "shared/steps"},
-	"shared/api":  {"events", "shared/aliyun", "shared/engine", "shared/flow", "shared/proof", "shared/run", "shared/wire"},
+	// wire builds functions and knows no step and no product; api and what is
+	// below it are the functions that are no step, and so stand above it.
+	"shared/wire":        {"events", "shared/aliyun", "shared/bus/mns", "shared/engine", "shared/run", "shared/run/tablestore", "shared/steps"},
+	"shared/api":         {"events", "shared/aliyun", "shared/checksum", "shared/engine", "shared/facts", "shared/flow", "shared/run", "shared/wire"},
+	"shared/api/check":   {"events", "shared/aliyun/*", "shared/apierr", "shared/clusters", "shared/es", "shared/facts", "shared/linkcheck", "shared/run", "shared/steps", "shared/wire"},
+	"shared/api/created": {"events", "shared/aliyun", "shared/aliyun/escluster", "shared/api", "shared/apierr", "shared/run", "shared/wire"},
 
-	// created starts runs as the function runs does, of what the cloud says.
-	"shared/created": {"events", "shared/aliyun", "shared/aliyun/escluster", "shared/api", "shared/apierr", "shared/run", "shared/wire"},
-
-	"functions/*": {"shared/wire", "shared/steps/*", "shared/api", "shared/check", "shared/created"},
+	"functions/*": {"shared/wire", "shared/steps/*", "shared/api", "shared/api/*"},
 
 	// Tools may see everything: what matters is that nobody sees them.
 	".deploy":     {},

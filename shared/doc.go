@@ -6,10 +6,11 @@
 //	../events   the wire contract: spec, step events, problem documents, schemas
 //	flow        WHAT: the scenarios as ordered lists of steps, read down and up
 //	apierr      what may be done after an error: retry, not found, conflict, fatal
-//	proof       whether two sets of documents are the same, and where not
+//	checksum    whether two sets of documents are the same, and where not
 //
 // What remembers and wakes:
 //
+//	facts       what the steps learn and write down, as data
 //	run         a run's record; leases, locks and compare-and-swap over a Driver
 //	run/tablestore, run/runtest   the driver on Tablestore, what any driver must pass
 //	bus         publish an event, now or later
@@ -24,10 +25,10 @@
 // What steps have in common:
 //
 //	esconfig    what use cases need of esConfig, and nothing else changed
-//	access      a cluster opened with the login its secret holds
-//	copying     _reindex tasks: windows, kick-offs, adoption, what broke off
-//	proving     an index read on one side, page by page, for the proof
-//	check       the four checks of a link, for step verify and function check
+//	clusters    a cluster opened with the login that its secret holds
+//	copyjob     _reindex tasks: windows, kick-offs, adoption, what broke off
+//	scan        an index read on one side, page by page, for the proof
+//	linkcheck   the four checks of a link, for step verify and function check
 //	steps       what a step is given
 //
 // What runs:
@@ -36,7 +37,8 @@
 //	            short pauses are taken up by the invocation
 //	steps/...   HOW: a package for each step, Up and Down side by side
 //	api         what users call: runs and status
-//	created     what the cloud calls: an instance is new, its profile's run begins
+//	api/check   what users call: the four checks, any time
+//	api/created what the cloud calls: an instance is new, its profile's run begins
 //	wire        the environment, read once; ../functions call it and nothing else
 //
 // To follow one event: functions/nlb/main.go, wire.Step, engine.Handle,

@@ -4,7 +4,7 @@ package main
 import (
 	"log"
 
-	"eslink/shared/check"
+	"eslink/shared/api/check"
 	"eslink/shared/wire"
 )
 

@@ -5,7 +5,7 @@ package main
 import (
 	"log"
 
-	"eslink/shared/created"
+	"eslink/shared/api/created"
 	"eslink/shared/wire"
 )
 

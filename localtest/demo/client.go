@@ -13,7 +13,7 @@ import (
 	"eslink/localtest/runtime"
 	"eslink/localtest/world"
 	"eslink/shared/api"
-	"eslink/shared/check"
+	"eslink/shared/api/check"
 )
 
 // client calls the deployed HTTP functions as a user does: signed, through

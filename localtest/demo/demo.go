@@ -23,6 +23,7 @@ import (
 	"eslink/localtest/runtime"
 	"eslink/localtest/world"
 	"eslink/shared/api"
+	"eslink/shared/facts"
 	"eslink/shared/flow"
 	"eslink/shared/run"
 )
@@ -297,13 +298,13 @@ func (s *session) counted() map[string]int {
 
 // Report is what -json writes.
 type Report struct {
-	Status      run.Status   `json:"status"`
-	RunID       string       `json:"runId"`
-	Rate        float64      `json:"rate"` // of the cloud's clock, in which all seconds are
-	Steps       []StepReport `json:"steps"`
-	Checks      []run.Check  `json:"checks"`
-	Invocations int          `json:"invocations"` // of the provisioning walk
-	CloudCalls  int          `json:"cloudCalls"`  // of the whole demo
+	Status      run.Status    `json:"status"`
+	RunID       string        `json:"runId"`
+	Rate        float64       `json:"rate"` // of the cloud's clock, in which all seconds are
+	Steps       []StepReport  `json:"steps"`
+	Checks      []facts.Check `json:"checks"`
+	Invocations int           `json:"invocations"` // of the provisioning walk
+	CloudCalls  int           `json:"cloudCalls"`  // of the whole demo
 	SecondRun   struct {
 		Steps       int `json:"steps"`
 		Invocations int `json:"invocations"`

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/text/width"
 
 	"eslink/shared/api"
+	"eslink/shared/facts"
 	"eslink/shared/flow"
 	"eslink/shared/run"
 )
@@ -172,7 +173,7 @@ func told(p passage, v api.View) string {
 	return p.reason
 }
 
-func (d *display) checks(checks []run.Check) {
+func (d *display) checks(checks []facts.Check) {
 	for _, c := range checks {
 		mark := "✓"
 		if !c.OK {

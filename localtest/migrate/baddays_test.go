@@ -17,7 +17,7 @@ import (
 	"eslink/events"
 	"eslink/localtest/realserver"
 	"eslink/shared/aliyun/kms"
-	"eslink/shared/copying"
+	"eslink/shared/copyjob"
 	"eslink/shared/run"
 )
 
@@ -34,7 +34,7 @@ const definition = `{"settings":{"number_of_shards":3,"number_of_replicas":1,"re
 	"mappings":{"dynamic":false,"properties":{"n":{"type":"long"},"name":{"type":"keyword"},"price":{"type":"double"}}}}`
 
 // windows are so many that some are done, some run and some are to come.
-var windows = copying.Split{From: 1, Each: 16_000, Most: 32}
+var windows = copyjob.Split{From: 1, Each: 16_000, Most: 32}
 
 // The documents of odd, by ID, do not fit where when is a date.
 var odd = map[string]string{"odd-1": `{"n":1,"when":"not a date"}`, "odd-2": `{"n":2,"when":"no date either"}`}
@@ -139,7 +139,7 @@ func TestRealBadDays(t *testing.T) {
 			return true
 		}
 		d.plane.lose = func(q *http.Request) bool { // later, of a window whose turn comes
-			lose := !lost && q.URL.Path == "/_reindex" && d.plane.kicked.Load() == copying.Parallel+1
+			lose := !lost && q.URL.Path == "/_reindex" && d.plane.kicked.Load() == copyjob.Parallel+1
 			lost = lost || lose
 			return lose
 		}
@@ -157,7 +157,7 @@ func TestRealBadDays(t *testing.T) {
 		w.ask(w.source, "PUT", "/live", definition)
 		w.bulk(w.source, "live", 2, bodies(8, n, tiny))
 		w.ask(w.source, "POST", "/live/_refresh", "") // the survey counts what it sees
-		d := slow(w.day(t, "written-to", "live", copying.Split{From: 1, Each: 5_000, Most: 32}), 8_000)
+		d := slow(w.day(t, "written-to", "live", copyjob.Split{From: 1, Each: 5_000, Most: 32}), 8_000)
 		d.amid(0, func() error { return d.write("live", 0, n) })
 		// And once more when all is copied, and nothing is proved yet.
 		d.before("digest", func() { require.NoError(t, d.write("live", 1, n)) })
@@ -303,7 +303,7 @@ func TestRealBadDays(t *testing.T) {
 		w.ask(w.source, "POST", "/tiny/_refresh", "")
 		t.Logf("written in %s", time.Since(began))
 		began = time.Now()
-		d := w.day(t, "tiny", "tiny", copying.Split{From: n + 1, Each: n, Most: 1})
+		d := w.day(t, "tiny", "tiny", copyjob.Split{From: n + 1, Each: n, Most: 1})
 		d.do(start)
 		r := d.rests(run.Done)
 		t.Logf("copied and proven in %s", time.Since(began))

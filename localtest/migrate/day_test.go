@@ -22,16 +22,17 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/realserver"
-	"eslink/shared/access"
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/aliyun/kms"
 	"eslink/shared/aliyun/privatelink"
 	"eslink/shared/api"
 	"eslink/shared/bus"
-	"eslink/shared/check"
-	"eslink/shared/copying"
+	"eslink/shared/clusters"
+	"eslink/shared/copyjob"
 	"eslink/shared/engine"
 	"eslink/shared/es"
+	"eslink/shared/facts"
+	"eslink/shared/linkcheck"
 	"eslink/shared/run"
 	"eslink/shared/steps/destination"
 	"eslink/shared/steps/digest"
@@ -375,8 +376,8 @@ type day struct {
 	loaded bool     // and the destination had its settings for the load then
 }
 
-// Open implements copying.Clusters.
-func (d *day) Open(ctx context.Context, s access.Side) (*es.Client, error) {
+// Open implements copyjob.Clusters.
+func (d *day) Open(ctx context.Context, s clusters.Side) (*es.Client, error) {
 	l, err := d.Login(ctx, s)
 	if err != nil {
 		return nil, err
@@ -384,8 +385,8 @@ func (d *day) Open(ctx context.Context, s access.Side) (*es.Client, error) {
 	return es.New(d.plane, s.Cluster.URL(), l.Username, l.Password)
 }
 
-// Login implements copying.Clusters.
-func (d *day) Login(_ context.Context, s access.Side) (kms.Login, error) {
+// Login implements copyjob.Clusters.
+func (d *day) Login(_ context.Context, s clusters.Side) (kms.Login, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l, ok := d.logins[s.Secret]
@@ -402,7 +403,7 @@ func (d *day) secret(name string, l kms.Login) {
 }
 
 // day begins no run yet. It copies an index to one that is called as the day.
-func (w *world) day(t *testing.T, name, source string, split copying.Split) *day {
+func (w *world) day(t *testing.T, name, source string, split copyjob.Split) *day {
 	t.Cleanup(func() { // whatever failed, the next day begins well
 		w.link.set(up)
 		_, _, _ = w.tell(w.source, "DELETE", "/_search/scroll/_all", nil)
@@ -422,26 +423,26 @@ func (w *world) day(t *testing.T, name, source string, split copying.Split) *day
 	d.spec = events.Spec{Name: name, Scenario: events.ESToES, Region: "cn-hangzhou", InstanceID: instance, Target: events.Target{InstanceID: target},
 		Secrets: events.Secrets{Instance: "eslink/es1", Target: "eslink/es2-reader"}, Indices: []events.Index{{Source: source, Dest: name}},
 		Approve: "auto", Proof: "content", AcceptRisks: []string{"not-green", "single-node", "no-replicas", "little-disk"}}
-	cluster := func(id string, s *realserver.Server) run.Cluster {
+	cluster := func(id string, s *realserver.Server) facts.Cluster {
 		host, port := place(t, s.URL())
-		return run.Cluster{InstanceID: id, Domain: host, Port: port, Protocol: "http", Version: version, VpcID: "vpc-" + id}
+		return facts.Cluster{InstanceID: id, Domain: host, Port: port, Protocol: "http", Version: version, VpcID: "vpc-" + id}
 	}
 	nothing := given(func(*run.Run) {})
 	d.steps = map[string]engine.Step{
 		"preflight": given(func(r *run.Run) {
-			r.Facts.Preflight = &run.Preflight{Instance: cluster(instance, w.dest), Target: cluster(target, w.source)}
+			r.Facts.Preflight = &facts.Preflight{Instance: cluster(instance, w.dest), Target: cluster(target, w.source)}
 		}),
 		"nlb": nothing, "ip-whitelist": nothing, "nlb-backend": nothing, "configure": nothing,
-		"endpoint-service":   given(func(r *run.Run) { r.Facts.EndpointService = &run.EndpointService{ID: "epsrv-1"} }),
-		"private-connection": given(func(r *run.Run) { r.Facts.PrivateConnection = &run.PrivateConnection{EndpointID: "ep-1"} }),
-		"accept":             given(func(r *run.Run) { r.Facts.Accept = &run.Accept{Domain: domain} }),
+		"endpoint-service":   given(func(r *run.Run) { r.Facts.EndpointService = &facts.EndpointService{ID: "epsrv-1"} }),
+		"private-connection": given(func(r *run.Run) { r.Facts.PrivateConnection = &facts.PrivateConnection{EndpointID: "ep-1"} }),
+		"accept":             given(func(r *run.Run) { r.Facts.Accept = &facts.Accept{Domain: domain} }),
 		"survey":             &survey.Step{Clusters: d, Parts: store, Now: d.clock.now},
 		"plan":               &plan.Step{Clusters: d, Control: standing{}, Rows: store},
 		"destination":        &destination.Step{Clusters: d, Parts: store},
 		"reindex":            &reindex.Step{Clusters: d, Rows: store, Now: d.clock.now, Split: split},
 		"progress":           &progress.Step{Clusters: d, Rows: store, Now: d.clock.now, Split: split},
 		"digest":             &digest.Step{Clusters: d, Rows: store, Now: d.clock.now},
-		"verify":             &verify.Step{Clusters: d, Rows: store, Now: d.clock.now, Cloud: check.Cloud{Endpoints: standing{}, Connections: standing{}}},
+		"verify":             &verify.Step{Clusters: d, Rows: store, Now: d.clock.now, Cloud: linkcheck.Cloud{Endpoints: standing{}, Connections: standing{}}},
 	}
 	return d
 }

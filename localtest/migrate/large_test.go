@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"eslink/events"
-	"eslink/shared/copying"
+	"eslink/shared/copyjob"
 	"eslink/shared/run"
 )
 
@@ -27,7 +27,7 @@ func TestRealLargeDocuments(t *testing.T) {
 	w.t = t
 	start := events.Request{Action: "start"}
 	retry := events.Request{Action: "retry"}
-	one := copying.Split{From: 1 << 40, Each: 1 << 40, Most: 1}
+	one := copyjob.Split{From: 1 << 40, Each: 1 << 40, Most: 1}
 
 	// Documents of so many megabytes between small ones, of text that compresses
 	// as text does.
@@ -92,7 +92,7 @@ func TestRealLargeDocuments(t *testing.T) {
 		w.ask(w.source, "PUT", "/"+orders, definition)
 		w.bulk(w.source, orders, 2, bodies(9, 30_000, tiny))
 		source := w.list(w.source, orders, 5000)
-		d := w.day(t, "full", orders, copying.Split{From: 1, Each: 5_000, Most: 32})
+		d := w.day(t, "full", orders, copyjob.Split{From: 1, Each: 5_000, Most: 32})
 		rate := 3_000.
 		d.spec.Reindex = events.Reindex{Size: 500, RequestsPerSecond: &rate}
 		const mark = "cluster.routing.allocation.disk.watermark."

@@ -21,10 +21,11 @@ import (
 
 	"eslink/localtest/realserver"
 	elruntime "eslink/localtest/runtime"
+	"eslink/shared/checksum"
 	"eslink/shared/es"
-	"eslink/shared/proof"
-	"eslink/shared/proving"
+	"eslink/shared/facts"
 	"eslink/shared/run"
+	"eslink/shared/scan"
 )
 
 // What a reading process is told by its environment.
@@ -117,11 +118,11 @@ func read(t *testing.T, url, index string) {
 	stats, err := c.Stats(t.Context(), index)
 	require.NoError(t, err)
 	r := &run.Run{ID: "0123456789abcdef"}
-	r.Facts.Digest = &run.Digest{Walk: "1"}
-	scan := proving.Scan{Reader: c, Rows: encoded{}, Now: time.Now, Run: r, Side: proving.Source, Index: index, Content: true, Bytes: stats.Bytes / n}
+	r.Facts.Digest = &facts.Digest{Walk: "1"}
+	reader := scan.Scan{Reader: c, Rows: encoded{}, Now: time.Now, Run: r, Side: scan.Source, Index: index, Content: true, Bytes: stats.Bytes / n}
 	began := time.Now()
 	for invocations := 1; ; invocations++ {
-		at, err := scan.Sum(t.Context(), proof.Partitions(n), time.Now().Add(proving.WorkFor))
+		at, err := reader.Sum(t.Context(), checksum.Partitions(n), time.Now().Add(scan.WorkFor))
 		require.NoError(t, err)
 		if !at.Done {
 			continue

@@ -26,15 +26,16 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/realserver"
-	"eslink/shared/access"
 	"eslink/shared/aliyun/kms"
 	"eslink/shared/apierr"
-	"eslink/shared/copying"
+	"eslink/shared/checksum"
+	"eslink/shared/clusters"
+	"eslink/shared/copyjob"
 	"eslink/shared/engine"
 	"eslink/shared/es"
-	"eslink/shared/proof"
-	"eslink/shared/proving"
+	"eslink/shared/facts"
 	"eslink/shared/run"
+	"eslink/shared/scan"
 	"eslink/shared/steps/progress"
 	"eslink/shared/steps/reindex"
 )
@@ -73,13 +74,13 @@ type bench struct {
 	runs   int
 }
 
-// Open implements copying.Clusters.
-func (p *bench) Open(context.Context, access.Side) (*es.Client, error) {
+// Open implements copyjob.Clusters.
+func (p *bench) Open(context.Context, clusters.Side) (*es.Client, error) {
 	return es.New(http.DefaultTransport, p.dest.URL(), "elastic", password)
 }
 
-// Login implements copying.Clusters.
-func (p *bench) Login(context.Context, access.Side) (kms.Login, error) {
+// Login implements copyjob.Clusters.
+func (p *bench) Login(context.Context, clusters.Side) (kms.Login, error) {
 	return kms.Login{Username: "elastic", Password: password}, nil
 }
 
@@ -181,8 +182,8 @@ func (p *bench) limit(dest string, writers int) (m measure) {
 // allows when both are on it.
 func (p *bench) limitRead(dest string) (m measure) {
 	var group errgroup.Group
-	for slice := range copying.Parallel {
-		group.Go(func() error { return p.read(slice, copying.Parallel) })
+	for slice := range copyjob.Parallel {
+		group.Go(func() error { return p.read(slice, copyjob.Parallel) })
 	}
 	began := time.Now()
 	p.limit(dest, 2)
@@ -247,12 +248,12 @@ func (p *bench) begin(dest, host string, port int) *run.Run {
 	p.runs++
 	r := &run.Run{ID: fmt.Sprintf("bench%08d", p.runs), Generation: 1, Spec: events.Spec{Target: events.Target{Protocol: "http", Port: port}, Indices: []events.Index{{Source: index, Dest: dest}}}}
 	r.Cursor.Step, r.Cursor.Since = "reindex", time.Now()
-	r.Facts.Preflight, r.Facts.Accept = &run.Preflight{}, &run.Accept{Domain: host}
-	r.Facts.Destination = &run.DestinationFacts{Indices: []run.DestinationIndex{{Name: dest, Created: true}}}
+	r.Facts.Preflight, r.Facts.Accept = &facts.Preflight{}, &facts.Accept{Domain: host}
+	r.Facts.Destination = &facts.DestinationFacts{Indices: []facts.DestinationIndex{{Name: dest, Created: true}}}
 	stats, err := p.client(p.source).Stats(p.t.Context(), index)
 	require.NoError(p.t, err)
 	// The source was filled long before.
-	r.Facts.Survey = &run.Survey{At: time.Now().Add(-time.Minute), Indices: []run.SurveyedIndex{{Source: index, Dest: dest, Documents: int64(*documents), Total: int64(*documents), Bytes: stats.Bytes, MaxSeqNo: stats.MaxSeqNo,
+	r.Facts.Survey = &facts.Survey{At: time.Now().Add(-time.Minute), Indices: []facts.SurveyedIndex{{Source: index, Dest: dest, Documents: int64(*documents), Total: int64(*documents), Bytes: stats.Bytes, MaxSeqNo: stats.MaxSeqNo,
 		ShardSeqNos: stats.ShardSeqNos, Refresh: "-1", State: fmt.Sprint("uuid/", stats.Operations)}}}
 	return r
 }
@@ -298,18 +299,18 @@ func (p *bench) ours(dest, host string, port int) (m measure) {
 // processors.
 func (p *bench) proved(dest string) float64 {
 	r := p.begin(dest, "", 0)
-	r.Facts.Digest = &run.Digest{Walk: r.ID}
+	r.Facts.Digest = &facts.Digest{Walk: r.ID}
 	p.ask(p.dest, "POST", "/"+dest+"/_refresh", "")
 	began := time.Now()
-	for side, s := range map[string]*realserver.Server{proving.Source: p.source, proving.Dest: p.dest} {
-		scan := proving.Scan{Reader: p.client(s), Rows: p.store, Now: time.Now, Run: r, Side: side, Index: map[string]string{proving.Source: index, proving.Dest: dest}[side], Content: true,
+	for side, s := range map[string]*realserver.Server{scan.Source: p.source, scan.Dest: p.dest} {
+		scan := scan.Scan{Reader: p.client(s), Rows: p.store, Now: time.Now, Run: r, Side: side, Index: map[string]string{scan.Source: index, scan.Dest: dest}[side], Content: true,
 			Bytes: r.Facts.Survey.Indices[0].Bytes / int64(*documents)}
-		at, err := scan.Sum(p.t.Context(), proof.Partitions(int64(*documents)), time.Now().Add(time.Hour))
+		at, err := scan.Sum(p.t.Context(), checksum.Partitions(int64(*documents)), time.Now().Add(time.Hour))
 		require.NoError(p.t, err)
 		require.True(p.t, at.Done)
 	}
 	took := time.Since(began)
-	unequal, a, b, err := proving.Compare(p.t.Context(), p.store, r, 0)
+	unequal, a, b, err := scan.Compare(p.t.Context(), p.store, r, 0)
 	require.NoError(p.t, err)
 	require.Empty(p.t, unequal)
 	require.EqualValues(p.t, *documents, a.Documents())
@@ -318,12 +319,12 @@ func (p *bench) proved(dest string) float64 {
 }
 
 // list is every document of an index, with its digest.
-func (p *bench) list(s *realserver.Server, index string) (out []proof.Document) {
+func (p *bench) list(s *realserver.Server, index string) (out []checksum.Document) {
 	p.ask(s, "POST", "/"+index+"/_refresh", "")
 	c := p.client(s)
 	stats, err := c.Stats(p.t.Context(), index)
 	require.NoError(p.t, err)
-	var h proof.Hasher
+	var h checksum.Hasher
 	for shard := range stats.Shards {
 		for w := (es.Window{Shard: shard}); ; {
 			page, err := c.Page(p.t.Context(), index, nil, w, 1000, true)
@@ -348,22 +349,22 @@ type found struct {
 	missing, extra, content, precision, doubled int
 }
 
-func (p *bench) compare(source []proof.Document, dest string) (f found) {
+func (p *bench) compare(source []checksum.Document, dest string) (f found) {
 	list := p.list(p.dest, dest)
 	ids := map[string]bool{}
 	for _, d := range list {
 		ids[d.ID] = true
 	}
 	f.doubled = len(list) - len(ids)
-	for _, d := range proof.Diff(source, list) {
+	for _, d := range checksum.Diff(source, list) {
 		switch d.Class {
-		case proof.Missing:
+		case checksum.Missing:
 			f.missing++
-		case proof.Extra:
+		case checksum.Extra:
 			f.extra++
-		case proof.Differs:
+		case checksum.Differs:
 			f.content++
-		case proof.Precision:
+		case checksum.Precision:
 			f.precision++
 		}
 	}
@@ -525,7 +526,7 @@ func TestMigration(t *testing.T) {
 
 // badDay copies through a link that refuses and breaks off. On a good day so many
 // documents a second are copied.
-func (p *bench) badDay(source []proof.Document, good float64) {
+func (p *bench) badDay(source []checksum.Document, good float64) {
 	b := newBad(p.t, p.source.URL(), *seed)
 	host, port := place(p.t, b.URL)
 	movers := []mover{
@@ -558,7 +559,7 @@ func (p *bench) badDay(source []proof.Document, good float64) {
 
 // spoil compares with a destination in which documents are lost, changed, invented
 // and doubled: all of it must be found.
-func (p *bench) spoil(source []proof.Document) {
+func (p *bench) spoil(source []checksum.Document) {
 	p.create("spoilt", mappings)
 	p.fill(p.dest, "spoilt", 2)
 	p.ask(p.dest, "DELETE", "/spoilt/_doc/1", "")

@@ -2,8 +2,8 @@ package world
 
 import (
 	"eslink/shared/api"
-	"eslink/shared/check"
-	"eslink/shared/created"
+	"eslink/shared/api/check"
+	"eslink/shared/api/created"
 	"eslink/shared/engine"
 	"eslink/shared/steps"
 	"eslink/shared/steps/accept"

@@ -19,6 +19,7 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/runtime"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
@@ -158,7 +159,7 @@ func TestCheckOfWhatIsNotThere(t *testing.T) {
 		s.Ask(Instance, http.MethodPut, "/few/_doc/1?refresh=true", `{}`)
 		foreign.LocalIndex = "few"
 		checked := s.check(t, foreign)
-		i := slices.IndexFunc(checked.Checks, func(c run.Check) bool { return c.Name == "operation" })
+		i := slices.IndexFunc(checked.Checks, func(c facts.Check) bool { return c.Name == "operation" })
 		require.False(t, checked.Checks[i].OK, "one document is not six")
 		foreign.LocalIndex, foreign.Cleanup = "", false
 		require.True(t, s.check(t, foreign).OK)

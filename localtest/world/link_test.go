@@ -13,7 +13,7 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/fakes/escluster"
-	"eslink/shared/run"
+	"eslink/shared/facts"
 )
 
 // reindex has ES_1 copy a document from ES_2 through the link, as the seed does.
@@ -76,7 +76,7 @@ func TestEachLinkIsNeeded(t *testing.T) {
 				}
 				checked := s.check(t, events.CheckRequest{RunID: s.id})
 				require.False(t, checked.OK)
-				i := slices.IndexFunc(checked.Checks, func(c run.Check) bool { return !c.OK && c.Detail != "not reached" })
+				i := slices.IndexFunc(checked.Checks, func(c facts.Check) bool { return !c.OK && c.Detail != "not reached" })
 				require.Equal(t, link.check, checked.Checks[i].Name, fmt.Sprint(checked.Checks))
 				for _, c := range checked.Checks {
 					require.Equal(t, c.OK, c.Remedy == "", "%+v", c)

@@ -11,8 +11,8 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/runtime"
-	"eslink/shared/proving"
 	"eslink/shared/run"
+	"eslink/shared/scan"
 )
 
 // numbered fills an index of the target with documents 0 to n-1.
@@ -93,13 +93,13 @@ func TestProofNamesWhatDiffers(t *testing.T) {
 				v := s.ends(t, want)
 				require.ElementsMatch(t, c.want, v.Facts.Verify.Differences)
 				if c.level == "" {
-					c.level = proving.Content
+					c.level = scan.Content
 				}
 				require.Equal(t, c.level, v.Facts.Verify.Level)
-				if c.level != proving.Results {
+				if c.level != scan.Results {
 					require.EqualValues(t, n, v.Facts.Verify.Indices[0].Documents)
 				}
-				if c.want == nil || c.level == proving.Counts {
+				if c.want == nil || c.level == scan.Counts {
 					return
 				}
 				// Another walk copies what is missing or other, and deletes nothing.
@@ -124,7 +124,7 @@ func TestProofBySample(t *testing.T) {
 		s.start(t, events.Request{Spec: spec})
 		v := s.ends(t, run.Done)
 		require.Equal(t, "sample", v.Facts.Verify.Level)
-		require.Greater(t, v.Facts.Verify.Indices[0].Documents, int64(proving.Sampled/2))
+		require.Greater(t, v.Facts.Verify.Indices[0].Documents, int64(scan.Sampled/2))
 		docs := map[string]string{}
 		for i := range 100 {
 			docs[fmt.Sprint(30*i)] = "-"

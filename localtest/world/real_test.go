@@ -19,7 +19,7 @@ import (
 	"eslink/localtest/runtime"
 	"eslink/localtest/services"
 	"eslink/shared/api"
-	"eslink/shared/check"
+	"eslink/shared/api/check"
 	"eslink/shared/run"
 )
 

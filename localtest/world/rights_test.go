@@ -18,7 +18,7 @@ import (
 	"eslink/localtest/fakes/cloud"
 	"eslink/localtest/runtime"
 	"eslink/shared/api"
-	"eslink/shared/check"
+	"eslink/shared/api/check"
 	"eslink/shared/run"
 )
 

@@ -21,6 +21,7 @@ import (
 	"eslink/shared/aliyun"
 	"eslink/shared/api"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 	"eslink/shared/wire"
@@ -138,10 +139,10 @@ func at(step string, status run.Status) func(*run.Run) {
 // standing is a run that is done: its link stands.
 func standing(r *run.Run) {
 	engine.Goto(r, "verify", run.Done, time.Now())
-	r.Facts.NLB = &run.NLB{ID: "nlb-1"}
-	r.Facts.Accept = &run.Accept{Domain: "d"}
-	r.Facts.Destination = &run.DestinationFacts{Indices: []run.DestinationIndex{{Name: "dest", Created: true}, {Name: "old"}}}
-	r.Facts.Reindex, r.Facts.Digest, r.Facts.Verify = &run.Reindex{}, &run.Digest{}, &run.Verify{}
+	r.Facts.NLB = &facts.NLB{ID: "nlb-1"}
+	r.Facts.Accept = &facts.Accept{Domain: "d"}
+	r.Facts.Destination = &facts.DestinationFacts{Indices: []facts.DestinationIndex{{Name: "dest", Created: true}, {Name: "old"}}}
+	r.Facts.Reindex, r.Facts.Digest, r.Facts.Verify = &facts.Reindex{}, &facts.Digest{}, &facts.Verify{}
 }
 
 func TestStartMakesARunOnce(t *testing.T) {
@@ -225,12 +226,12 @@ func TestAgainWalksEveryStepOfAFinishedRun(t *testing.T) {
 
 		w.put(id, func(r *run.Run) {
 			at("verify", run.Failed)(r)
-			r.Facts.Verify, r.Restore = &run.Verify{Operated: []run.Check{{Name: "link"}}}, true
+			r.Facts.Verify, r.Restore = &facts.Verify{Operated: []facts.Check{{Name: "link"}}}, true
 		})
 		assert.Equal(t, run.Failed, w.ok(start(t)).Status)
 		assert.Equal(t, api.Reply{RunID: id, Generation: 1, Status: run.Running, Step: "preflight"}, w.ok(again), "one that failed, too")
 		r := w.run(id)
-		assert.Equal(t, &run.Verify{}, r.Facts.Verify)
+		assert.Equal(t, &facts.Verify{}, r.Facts.Verify)
 		assert.False(t, r.Restore)
 		w.put(id, func(r *run.Run) { at("configure", run.Failed)(r); r.Direction = run.Down })
 		w.refused(again, 409, "wrong-state")
@@ -247,7 +248,7 @@ func TestAnotherSpecOverAStandingLinkIsTheNextGeneration(t *testing.T) {
 		assert.Equal(t, "orders", r.Spec.Indices[0].Dest)
 		assert.Equal(t, "nlb-1", r.Facts.NLB.ID, "the link stays")
 		assert.Nil(t, r.Facts.Reindex)
-		assert.Equal(t, []run.DestinationIndex{{Name: "dest", Created: true}}, r.Facts.Destination.Earlier, "what it made it may have to delete one day")
+		assert.Equal(t, []facts.DestinationIndex{{Name: "dest", Created: true}}, r.Facts.Destination.Earlier, "what it made it may have to delete one day")
 		p := w.refused(start(t), 409, "wrong-state")
 		assert.Contains(t, p.Error(), "indices, reindex", "not while it moves")
 	})
@@ -274,12 +275,12 @@ func TestASpecIsMendedAfterFindings(t *testing.T) {
 					id := w.ok(start(t)).RunID
 					w.put(id, func(r *run.Run) {
 						at(step, status)(r)
-						r.Facts.Preflight, r.Plan, r.Approved = &run.Preflight{}, &run.Plan{ID: "0c5f1d7a9b3e2846"}, "0c5f1d7a9b3e2846"
+						r.Facts.Preflight, r.Plan, r.Approved = &facts.Preflight{}, &run.Plan{ID: "0c5f1d7a9b3e2846"}, "0c5f1d7a9b3e2846"
 					})
 					mended := start(t, set("zone", "cn-hangzhou-j"), set("acceptRisks", []string{"single-node"}))
 					assert.Equal(t, api.Reply{RunID: id, Generation: 2, Status: run.Running, Step: "preflight"}, w.ok(mended))
 					r := w.run(id)
-					assert.Equal(t, run.Facts{}, r.Facts)
+					assert.Equal(t, facts.Facts{}, r.Facts)
 					assert.Nil(t, r.Plan)
 					assert.Empty(t, r.Approved, "another spec is approved anew")
 				})
@@ -322,7 +323,7 @@ func TestStartAfterRemovalIsANewGeneration(t *testing.T) {
 		assert.Equal(t, api.Reply{RunID: id, Generation: 2, Status: run.Running, Step: "preflight"}, w.ok(start(t)))
 		r := w.run(id)
 		assert.Equal(t, run.Up, r.Direction)
-		assert.Equal(t, run.Facts{}, r.Facts)
+		assert.Equal(t, facts.Facts{}, r.Facts)
 		assert.False(t, r.KeepConfig)
 		assert.NotEqual(t, token, r.Token("nlb"), "what was deleted is not asked for again by its old token")
 		w.refused(start(t, set("name", "other")), 409, "owned")
@@ -404,7 +405,7 @@ func TestEveryActionInEveryStatus(t *testing.T) {
 					w.put(id, func(r *run.Run) {
 						at("plan", status)(r)
 						r.Plan = &run.Plan{ID: plan}
-						r.Facts.Configure = &run.Configure{Writes: 3}
+						r.Facts.Configure = &facts.Configure{Writes: 3}
 						r.Problem = events.NewProblem(500, "x", "x")
 					})
 					before := w.run(id)
@@ -459,7 +460,7 @@ func TestRestoreOfWhatWasNeverWritten(t *testing.T) {
 		assert.Contains(t, p.Error(), "it has written nothing into esConfig")
 		w.put(id, func(r *run.Run) {
 			at("configure", run.Failed)(r)
-			r.Facts.Configure = &run.Configure{}
+			r.Facts.Configure = &facts.Configure{}
 			r.Direction = run.Down
 		})
 		p = w.refused(action("restore", id), 409, "wrong-state")
@@ -488,9 +489,9 @@ func TestOtherUseCasesOverTheStandingLink(t *testing.T) {
 		id := w.ok(hosted("[" + watcher + "]")).RunID
 		stand := func(r *run.Run) {
 			standing(r)
-			r.Facts.NLB, r.Facts.CLB = nil, &run.CLB{ID: "lb-1"}
-			r.Facts.Configure = &run.Configure{Keys: []string{"xpack.watcher.enabled"}}
-			r.Facts.Dictionary = &run.Dictionary{Word: "b"}
+			r.Facts.NLB, r.Facts.CLB = nil, &facts.CLB{ID: "lb-1"}
+			r.Facts.Configure = &facts.Configure{Keys: []string{"xpack.watcher.enabled"}}
+			r.Facts.Dictionary = &facts.Dictionary{Word: "b"}
 		}
 		w.put(id, stand)
 		assert.Equal(t, api.Reply{RunID: id, Generation: 2, Status: run.Running, Step: "preflight"}, w.ok(hosted("["+watcher+","+word+"]")))
@@ -668,7 +669,7 @@ func TestAWhitelistsRun(t *testing.T) {
 		for _, status := range []run.Status{run.Done, run.Failed} {
 			w.put(first.RunID, func(r *run.Run) {
 				at("private-whitelist", status)(r)
-				r.Facts.PrivateWhitelist = &run.PrivateWhitelist{Group: "office", Added: []string{"10.0.0.9"}}
+				r.Facts.PrivateWhitelist = &facts.PrivateWhitelist{Group: "office", Added: []string{"10.0.0.9"}}
 			})
 			generation := w.run(first.RunID).Generation
 			mode := map[run.Status]string{run.Done: "Append", run.Failed: "Delete"}[status]
@@ -770,7 +771,7 @@ func TestSweepFunction(t *testing.T) {
 func TestStatusSaysWhatToDo(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		id := w.ok(start(t)).RunID
-		each := []run.IndexProgress{{Dest: "dest", Documents: 3, Total: 4, DocsPerSecond: 1.5, ETA: "1s"}}
+		each := []facts.IndexProgress{{Dest: "dest", Documents: 3, Total: 4, DocsPerSecond: 1.5, ETA: "1s"}}
 		for status, next := range map[run.Status]string{
 			run.Planned: "start without plan", run.WaitingApproval: `"planId":"0c5f1d7a9b3e2846"`, run.Failed: `"action":"retry","runId":"` + id + `"`,
 			run.Cancelled: "retry resumes", run.Expired: "start again", run.DoneDifferences: "differences", run.Running: "", run.Done: "", run.Removed: "",
@@ -778,7 +779,7 @@ func TestStatusSaysWhatToDo(t *testing.T) {
 			w.put(id, func(r *run.Run) {
 				at("plan", status)(r)
 				r.Plan, r.Cursor.Reason = &run.Plan{ID: "0c5f1d7a9b3e2846"}, "because"
-				r.Facts.Progress = &run.Progress{Documents: 3, Total: 4, DocsPerSecond: 1.5, ETA: "1s", Indices: each}
+				r.Facts.Progress = &facts.Progress{Documents: 3, Total: 4, DocsPerSecond: 1.5, ETA: "1s", Indices: each}
 			})
 			v, err := w.status.Get(t.Context(), id)
 			require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
@@ -120,7 +121,7 @@ func TestWhatMayHaveBeenMadeIsNotForgotten(t *testing.T) {
 			at("preflight", run.Failed)(r)
 		},
 		"walked again, only a group": func(r *run.Run) {
-			r.Facts.IPWhitelist = &run.IPWhitelist{Group: "g"}
+			r.Facts.IPWhitelist = &facts.IPWhitelist{Group: "g"}
 			at("survey", run.Failed)(r)
 		},
 	} {

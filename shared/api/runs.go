@@ -17,9 +17,10 @@ import (
 	smithytime "github.com/aws/smithy-go/time"
 
 	"eslink/events"
+	"eslink/shared/checksum"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/flow"
-	"eslink/shared/proof"
 	"eslink/shared/run"
 )
 
@@ -330,7 +331,7 @@ func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 	switch {
 	case r.Status == run.Removed:
 		a.renew(r, spec, req)
-		r.Facts, r.Plan, r.Approved = run.Facts{}, nil, ""
+		r.Facts, r.Plan, r.Approved = facts.Facts{}, nil, ""
 	case r.Direction == run.Down:
 		return wrongState(r, "start", "it is being torn down")
 	case len(changed) == 0 && r.Status == run.Planned && !req.Plan:
@@ -341,7 +342,7 @@ func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 	case len(changed) == 0 && req.Again && r.Status == run.Failed:
 		r.PlanOnly, r.Facts.Digest = req.Plan, nil
 		if r.Facts.Verify != nil {
-			r.Facts.Verify = &run.Verify{} // whose operation may have left an index behind
+			r.Facts.Verify = &facts.Verify{} // whose operation may have left an index behind
 		}
 	case len(changed) == 0 && req.Again && (r.Status == run.Done || r.Status == run.DoneDifferences):
 		r.Facts.Digest, r.Facts.Verify = nil, nil // a proof is of one walk
@@ -353,7 +354,7 @@ func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 		// Nothing is made yet, so there is nothing that the old spec stands for:
 		// this is how a spec is mended after findings.
 		a.renew(r, spec, req)
-		r.Facts, r.Plan, r.Approved = run.Facts{}, nil, ""
+		r.Facts, r.Plan, r.Approved = facts.Facts{}, nil, ""
 	case !overLink(r.Spec, spec, changed):
 		return events.NewProblem(409, "other-spec", "the run stands with another spec",
 			events.Finding{Field: "spec", Message: "it differs in " + strings.Join(changed, ", "),
@@ -393,8 +394,8 @@ func (a *Runs) renew(r *run.Run, spec events.Spec, req events.Request) {
 
 // nextGeneration keeps the link and forgets the copy, but for the destination
 // indices that the run may have to delete one day.
-func nextGeneration(f *run.Facts) {
-	var earlier []run.DestinationIndex
+func nextGeneration(f *facts.Facts) {
+	var earlier []facts.DestinationIndex
 	if f.Destination != nil {
 		earlier = f.Destination.Earlier
 		for _, ix := range f.Destination.Indices {
@@ -405,7 +406,7 @@ func nextGeneration(f *run.Facts) {
 	}
 	f.Survey, f.Destination, f.Reindex, f.Progress, f.Digest, f.Verify = nil, nil, nil, nil, nil, nil
 	if len(earlier) > 0 {
-		f.Destination = &run.DestinationFacts{Earlier: earlier}
+		f.Destination = &facts.DestinationFacts{Earlier: earlier}
 	}
 }
 
@@ -489,11 +490,11 @@ func Next(r *run.Run) string {
 }
 
 // onlyCut reports whether all differences are digits that Elasticsearch cuts.
-func onlyCut(v *run.Verify) bool {
+func onlyCut(v *facts.Verify) bool {
 	cut := false
 	for _, p := range v.Indices {
 		for class := range p.Differences {
-			if class != proof.Precision {
+			if class != checksum.Precision {
 				return false
 			}
 			cut = true

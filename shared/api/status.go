@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"eslink/events"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
@@ -26,7 +27,7 @@ type View struct {
 	WakeAt     *time.Time      `json:"wakeAt,omitempty"`
 	Progress   *Progress       `json:"progress,omitempty"`
 	Plan       *run.Plan       `json:"plan,omitempty"`
-	Facts      *run.Facts      `json:"facts,omitempty"`
+	Facts      *facts.Facts    `json:"facts,omitempty"`
 	Timeline   []run.Entry     `json:"timeline,omitempty"`
 	Problem    *events.Problem `json:"problem,omitempty"`
 	Next       string          `json:"next,omitempty"`
@@ -40,7 +41,7 @@ type Progress struct {
 	DocsPerSecond float64 `json:"docsPerSecond"`
 	ETA           string  `json:"eta,omitempty"`
 	// Indices are how far each index is, of one run in full.
-	Indices []run.IndexProgress `json:"indices,omitempty"`
+	Indices []facts.IndexProgress `json:"indices,omitempty"`
 }
 
 // Get returns one run in full, or a *events.Problem with status 404.

@@ -18,6 +18,7 @@ import (
 	"eslink/shared/apierr"
 	"eslink/shared/bus"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/flow"
 	"eslink/shared/run"
 )
@@ -560,7 +561,7 @@ func TestTroubleThatPasses(t *testing.T) {
 			switch n++; {
 			case n <= 3:
 				assert.Equal(t, n-1, r.Cursor.Attempt)
-				r.Facts.NLB = &run.NLB{ID: fmt.Sprint("nlb-", n)}
+				r.Facts.NLB = &facts.NLB{ID: fmt.Sprint("nlb-", n)}
 				return engine.Outcome{}, &apierr.Error{Class: apierr.Retry, Message: "reset"}
 			case n == 4:
 				assert.Equal(t, "nlb-3", r.Facts.NLB.ID, "facts are saved whatever the step returns")
@@ -685,7 +686,7 @@ func TestAStepLeavesTimeToSave(t *testing.T) {
 		slow := stepFunc(func(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 			deadline, _ := ctx.Deadline()
 			left = time.Until(deadline)
-			r.Facts.NLB = &run.NLB{ID: "nlb-1"}
+			r.Facts.NLB = &facts.NLB{ID: "nlb-1"}
 			<-ctx.Done()
 			return engine.Outcome{}, ctx.Err()
 		})

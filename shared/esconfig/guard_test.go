@@ -8,6 +8,7 @@ import (
 
 	"eslink/events"
 	"eslink/shared/esconfig"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
@@ -51,7 +52,7 @@ func TestWhoseSakeASettingStaysFor(t *testing.T) {
 	t.Parallel()
 	const key = esconfig.WatcherEnabled
 	mine := func() *run.Run {
-		return &run.Run{ID: "mine", Direction: run.Up, Spec: spec(t, "watcher"), Facts: run.Facts{Configure: &run.Configure{}}}
+		return &run.Run{ID: "mine", Direction: run.Up, Spec: spec(t, "watcher"), Facts: facts.Facts{Configure: &facts.Configure{}}}
 	}
 	for name, c := range map[string]struct {
 		change    func(*run.Run)

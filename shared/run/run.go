@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"eslink/events"
+	"eslink/shared/facts"
 )
 
 // Status is how a run stands, as users see it.
@@ -62,7 +63,7 @@ type Run struct {
 	// of the plan that was.
 	Plan     *Plan
 	Approved string
-	Facts    Facts
+	Facts    facts.Facts
 	Timeline []Entry
 	// Problem says why the run stopped, in the words of RFC 9457.
 	Problem *events.Problem
@@ -218,3 +219,9 @@ func digest(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:8])
 }
+
+// Indices are those that the run copies: see Survey.Of.
+func (r *Run) Indices() []events.Index { return r.Facts.Survey.Of(r.Spec) }
+
+// Entry names the spec's entry that the i-th of Indices comes from.
+func (r *Run) Entry(i int) string { return r.Facts.Survey.Entry(r.Spec, i) }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"eslink/events"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
@@ -116,7 +117,7 @@ func TestTheIndicesThatASpecMeans(t *testing.T) {
 
 	r.Spec.Indices[1] = events.Index{Include: events.Patterns{"l-*"}, Exclude: events.Patterns{"l-3"}, Rename: &events.Rename{}, Query: json.RawMessage(`{}`), Existing: "refuse"}
 	assert.Empty(t, r.Indices(), "nobody knows yet")
-	r.Facts.Survey = &run.Survey{Chosen: []run.Chosen{{Entry: 0, Source: "a", Dest: "b"}, {Entry: 1, Source: "l-1", Dest: "o-1"}, {Entry: 1, Source: "l-2", Dest: "o-2"}}}
+	r.Facts.Survey = &facts.Survey{Chosen: []facts.Chosen{{Entry: 0, Source: "a", Dest: "b"}, {Entry: 1, Source: "l-1", Dest: "o-1"}, {Entry: 1, Source: "l-2", Dest: "o-2"}}}
 	assert.Equal(t, []events.Index{{Source: "a", Dest: "b"},
 		{Source: "l-1", Dest: "o-1", Query: json.RawMessage(`{}`), Existing: "refuse"}, {Source: "l-2", Dest: "o-2", Query: json.RawMessage(`{}`), Existing: "refuse"}}, r.Indices())
 	assert.Equal(t, "indices[1]", r.Entry(2))

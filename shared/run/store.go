@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"eslink/events"
+	"eslink/shared/facts"
 )
 
 // Errors of a Driver, and of the Store above it.
@@ -92,7 +93,7 @@ type stored struct {
 	DeleteDestination bool            `json:"deleteDestination,omitempty"`
 	Plan              *Plan           `json:"plan,omitempty"`
 	Approved          string          `json:"approved,omitempty"`
-	Facts             Facts           `json:"facts"`
+	Facts             facts.Facts     `json:"facts"`
 	Timeline          []Entry         `json:"timeline"`
 	Problem           *events.Problem `json:"problem,omitempty"`
 	RequestsPerSecond *float64        `json:"requestsPerSecond,omitempty"`

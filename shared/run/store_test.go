@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"eslink/events"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
@@ -234,9 +235,9 @@ func TestListHasAllRuns(t *testing.T) {
 func full() *run.Run {
 	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 	perSecond := 500.0
-	cluster := run.Cluster{InstanceID: "es-cn-dst000000001", Domain: "d", Endpoints: []string{"e"}, Port: 9200, Protocol: "http", Version: "7.10.0_with_X-Pack", VpcID: "vpc", VSwitchID: "vsw", ZoneIDs: []string{"z"}}
-	host := &run.ECSHost{InstanceID: "i-1", PrivateIP: "10.0.0.9", VpcID: "vpc", VSwitchID: "vsw", ZoneID: "z", SecurityGroups: []string{"sg-1"}}
-	destination := []run.DestinationIndex{{Name: "dest", Created: true, UUID: "u", Creating: true, Before: 1, Load: "set"}}
+	cluster := facts.Cluster{InstanceID: "es-cn-dst000000001", Domain: "d", Endpoints: []string{"e"}, Port: 9200, Protocol: "http", Version: "7.10.0_with_X-Pack", VpcID: "vpc", VSwitchID: "vsw", ZoneIDs: []string{"z"}}
+	host := &facts.ECSHost{InstanceID: "i-1", PrivateIP: "10.0.0.9", VpcID: "vpc", VSwitchID: "vsw", ZoneID: "z", SecurityGroups: []string{"sg-1"}}
+	destination := []facts.DestinationIndex{{Name: "dest", Created: true, UUID: "u", Creating: true, Before: 1, Load: "set"}}
 	r := &run.Run{ID: id, Generation: 2, AccountID: "1234567890123456", Direction: run.Down, Status: run.Failed,
 		Spec: events.Spec{Name: "orders", Scenario: "es-to-es", Region: "cn-hangzhou", Zone: "cn-hangzhou-i", InstanceID: "es-cn-dst000000001",
 			Target:  events.Target{InstanceID: "es-cn-src000000002", ECSInstanceID: "i-1", PrivateIP: "10.0.0.9", Port: 9200, Protocol: "https", TLS: "certificate"},
@@ -262,30 +263,30 @@ func full() *run.Run {
 		Timeline:          []run.Entry{{At: at, Step: "nlb", What: "waiting", Reason: "waits"}},
 		Problem:           events.NewProblem(409, "findings", "no", events.Finding{Field: "zone", Message: "m", Remedy: "r", Risk: "single-node"}),
 		RequestsPerSecond: &perSecond, Tokens: map[string]int{"nlb": 1}, CreatedAt: at,
-		Facts: run.Facts{
-			Preflight:         &run.Preflight{Instance: cluster, Target: cluster, ECS: host, Zone: "z", VSwitches: []run.VSwitch{{VSwitchID: "vsw", ZoneID: "z", CIDR: "10.0.0.0/24"}}},
-			Survey:            &run.Survey{Version: "7.10.0", Indices: []run.SurveyedIndex{{Source: "product_info", Dest: "dest", Documents: 6, Total: 7, Bytes: 8, MaxSeqNo: 9, ShardSeqNos: []int64{9, 8}, Refresh: "30s", State: "u/9", Analyzers: []string{"ik_smart"}, Aliases: []string{"products"}}}, Chosen: []run.Chosen{{Entry: 1, Source: "logs-1", Dest: "old-1"}}, Passed: []string{"closed index logs-2"}},
-			NLB:               &run.NLB{ID: "nlb-1", LocalAddresses: []string{"10.0.0.5"}, Asked: at},
-			IPWhitelist:       &run.IPWhitelist{Group: "eslink", Addresses: []string{"10.0.0.5"}},
-			NLBBackend:        &run.NLBBackend{ServerGroupID: "sgp-1", ListenerID: "lsn-1", Servers: []string{"10.0.0.9"}, Job: &run.Job{ID: "job-1", Token: "t"}, Asked: at},
-			CLB:               &run.CLB{ID: "lb-1", Address: "10.0.0.6", Spec: "slb.s1.small", Asked: at},
-			Firewall:          &run.Firewall{SecurityGroupID: "sg-1", Rules: []run.FirewallRule{{ID: "sgr-1", Port: 8080, CIDR: "100.64.0.0/10"}}},
-			CLBBackend:        &run.CLBBackend{Ports: []run.CLBPort{{Port: 8080, GroupID: "rsp-1"}}},
-			EndpointService:   &run.EndpointService{ID: "epsrv-1", Name: "n", Asked: at},
-			PrivateConnection: &run.PrivateConnection{EndpointID: "ep-1", Domain: "d", Asked: at},
-			Accept:            &run.Accept{Domain: "d", OwnerID: "1", Asked: at},
-			Configure:         &run.Configure{Entry: "d:9200", Added: true, Keys: []string{"k"}, WroteAt: at, ChangeID: "c", Writes: 1, Unlike: at, Failing: at},
-			Dictionary:        &run.Dictionary{Analyzer: "ik_smart", Word: "w", Before: []string{"v"}},
-			Destination:       &run.DestinationFacts{Indices: destination, Earlier: destination},
-			Reindex: &run.Reindex{Parallel: 4, Left: []run.LeftScrolls{{Until: at, Count: 5}}, Tasks: []run.Task{{Source: "product_info", Dest: "dest", Window: 1, From: 5, Below: 10, PerSecond: 50, Nodes: "n@1", OpaqueID: "o", Attempt: 1, Intent: at, SourceState: "u/9", Lost: 1, NotBefore: at, Size: 500, ID: "n:1", StartedMS: 2,
-				Result: &run.TaskResult{Total: 1, Created: 2, Updated: 3, Deleted: 4, Noops: 5, VersionConflicts: 6, Failures: []string{"f"}, FailureCount: 7, Cancelled: true}}}},
-			Progress: &run.Progress{Documents: 1, Total: 2, DocsPerSecond: 3, ETA: "4s", At: at, Indices: []run.IndexProgress{{Dest: "dest", Documents: 1, Total: 2, DocsPerSecond: 3, ETA: "4s"}}},
-			Digest:   &run.Digest{Level: "ids", Walk: "w", Indices: []run.IndexDigest{{Documents: 6, IDParts: 1, IDsDone: true, Level: "ids", Partitions: 2, Wanted: 1, Changed: true, Windows: []int64{4, 2}}}},
-			Verify: &run.Verify{Checks: []run.Check{{Name: "link", OK: true, Detail: "d", Remedy: "r", Seconds: 0.1}}, Operated: []run.Check{{Name: "link"}}, Probe: &run.Probe{TaskID: "n:2", Since: at},
+		Facts: facts.Facts{
+			Preflight:         &facts.Preflight{Instance: cluster, Target: cluster, ECS: host, Zone: "z", VSwitches: []facts.VSwitch{{VSwitchID: "vsw", ZoneID: "z", CIDR: "10.0.0.0/24"}}},
+			Survey:            &facts.Survey{Version: "7.10.0", Indices: []facts.SurveyedIndex{{Source: "product_info", Dest: "dest", Documents: 6, Total: 7, Bytes: 8, MaxSeqNo: 9, ShardSeqNos: []int64{9, 8}, Refresh: "30s", State: "u/9", Analyzers: []string{"ik_smart"}, Aliases: []string{"products"}}}, Chosen: []facts.Chosen{{Entry: 1, Source: "logs-1", Dest: "old-1"}}, Passed: []string{"closed index logs-2"}},
+			NLB:               &facts.NLB{ID: "nlb-1", LocalAddresses: []string{"10.0.0.5"}, Asked: at},
+			IPWhitelist:       &facts.IPWhitelist{Group: "eslink", Addresses: []string{"10.0.0.5"}},
+			NLBBackend:        &facts.NLBBackend{ServerGroupID: "sgp-1", ListenerID: "lsn-1", Servers: []string{"10.0.0.9"}, Job: &facts.Job{ID: "job-1", Token: "t"}, Asked: at},
+			CLB:               &facts.CLB{ID: "lb-1", Address: "10.0.0.6", Spec: "slb.s1.small", Asked: at},
+			Firewall:          &facts.Firewall{SecurityGroupID: "sg-1", Rules: []facts.FirewallRule{{ID: "sgr-1", Port: 8080, CIDR: "100.64.0.0/10"}}},
+			CLBBackend:        &facts.CLBBackend{Ports: []facts.CLBPort{{Port: 8080, GroupID: "rsp-1"}}},
+			EndpointService:   &facts.EndpointService{ID: "epsrv-1", Name: "n", Asked: at},
+			PrivateConnection: &facts.PrivateConnection{EndpointID: "ep-1", Domain: "d", Asked: at},
+			Accept:            &facts.Accept{Domain: "d", OwnerID: "1", Asked: at},
+			Configure:         &facts.Configure{Entry: "d:9200", Added: true, Keys: []string{"k"}, WroteAt: at, ChangeID: "c", Writes: 1, Unlike: at, Failing: at},
+			Dictionary:        &facts.Dictionary{Analyzer: "ik_smart", Word: "w", Before: []string{"v"}},
+			Destination:       &facts.DestinationFacts{Indices: destination, Earlier: destination},
+			Reindex: &facts.Reindex{Parallel: 4, Left: []facts.LeftScrolls{{Until: at, Count: 5}}, Tasks: []facts.Task{{Source: "product_info", Dest: "dest", Window: 1, From: 5, Below: 10, PerSecond: 50, Nodes: "n@1", OpaqueID: "o", Attempt: 1, Intent: at, SourceState: "u/9", Lost: 1, NotBefore: at, Size: 500, ID: "n:1", StartedMS: 2,
+				Result: &facts.TaskResult{Total: 1, Created: 2, Updated: 3, Deleted: 4, Noops: 5, VersionConflicts: 6, Failures: []string{"f"}, FailureCount: 7, Cancelled: true}}}},
+			Progress: &facts.Progress{Documents: 1, Total: 2, DocsPerSecond: 3, ETA: "4s", At: at, Indices: []facts.IndexProgress{{Dest: "dest", Documents: 1, Total: 2, DocsPerSecond: 3, ETA: "4s"}}},
+			Digest:   &facts.Digest{Level: "ids", Walk: "w", Indices: []facts.IndexDigest{{Documents: 6, IDParts: 1, IDsDone: true, Level: "ids", Partitions: 2, Wanted: 1, Changed: true, Windows: []int64{4, 2}}}},
+			Verify: &facts.Verify{Checks: []facts.Check{{Name: "link", OK: true, Detail: "d", Remedy: "r", Seconds: 0.1}}, Operated: []facts.Check{{Name: "link"}}, Probe: &facts.Probe{TaskID: "n:2", Since: at},
 				Differences: []string{"d"}, Level: "ids", Next: 1, NextPart: 2,
-				Indices: []run.IndexProof{{Dest: "dest", Level: "ids", Documents: 6, Partitions: 2, Unequal: 1, Unlisted: 1, Differences: map[string]int{"missing": 1}, Other: 1, Late: 1, Parts: 1, Counted: true, Done: true}}},
-			PrivateWhitelist: &run.PrivateWhitelist{Group: "office", Added: []string{"10.0.0.1"}, Removed: []string{"10.0.0.2"}, Created: true, Deleted: true, IPs: []string{"10.0.0.3"},
-				Pending: &run.PendingWhitelist{Add: []string{"10.0.0.4"}, Remove: []string{"10.0.0.5"}, Create: true, Delete: true}},
+				Indices: []facts.IndexProof{{Dest: "dest", Level: "ids", Documents: 6, Partitions: 2, Unequal: 1, Unlisted: 1, Differences: map[string]int{"missing": 1}, Other: 1, Late: 1, Parts: 1, Counted: true, Done: true}}},
+			PrivateWhitelist: &facts.PrivateWhitelist{Group: "office", Added: []string{"10.0.0.1"}, Removed: []string{"10.0.0.2"}, Created: true, Deleted: true, IPs: []string{"10.0.0.3"},
+				Pending: &facts.PendingWhitelist{Add: []string{"10.0.0.4"}, Remove: []string{"10.0.0.5"}, Create: true, Delete: true}},
 		}}
 	return r
 }

@@ -12,6 +12,7 @@ import (
 	"eslink/shared/aliyun/privatelink"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -98,7 +99,7 @@ func (s *Step) accept(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if a := r.Facts.Accept; a != nil && !a.Asked.IsZero() {
 		r.NextToken(tokenOf("accept", r)) // it has come to nothing, or was undone
 	}
-	r.Facts.Accept = &run.Accept{}
+	r.Facts.Accept = &facts.Accept{}
 	if err := s.Connections.Accept(ctx, service, endpoint, r.Token(tokenOf("accept", r))); err != nil {
 		return engine.Outcome{}, err
 	}
@@ -126,7 +127,7 @@ func (s *Step) connected(ctx context.Context, r *run.Run, c privatelink.Connecti
 		if a := r.Facts.Accept; a == nil || a.Domain == "" || !a.Asked.IsZero() {
 			r.NextToken(tokenOf("accept", r)) // seen done
 		}
-		r.Facts.Accept = &run.Accept{Domain: domain, OwnerID: c.OwnerID.String()}
+		r.Facts.Accept = &facts.Accept{Domain: domain, OwnerID: c.OwnerID.String()}
 		return engine.Done(), nil
 	}
 	return engine.Waitf(pause, "endpoint %s is connected; cluster %s does not see it yet", endpoint, r.Spec.InstanceID), nil

@@ -11,6 +11,7 @@ import (
 	"eslink/shared/aliyun/escluster"
 	product "eslink/shared/aliyun/privatelink"
 	"eslink/shared/apierr"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/accept"
 )
@@ -53,8 +54,8 @@ func (c *stub) Unlock(context.Context, string, string) error { return nil }
 
 // standing is a run whose endpoint ep-1 asks for a connection, after another's.
 func standing(status string) (*run.Run, *stub, *accept.Step) {
-	r := &run.Run{ID: "fd5dc36da1e3cf09", AccountID: "1", Spec: events.Spec{Region: "cn-hangzhou"}, Facts: run.Facts{
-		EndpointService: &run.EndpointService{ID: "epsrv-1"}, PrivateConnection: &run.PrivateConnection{EndpointID: "ep-1"}}}
+	r := &run.Run{ID: "fd5dc36da1e3cf09", AccountID: "1", Spec: events.Spec{Region: "cn-hangzhou"}, Facts: facts.Facts{
+		EndpointService: &facts.EndpointService{ID: "epsrv-1"}, PrivateConnection: &facts.PrivateConnection{EndpointID: "ep-1"}}}
 	cloud := &stub{listed: []product.Connection{{EndpointID: "ep-0", Status: product.ConnectionDisconnected}, {EndpointID: "ep-1", Status: status}}}
 	return r, cloud, &accept.Step{Connections: cloud, Endpoints: cloud, Locks: cloud, Now: time.Now}
 }

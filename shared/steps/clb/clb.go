@@ -11,6 +11,7 @@ import (
 	"eslink/shared/aliyun/slb"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -84,16 +85,16 @@ func (s *Step) create(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	}
 	n := slb.NewLoadBalancer{Name: r.Name(what), VpcID: p.ECS.VpcID, VSwitchID: p.VSwitches[0].VSwitchID, ZoneID: p.Zone,
 		Spec: spec, TagKey: run.TagKey, TagValue: r.Tag()}
-	r.Facts.CLB = &run.CLB{Spec: spec, Asked: s.Now()}
+	r.Facts.CLB = &facts.CLB{Spec: spec, Asked: s.Now()}
 	id, err := s.Balancers.CreateLoadBalancer(ctx, n, r.Token(token(spec)))
 	if spec == "" && slb.NotOffered(err) {
-		r.Facts.CLB = &run.CLB{Spec: bySpec}
+		r.Facts.CLB = &facts.CLB{Spec: bySpec}
 		return engine.Waitf(time.Second, "the account may not be offered pay-by-LCU (%v): asks for a balancer of specification %s", err, bySpec), nil
 	}
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	r.Facts.CLB = &run.CLB{ID: id, Spec: spec}
+	r.Facts.CLB = &facts.CLB{ID: id, Spec: spec}
 	return engine.Waitf(pause, "clb %s is being made, which takes up to a minute", id), nil
 }
 
@@ -124,7 +125,7 @@ func (s *Step) record(r *run.Run, lb *slb.LoadBalancer) {
 	if r.Facts.CLB != nil {
 		spec = r.Facts.CLB.Spec
 	}
-	r.Facts.CLB = &run.CLB{ID: lb.ID, Address: lb.Address, Spec: spec}
+	r.Facts.CLB = &facts.CLB{ID: lb.ID, Address: lb.Address, Spec: spec}
 }
 
 // find returns the run's balancer, or nil: the recorded one, else the one that
@@ -137,7 +138,7 @@ func (s *Step) find(ctx context.Context, r *run.Run) (*slb.LoadBalancer, error) 
 			return &lb, err
 		}
 		r.NextToken(token(f.Spec)) // it is gone, by our hand or another's
-		r.Facts.CLB = &run.CLB{Spec: f.Spec}
+		r.Facts.CLB = &facts.CLB{Spec: f.Spec}
 	}
 	listed, err := s.Lists.LoadBalancersTagged(ctx, run.TagKey, r.Tag())
 	if err == nil && len(listed) == 0 && r.Direction != run.Down {
@@ -165,7 +166,7 @@ func (s *Step) find(ctx context.Context, r *run.Run) (*slb.LoadBalancer, error) 
 }
 
 // fits holds a found balancer to what preflight chose.
-func fits(lb *slb.LoadBalancer, p *run.Preflight) error {
+func fits(lb *slb.LoadBalancer, p *facts.Preflight) error {
 	if lb.AddressType != "intranet" || lb.VpcID != p.ECS.VpcID || lb.ZoneID != p.Zone {
 		return fmt.Errorf("clb %s is %s in %s, zone %s, instead of intranet in %s, zone %s: tear down, or delete it by hand, then start again",
 			lb.ID, lb.AddressType, lb.VpcID, lb.ZoneID, p.ECS.VpcID, p.Zone)

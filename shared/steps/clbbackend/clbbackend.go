@@ -13,6 +13,7 @@ import (
 	"eslink/shared/aliyun/slb"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -82,7 +83,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Outcome{}, fmt.Errorf("run %s has no balancer on record: step clb writes it", r.ID)
 	}
 	if r.Facts.CLBBackend == nil {
-		r.Facts.CLBBackend = &run.CLBBackend{}
+		r.Facts.CLBBackend = &facts.CLBBackend{}
 	}
 	f := r.Facts.CLBBackend
 	lb, err := s.State.LoadBalancer(ctx, r.Facts.CLB.ID)

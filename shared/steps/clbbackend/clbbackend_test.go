@@ -20,6 +20,7 @@ import (
 	"eslink/localtest/fakes/network"
 	fake "eslink/localtest/fakes/slb"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/clb"
 	"eslink/shared/steps/clbbackend"
@@ -77,7 +78,7 @@ func (w *world) serves(ports ...int) {
 		g := groups[slices.IndexFunc(groups, func(g fake.Group) bool { return g.ID == l.GroupID })]
 		require.Equal(w, []fake.Server{{ID: faketest.Host, Port: l.Port, Weight: 100}}, g.Servers)
 		require.Equal(w, map[string]string{run.TagKey: w.run.ID}, g.Tags)
-		require.Contains(w, w.run.Facts.CLBBackend.Ports, run.CLBPort{Port: l.Port, GroupID: g.ID})
+		require.Contains(w, w.run.Facts.CLBBackend.Ports, facts.CLBPort{Port: l.Port, GroupID: g.ID})
 		req, resp := sdk.CreateDescribeHealthStatusRequest(), sdk.CreateDescribeHealthStatusResponse()
 		req.LoadBalancerId, req.ListenerPort = l.LoadBalancerID, requests.NewInteger(l.Port)
 		require.NoError(w, w.Call("slb", req, resp))

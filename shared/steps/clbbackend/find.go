@@ -8,6 +8,7 @@ import (
 
 	"eslink/shared/aliyun/slb"
 	"eslink/shared/apierr"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
@@ -54,7 +55,7 @@ func (s *Step) find(ctx context.Context, r *run.Run, balancer string, port int) 
 
 func recorded(r *run.Run, port int) string {
 	if f := r.Facts.CLBBackend; f != nil {
-		if i := slices.IndexFunc(f.Ports, func(p run.CLBPort) bool { return p.Port == port }); i >= 0 {
+		if i := slices.IndexFunc(f.Ports, func(p facts.CLBPort) bool { return p.Port == port }); i >= 0 {
 			return f.Ports[i].GroupID
 		}
 	}
@@ -64,12 +65,12 @@ func recorded(r *run.Run, port int) string {
 // record keeps the ID of a port's group.
 func record(r *run.Run, port int, groupID string) {
 	if r.Facts.CLBBackend == nil {
-		r.Facts.CLBBackend = &run.CLBBackend{}
+		r.Facts.CLBBackend = &facts.CLBBackend{}
 	}
 	f := r.Facts.CLBBackend
-	if i := slices.IndexFunc(f.Ports, func(p run.CLBPort) bool { return p.Port == port }); i >= 0 {
+	if i := slices.IndexFunc(f.Ports, func(p facts.CLBPort) bool { return p.Port == port }); i >= 0 {
 		f.Ports[i].GroupID = groupID
 		return
 	}
-	f.Ports = append(f.Ports, run.CLBPort{Port: port, GroupID: groupID})
+	f.Ports = append(f.Ports, facts.CLBPort{Port: port, GroupID: groupID})
 }

@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"eslink/events"
-	"eslink/shared/access"
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/aliyun/kms"
 	"eslink/shared/apierr"
+	"eslink/shared/clusters"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/esconfig"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -57,16 +58,16 @@ type Step struct {
 	Cluster Cluster
 	// Nodes connects to the nodes of a run's instance, Login reads a secret.
 	Nodes   func(ctx context.Context, r *run.Run) (Nodes, error)
-	Login   func(ctx context.Context, s access.Side) (kms.Login, error)
+	Login   func(ctx context.Context, s clusters.Side) (kms.Login, error)
 	Records Records
 	Now     func() time.Time
 }
 
 // New returns the step for a function, which runs in the instance's VPC.
 func New(d steps.Deps) engine.Step {
-	clusters := access.Opener{Cloud: d.Cloud}
-	nodes := func(ctx context.Context, r *run.Run) (Nodes, error) { return clusters.Open(ctx, access.Instance(r)) }
-	return &Step{Cluster: escluster.New(d.Cloud), Nodes: nodes, Login: clusters.Login, Records: d.Runs, Now: d.Cloud.Now}
+	opener := clusters.Opener{Cloud: d.Cloud}
+	nodes := func(ctx context.Context, r *run.Run) (Nodes, error) { return opener.Open(ctx, clusters.Destination(r)) }
+	return &Step{Cluster: escluster.New(d.Cloud), Nodes: nodes, Login: opener.Login, Records: d.Runs, Now: d.Cloud.Now}
 }
 
 const (
@@ -215,7 +216,7 @@ func (s *Step) write(ctx context.Context, r *run.Run, g goal, book *esconfig.Boo
 		return engine.Ask(ask), s.Records.Unlock(ctx, lockOf(r), r.ID)
 	}
 	if r.Facts.Configure == nil {
-		r.Facts.Configure = &run.Configure{}
+		r.Facts.Configure = &facts.Configure{}
 	}
 	f := r.Facts.Configure
 	// The keystore comes first, in both directions: a realm without its password

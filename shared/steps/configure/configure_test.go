@@ -18,6 +18,7 @@ import (
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/es"
 	"eslink/shared/esconfig"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/configure"
 	"eslink/shared/steps/stepstest"
@@ -93,7 +94,7 @@ func newWorldIn(t *testing.T, seed uint64) *world {
 func (w *world) newRun(id, domain string) *run.Run {
 	r := w.Run("configure")
 	r.ID, r.Spec.Approve = id, "auto"
-	r.Facts.Accept = &run.Accept{Domain: domain}
+	r.Facts.Accept = &facts.Accept{Domain: domain}
 	return r
 }
 

@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"eslink/events"
-	"eslink/shared/access"
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
+	"eslink/shared/clusters"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/esconfig"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
@@ -44,7 +45,7 @@ func (s *Step) keystore(ctx context.Context, book *esconfig.Book, spec events.Sp
 			continue
 		}
 		field := fmt.Sprintf("useCases[%d].%s.bindSecret", i, u.Part())
-		login, err := s.Login(ctx, access.Side{Secret: d.BindSecret, Field: field})
+		login, err := s.Login(ctx, clusters.Side{Secret: d.BindSecret, Field: field})
 		if err != nil {
 			return keystore{}, err
 		}
@@ -94,7 +95,7 @@ func (s *Step) setPasswords(ctx context.Context, r *run.Run, book *esconfig.Book
 func (s *Step) restarted(ctx context.Context, r *run.Run, book *esconfig.Book) (engine.Outcome, error) {
 	id, f := r.Spec.InstanceID, r.Facts.Configure
 	if f == nil { // the record of the write is lost
-		f = &run.Configure{WroteAt: s.Now()}
+		f = &facts.Configure{WroteAt: s.Now()}
 		r.Facts.Configure = f
 	}
 	actions, err := s.Cluster.ActionRecords(ctx, id)

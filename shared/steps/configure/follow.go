@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"eslink/events"
-	"eslink/shared/access"
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
+	"eslink/shared/clusters"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/esconfig"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
@@ -100,7 +101,7 @@ func wrote(r *run.Run) bool {
 // beside esConfig is as it should be too.
 func (s *Step) finish(ctx context.Context, r *run.Run, g goal, book *esconfig.Book, c esconfig.Change) (engine.Outcome, error) {
 	if r.Facts.Configure == nil {
-		r.Facts.Configure = &run.Configure{}
+		r.Facts.Configure = &facts.Configure{}
 	}
 	f := r.Facts.Configure
 	if written := g.up || f.Writes > 0; written || len(book.Mappings) > 0 {
@@ -110,11 +111,11 @@ func (s *Step) finish(ctx context.Context, r *run.Run, g goal, book *esconfig.Bo
 		}
 		if written { // else another hand has taken it out
 			if out, err := s.readBack(ctx, r, nodes, book, c); err != nil || !out.IsDone() {
-				return out, access.Explain(err, access.Instance(r))
+				return out, clusters.Explain(err, clusters.Destination(r))
 			}
 		}
 		if err := s.mapRoles(ctx, r.ID, g.spec, book, nodes); err != nil {
-			return engine.Outcome{}, access.Explain(err, access.Instance(r))
+			return engine.Outcome{}, clusters.Explain(err, clusters.Destination(r))
 		}
 	}
 	book.Ours = c.Then
@@ -187,7 +188,7 @@ func shown(key string) bool {
 }
 
 // refused explains a write that the cloud turned down.
-func refused(f *run.Configure, err error) error {
+func refused(f *facts.Configure, err error) error {
 	if apierr.CodeOf(err) == "" {
 		return err // its effect is unknown
 	}

@@ -12,6 +12,7 @@ import (
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/es"
 	"eslink/shared/esconfig"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/configure"
 )
@@ -56,7 +57,7 @@ func stubbed(looks ...escluster.Instance) (*stub, *configure.Step, *run.Run) {
 	c := &stub{looks: looks}
 	s := &configure.Step{Cluster: c, Records: &run.Store{Driver: &run.Mem{}, Now: time.Now}, Now: time.Now,
 		Nodes: func(context.Context, *run.Run) (configure.Nodes, error) { return c, nil }}
-	r := &run.Run{ID: "fd5dc36da1e3cf09", Direction: run.Up, Facts: run.Facts{Preflight: &run.Preflight{}, Accept: &run.Accept{Domain: domain}},
+	r := &run.Run{ID: "fd5dc36da1e3cf09", Direction: run.Up, Facts: facts.Facts{Preflight: &facts.Preflight{}, Accept: &facts.Accept{Domain: domain}},
 		Spec: events.Spec{InstanceID: "es-cn-dst", Approve: "auto", Target: events.Target{Port: 9200}}}
 	r.Cursor.Since = time.Now()
 	return c, s, r
@@ -97,7 +98,7 @@ func TestWhoseAnEarlierEntryIs(t *testing.T) {
 	t.Parallel()
 	for added, want := range map[bool]string{true: entry, false: "old:9200," + entry} {
 		c, s, r := stubbed(look(escluster.Active, "old:9200"))
-		r.Facts.Configure = &run.Configure{Entry: "old:9200", Added: added}
+		r.Facts.Configure = &facts.Configure{Entry: "old:9200", Added: added}
 		_, err := s.Up(t.Context(), r)
 		require.NoError(t, err)
 		require.Equal(t, want, c.written[0][esconfig.Whitelist])
@@ -182,7 +183,7 @@ func TestTokensOfBothWaysDiffer(t *testing.T) {
 func TestTheLastRestartIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	_, s, r := stubbed(look(escluster.Activating, "a:1"))
-	r.Facts.Configure = &run.Configure{WroteAt: time.Now()}
+	r.Facts.Configure = &facts.Configure{WroteAt: time.Now()}
 	out, err := s.Down(t.Context(), r)
 	require.NoError(t, err)
 	require.False(t, out.IsDone())
@@ -194,7 +195,7 @@ func TestNodesAreReadBackBothWays(t *testing.T) {
 	t.Parallel()
 	c, s, r := stubbed(look(escluster.Active, "a:1"))
 	added(t, s, r)
-	r.Facts.Configure = &run.Configure{Writes: 1, WroteAt: time.Now()}
+	r.Facts.Configure = &facts.Configure{Writes: 1, WroteAt: time.Now()}
 	c.nodes = map[string]es.Settings{"n1": settings(map[string]string{esconfig.Whitelist: "a:1," + entry})}
 	out, err := s.Down(t.Context(), r)
 	require.NoError(t, err)

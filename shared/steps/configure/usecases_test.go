@@ -16,12 +16,13 @@ import (
 	"eslink/localtest/fakes/cloud"
 	fake "eslink/localtest/fakes/escluster"
 	"eslink/localtest/fakes/faketest"
-	"eslink/shared/access"
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/aliyun/kms"
 	"eslink/shared/apierr"
+	"eslink/shared/clusters"
 	"eslink/shared/es"
 	"eslink/shared/esconfig"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/configure"
 	"eslink/shared/steps/stepstest"
@@ -58,7 +59,7 @@ func newDirectoryIn(t *testing.T, seed uint64, sample string) *directory {
 	w.step.Nodes = func(context.Context, *run.Run) (configure.Nodes, error) {
 		return people{w, view{nil, w.nodes, faketest.Dst}}, nil
 	}
-	w.step.Login = func(_ context.Context, s access.Side) (kms.Login, error) {
+	w.step.Login = func(_ context.Context, s clusters.Side) (kms.Login, error) {
 		l, ok := w.logins[s.Secret]
 		if !ok {
 			return l, errors.New("no such secret")
@@ -518,7 +519,7 @@ func TestTwoRunsThatNeedTheSameSetting(t *testing.T) {
 				other := w.newRun("second", "ep-bp1ccc.epsrv-bp1ddd.cn-hangzhou.privatelink.aliyuncs.com")
 				other.Spec = w.run.Spec
 				elsewhere := w.newRun("third", "ep-bp1eee.epsrv-bp1fff.cn-hangzhou.privatelink.aliyuncs.com")
-				elsewhere.Spec, elsewhere.Facts.Configure = w.run.Spec, &run.Configure{}
+				elsewhere.Spec, elsewhere.Facts.Configure = w.run.Spec, &facts.Configure{}
 				elsewhere.Spec.InstanceID = faketest.Src
 				runs := []*run.Run{w.run, other}
 				w.step.Records = listed{w.Deps.Runs, append(runs, elsewhere)}

@@ -10,18 +10,19 @@ import (
 	"slices"
 
 	"eslink/events"
-	"eslink/shared/access"
 	"eslink/shared/apierr"
-	"eslink/shared/copying"
+	"eslink/shared/clusters"
+	"eslink/shared/copyjob"
 	"eslink/shared/engine"
 	"eslink/shared/es"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 	"eslink/shared/steps/survey"
 )
 
 type opener interface {
-	Open(ctx context.Context, s access.Side) (*es.Client, error)
+	Open(ctx context.Context, s clusters.Side) (*es.Client, error)
 }
 
 type parts interface {
@@ -36,7 +37,7 @@ type Step struct {
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Parts: d.Runs}
+	return &Step{Clusters: clusters.Opener{Cloud: d.Cloud}, Parts: d.Runs}
 }
 
 // Up looks first and records which indices are absent, then creates those.
@@ -50,24 +51,24 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if !r.Spec.Copies() {
 		return engine.Done(), nil
 	}
-	side := access.Instance(r)
+	side := clusters.Destination(r)
 	c, err := s.Clusters.Open(ctx, side)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
 	f := r.Facts.Destination
 	if f == nil {
-		f = &run.DestinationFacts{}
+		f = &facts.DestinationFacts{}
 		r.Facts.Destination = f
 	}
 	intended := false
 	for i, ix := range r.Indices() {
 		if i == len(f.Indices) {
-			f.Indices = append(f.Indices, run.DestinationIndex{Name: ix.Dest})
+			f.Indices = append(f.Indices, facts.DestinationIndex{Name: ix.Dest})
 		}
 		fresh, err := s.settle(ctx, c, r, i, &f.Indices[i])
 		if err != nil {
-			return engine.Outcome{}, access.Explain(err, side)
+			return engine.Outcome{}, clusters.Explain(err, side)
 		}
 		intended = intended || fresh
 	}
@@ -79,7 +80,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 
 // settle brings one index a step on and reports whether an intent was noted
 // that must be saved before it is acted on.
-func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *run.DestinationIndex) (intended bool, err error) {
+func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *facts.DestinationIndex) (intended bool, err error) {
 	def, err := c.Definition(ctx, d.Name)
 	if err == nil && d.Creating {
 		n, err := documents(ctx, c, d.Name)
@@ -102,7 +103,7 @@ func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *r
 			return false, err
 		}
 		if d.UUID != "" {
-			copying.Drop(r, d.Name)
+			copyjob.Drop(r, d.Name)
 		}
 		d.Created, d.UUID = false, def.UUID
 		return false, nil
@@ -112,8 +113,8 @@ func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *r
 	case !apierr.IsNotFound(err):
 		return false, err
 	case !d.Creating:
-		*d = run.DestinationIndex{Name: d.Name, Creating: true}
-		copying.Drop(r, d.Name)
+		*d = facts.DestinationIndex{Name: d.Name, Creating: true}
+		copyjob.Drop(r, d.Name)
 		return true, nil
 	}
 	err = s.create(ctx, c, r, i)
@@ -178,7 +179,7 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if f == nil || !r.DeleteDestination || r.Facts.Preflight == nil {
 		return engine.Done(), nil
 	}
-	side := access.Instance(r)
+	side := clusters.Destination(r)
 	c, err := s.Clusters.Open(ctx, side)
 	if err != nil {
 		return engine.Outcome{}, err
@@ -199,7 +200,7 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 			err = c.Delete(ctx, d.Name)
 		}
 		if err != nil {
-			return engine.Outcome{}, access.Explain(err, side)
+			return engine.Outcome{}, clusters.Explain(err, side)
 		}
 	}
 	r.Facts.Destination = nil

@@ -15,9 +15,10 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/fakes/elastic"
-	"eslink/shared/access"
+	"eslink/shared/clusters"
 	"eslink/shared/engine"
 	"eslink/shared/es"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/destination"
 	"eslink/shared/steps/survey"
@@ -43,9 +44,9 @@ func newWorld(t *testing.T, indices ...events.Index) *world {
 	w.step = &destination.Step{Clusters: w, Parts: w.store}
 	w.run = &run.Run{ID: "0123456789abcdef", Generation: 1, Direction: run.Up}
 	w.run.Spec.Indices = indices
-	w.run.Facts = run.Facts{Preflight: &run.Preflight{}, Survey: &run.Survey{}}
+	w.run.Facts = facts.Facts{Preflight: &facts.Preflight{}, Survey: &facts.Survey{}}
 	for i, ix := range indices {
-		w.run.Facts.Survey.Indices = append(w.run.Facts.Survey.Indices, run.SurveyedIndex{Source: ix.Source, Dest: ix.Dest})
+		w.run.Facts.Survey.Indices = append(w.run.Facts.Survey.Indices, facts.SurveyedIndex{Source: ix.Source, Dest: ix.Dest})
 		require.NoError(t, w.store.PutPart(t.Context(), w.run.ID, survey.Part(i), es.Definition{
 			Settings: []byte(`{"number_of_shards":"3","number_of_replicas":"1","uuid":"theirs","refresh_interval":"5s"}`), Mappings: []byte(`{"properties":{"n":{"type":"long"}}}`),
 			Aliases: map[string]json.RawMessage{"all": []byte(`{}`), ix.Dest: []byte(`{}`)}}))
@@ -54,7 +55,7 @@ func newWorld(t *testing.T, indices ...events.Index) *world {
 }
 
 // Open opens the nodes.
-func (w *world) Open(context.Context, access.Side) (*es.Client, error) {
+func (w *world) Open(context.Context, clusters.Side) (*es.Client, error) {
 	return es.New(w, "http://dst:9200", "", "")
 }
 
@@ -113,7 +114,7 @@ func (w *world) down() {
 	require.True(w, out.IsDone())
 }
 
-func (w *world) index(i int) run.DestinationIndex { return w.run.Facts.Destination.Indices[i] }
+func (w *world) index(i int) facts.DestinationIndex { return w.run.Facts.Destination.Indices[i] }
 
 func orders() events.Index {
 	return events.Index{Source: "orders", Dest: "orders", Destination: events.Destination{Mappings: []byte(`"source"`)}}
@@ -326,7 +327,7 @@ func TestIndicesThatComeAndGo(t *testing.T) {
 	w.ask(http.MethodPut, "/orders", `{"settings":{"refresh_interval":"-1"}}`)
 	w.ask(http.MethodPut, "/orders/_doc/1", `{}`)
 	state := func(s string) {
-		w.run.Facts.Reindex = &run.Reindex{Tasks: []run.Task{{Source: "orders", Dest: "orders", SourceState: s}}}
+		w.run.Facts.Reindex = &facts.Reindex{Tasks: []facts.Task{{Source: "orders", Dest: "orders", SourceState: s}}}
 	}
 	state("first")
 	w.up()
@@ -360,11 +361,11 @@ func TestIndicesThatComeAndGo(t *testing.T) {
 	require.True(t, w.there("orders"))
 
 	// Deleted once more before there is a time to make it.
-	w.run.Facts.Destination = &run.DestinationFacts{Indices: []run.DestinationIndex{{Name: "orders", Created: true, UUID: "gone", Before: 7, Load: "set"}}}
+	w.run.Facts.Destination = &facts.DestinationFacts{Indices: []facts.DestinationIndex{{Name: "orders", Created: true, UUID: "gone", Before: 7, Load: "set"}}}
 	w.ask(http.MethodDelete, "/orders", "")
 	_, err := w.once()
 	require.NoError(t, err)
-	require.Equal(t, run.DestinationIndex{Name: "orders", Creating: true}, w.index(0))
+	require.Equal(t, facts.DestinationIndex{Name: "orders", Creating: true}, w.index(0))
 }
 
 // An index that cannot be looked at is not taken for absent.
@@ -394,11 +395,11 @@ func TestExistingIndexIsRefused(t *testing.T) {
 	w.ask(http.MethodPut, "/orders", "")
 	_, err := w.once()
 	require.ErrorContains(t, err, "indices[0].existing")
-	c, err := w.Open(t.Context(), access.Side{})
+	c, err := w.Open(t.Context(), clusters.Side{})
 	require.NoError(t, err)
 	def, err := c.Definition(t.Context(), "orders")
 	require.NoError(t, err)
-	w.run.Facts.Destination = &run.DestinationFacts{Earlier: []run.DestinationIndex{{Name: "orders", Created: true, UUID: def.UUID}}}
+	w.run.Facts.Destination = &facts.DestinationFacts{Earlier: []facts.DestinationIndex{{Name: "orders", Created: true, UUID: def.UUID}}}
 	w.up()
 	w.run.Facts.Destination = nil
 	ix.Existing = ""
@@ -415,14 +416,14 @@ func TestDeletion(t *testing.T) {
 		w.ask(http.MethodPut, "/"+index, "")
 	}
 	w.ask(http.MethodPut, "/theirs/_alias/alias", "")
-	c, err := w.Open(t.Context(), access.Side{})
+	c, err := w.Open(t.Context(), clusters.Side{})
 	require.NoError(t, err)
 	def, err := c.Definition(t.Context(), "earlier")
 	require.NoError(t, err)
 	f := w.run.Facts.Destination
-	f.Indices = append(f.Indices, run.DestinationIndex{Name: "anew", Created: true, UUID: "older"}, run.DestinationIndex{Name: "theirs"},
-		run.DestinationIndex{Name: "gone", Created: true, UUID: "gone"}, run.DestinationIndex{Name: "alias", Created: true, UUID: "gone"}, run.DestinationIndex{Name: "intended", Creating: true})
-	f.Earlier = []run.DestinationIndex{{Name: "earlier", Created: true, UUID: def.UUID}}
+	f.Indices = append(f.Indices, facts.DestinationIndex{Name: "anew", Created: true, UUID: "older"}, facts.DestinationIndex{Name: "theirs"},
+		facts.DestinationIndex{Name: "gone", Created: true, UUID: "gone"}, facts.DestinationIndex{Name: "alias", Created: true, UUID: "gone"}, facts.DestinationIndex{Name: "intended", Creating: true})
+	f.Earlier = []facts.DestinationIndex{{Name: "earlier", Created: true, UUID: def.UUID}}
 	out, err := w.step.Down(t.Context(), w.run)
 	require.NoError(t, err)
 	require.True(t, out.IsDone())
@@ -432,7 +433,7 @@ func TestDeletion(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, w.there("orders"), "nobody knows where")
 
-	w.run.Facts.Preflight = &run.Preflight{}
+	w.run.Facts.Preflight = &facts.Preflight{}
 	w.meet = func(method, _ string) error {
 		if method == http.MethodDelete {
 			return io.ErrUnexpectedEOF

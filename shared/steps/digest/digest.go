@@ -9,30 +9,31 @@ import (
 	"fmt"
 	"time"
 
-	"eslink/shared/access"
-	"eslink/shared/copying"
+	"eslink/shared/checksum"
+	"eslink/shared/clusters"
+	"eslink/shared/copyjob"
 	"eslink/shared/engine"
 	"eslink/shared/es"
-	"eslink/shared/proof"
-	"eslink/shared/proving"
+	"eslink/shared/facts"
 	"eslink/shared/run"
+	"eslink/shared/scan"
 	"eslink/shared/steps"
 )
 
 type opener interface {
-	Open(ctx context.Context, s access.Side) (*es.Client, error)
+	Open(ctx context.Context, s clusters.Side) (*es.Client, error)
 }
 
 // Step is the step digest. It runs in the target's VPC and reads only.
 type Step struct {
 	Clusters opener
-	Rows     proving.Rows
+	Rows     scan.Rows
 	Now      func() time.Time
 }
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now}
+	return &Step{Clusters: clusters.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now}
 }
 
 // Up counts, then reads index by index; rows remember where it is.
@@ -40,15 +41,15 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if !r.Spec.Copies() {
 		return engine.Done(), nil
 	}
-	side := access.Target(r)
+	side := clusters.Source(r)
 	c, err := s.Clusters.Open(ctx, side)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	until := s.Now().Add(proving.WorkFor)
+	until := s.Now().Add(scan.WorkFor)
 	if r.Facts.Digest == nil {
 		if r.Facts.Digest, err = s.begin(ctx, c, r); err != nil {
-			return engine.Outcome{}, access.Explain(err, side)
+			return engine.Outcome{}, clusters.Explain(err, side)
 		}
 	}
 	for i := range r.Facts.Digest.Indices {
@@ -58,7 +59,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		}
 		read, err := s.read(ctx, c, r, i, d, until)
 		if err != nil {
-			return engine.Outcome{}, access.Explain(err, side)
+			return engine.Outcome{}, clusters.Explain(err, side)
 		}
 		if !d.IDsDone {
 			return engine.Waitf(0, "reading index %d of %d, %s, for the proof: %d of %d documents", i+1, len(r.Indices()), r.Indices()[i].Source, read, d.Documents), nil
@@ -68,9 +69,9 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 }
 
 // begin counts, and decides what is proved of each index.
-func (s *Step) begin(ctx context.Context, c *es.Client, r *run.Run) (*run.Digest, error) {
-	out := &run.Digest{Level: r.Spec.Proof, Walk: fmt.Sprintf("%s/%d/%d", r.ID, r.Generation, s.Now().UnixNano())}
-	budget := proving.Budget
+func (s *Step) begin(ctx context.Context, c *es.Client, r *run.Run) (*facts.Digest, error) {
+	out := &facts.Digest{Level: r.Spec.Proof, Walk: fmt.Sprintf("%s/%d/%d", r.ID, r.Generation, s.Now().UnixNano())}
+	budget := scan.Budget
 	for i, ix := range r.Indices() {
 		n, err := c.Count(ctx, ix.Source, ix.Query)
 		if err != nil {
@@ -81,10 +82,10 @@ func (s *Step) begin(ctx context.Context, c *es.Client, r *run.Run) (*run.Digest
 			return nil, err
 		}
 		surveyed := r.Facts.Survey.Indices[i]
-		d := run.IndexDigest{Documents: n, Level: level(r, i, n, &budget),
+		d := facts.IndexDigest{Documents: n, Level: level(r, i, n, &budget),
 			Changed: surveyed.State != stats.State()}
 		if sums(r, i, d.Level) {
-			d.Partitions = proof.Partitions(n)
+			d.Partitions = checksum.Partitions(n)
 		}
 		out.Indices = append(out.Indices, d)
 	}
@@ -97,47 +98,47 @@ func (s *Step) begin(ctx context.Context, c *es.Client, r *run.Run) (*run.Digest
 func level(r *run.Run, i int, documents int64, budget *time.Duration) string {
 	held := r.Facts.Destination.Indices[i].Before > 0
 	switch asked := r.Spec.Proof; {
-	case held && (asked == proving.Counts || asked == proving.Auto || asked == ""):
-		return proving.IDs
-	case asked != proving.Auto && asked != "":
+	case held && (asked == scan.Counts || asked == scan.Auto || asked == ""):
+		return scan.IDs
+	case asked != scan.Auto && asked != "":
 		return asked
 	}
-	if *budget -= proving.Estimate(documents, r.Facts.Survey.Indices[i]); *budget < 0 {
-		return proving.Sample
+	if *budget -= scan.Estimate(documents, r.Facts.Survey.Indices[i]); *budget < 0 {
+		return scan.Sample
 	}
-	return proving.Content
+	return scan.Content
 }
 
 // sums reports whether a level is proved by the sums of partitions. They cannot
 // be equal where the destination held other documents before: there all of the
 // source's are listed, and looked for.
 func sums(r *run.Run, i int, level string) bool {
-	return (level == proving.IDs || level == proving.Content) && r.Facts.Destination.Indices[i].Before == 0
+	return (level == scan.IDs || level == scan.Content) && r.Facts.Destination.Indices[i].Before == 0
 }
 
 // read reads an index as far as it comes.
-func (s *Step) read(ctx context.Context, c *es.Client, r *run.Run, i int, d *run.IndexDigest, until time.Time) (read int64, err error) {
+func (s *Step) read(ctx context.Context, c *es.Client, r *run.Run, i int, d *facts.IndexDigest, until time.Time) (read int64, err error) {
 	surveyed := r.Facts.Survey.Indices[i]
-	scan := proving.Scan{Reader: c, Rows: s.Rows, Now: s.Now, Run: r, Side: proving.Source, Position: i, Index: r.Indices()[i].Source,
-		Query: r.Indices()[i].Query, Content: d.Level != proving.IDs, Planned: surveyed.ShardSeqNos}
+	reader := scan.Scan{Reader: c, Rows: s.Rows, Now: s.Now, Run: r, Side: scan.Source, Position: i, Index: r.Indices()[i].Source,
+		Query: r.Indices()[i].Query, Content: d.Level != scan.IDs, Planned: surveyed.ShardSeqNos}
 	if surveyed.Total > 0 {
-		scan.Bytes = surveyed.Bytes / surveyed.Total
+		reader.Bytes = surveyed.Bytes / surveyed.Total
 	}
-	var at proving.Standing
+	var at scan.Standing
 	switch {
 	case d.Wanted > 0:
-		var want proving.Want
-		if want, err = proving.GetWanted(ctx, s.Rows, r, i); err != nil {
+		var want scan.Want
+		if want, err = scan.GetWanted(ctx, s.Rows, r, i); err != nil {
 			return 0, err
 		}
-		at, err = scan.List(ctx, want, until)
-	case d.Level == proving.Sample:
-		at, err = scan.Sample(ctx)
+		at, err = reader.List(ctx, want, until)
+	case d.Level == scan.Sample:
+		at, err = reader.Sample(ctx)
 	case d.Partitions > 0:
-		at, err = scan.Sum(ctx, d.Partitions, until)
-	case d.Level == proving.IDs || d.Level == proving.Content:
-		at, err = scan.List(ctx, proving.Want{}, until)
-	case d.Level == proving.Windows:
+		at, err = reader.Sum(ctx, d.Partitions, until)
+	case d.Level == scan.IDs || d.Level == scan.Content:
+		at, err = reader.List(ctx, scan.Want{}, until)
+	case d.Level == scan.Windows:
 		d.Windows, err = windows(ctx, c, r, i)
 		at.Done = true
 	default:
@@ -149,7 +150,7 @@ func (s *Step) read(ctx context.Context, c *es.Client, r *run.Run, i int, d *run
 
 // windows counts the documents in each window of the copy.
 func windows(ctx context.Context, c *es.Client, r *run.Run, i int) (out []int64, err error) {
-	queries, err := copying.Queries(r, i)
+	queries, err := copyjob.Queries(r, i)
 	if err != nil {
 		return nil, err
 	}

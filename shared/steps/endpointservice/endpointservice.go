@@ -12,6 +12,7 @@ import (
 	"eslink/shared/aliyun/privatelink"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -61,7 +62,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if sv == nil {
 		return s.create(ctx, r)
 	}
-	r.Facts.EndpointService = &run.EndpointService{ID: sv.ID, Name: sv.Name}
+	r.Facts.EndpointService = &facts.EndpointService{ID: sv.ID, Name: sv.Name}
 	switch {
 	case sv.Business == privatelink.FinancialLocked:
 		return engine.Outcome{}, fmt.Errorf("endpoint service %s is locked because the account is in arrears: settle the bill, then retry", sv.ID)
@@ -105,12 +106,12 @@ func (s *Step) create(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	n := privatelink.NewService{
 		Description: r.Name(what), ResourceType: kind, Resources: wanted(r), TagKey: run.TagKey, TagValue: r.Tag(),
 	}
-	r.Facts.EndpointService = &run.EndpointService{Asked: s.Now()}
+	r.Facts.EndpointService = &facts.EndpointService{Asked: s.Now()}
 	sv, err := s.Services.CreateService(ctx, n, r.Token(what))
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	r.Facts.EndpointService = &run.EndpointService{ID: sv.ID, Name: sv.Name}
+	r.Facts.EndpointService = &facts.EndpointService{ID: sv.ID, Name: sv.Name}
 	return engine.Waitf(first, "endpoint service %s is being created", sv.ID), nil
 }
 
@@ -128,7 +129,7 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		r.Facts.EndpointService = nil
 		return engine.Done(), nil
 	}
-	r.Facts.EndpointService = &run.EndpointService{ID: sv.ID, Name: sv.Name}
+	r.Facts.EndpointService = &facts.EndpointService{ID: sv.ID, Name: sv.Name}
 	if sv.Status != privatelink.Active { // every other state passes, and refuses changes meanwhile
 		return engine.Waitf(pause, "endpoint service %s is %s", sv.ID, sv.Status), nil
 	}

@@ -9,6 +9,7 @@ import (
 
 	product "eslink/shared/aliyun/privatelink"
 	"eslink/shared/apierr"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/endpointservice"
 )
@@ -75,8 +76,8 @@ func TestOneGuardEach(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := &run.Run{ID: "fd5dc36da1e3cf09", Facts: run.Facts{NLB: &run.NLB{ID: "nlb-1"}, EndpointService: &run.EndpointService{ID: "epsrv-1"},
-				Preflight: &run.Preflight{VSwitches: []run.VSwitch{{ZoneID: "z1"}, {ZoneID: "z2"}}}}}
+			r := &run.Run{ID: "fd5dc36da1e3cf09", Facts: facts.Facts{NLB: &facts.NLB{ID: "nlb-1"}, EndpointService: &facts.EndpointService{ID: "epsrv-1"},
+				Preflight: &facts.Preflight{VSwitches: []facts.VSwitch{{ZoneID: "z1"}, {ZoneID: "z2"}}}}}
 			cloud := &stub{service: product.Service{ID: "epsrv-1", Status: product.Active, Business: "Normal"},
 				resources: []product.Resource{{ID: "nlb-1", Zone: "z1"}, {ID: "nlb-1", Zone: "z2"}}}
 			c.odd(cloud)

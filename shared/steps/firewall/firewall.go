@@ -16,6 +16,7 @@ import (
 	"eslink/shared/aliyun/ecs"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -74,7 +75,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		}
 		all = append(all, slices.DeleteFunc(slices.Clone(rules), func(x ecs.Rule) bool { return !own(r, x) && ofRuns.MatchString(x.Description) })...)
 	}
-	f := &run.Firewall{SecurityGroupID: group}
+	f := &facts.Firewall{SecurityGroupID: group}
 	r.Facts.Firewall = f
 	var left []string
 	for _, x := range there {
@@ -84,7 +85,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		case i < 0:
 			left = append(left, x.ID)
 		default:
-			f.Rules = append(f.Rules, run.FirewallRule{ID: x.ID, Port: want[i].Port, CIDR: x.CIDR})
+			f.Rules = append(f.Rules, facts.FirewallRule{ID: x.ID, Port: want[i].Port, CIDR: x.CIDR})
 		}
 	}
 	if len(left) > 0 {

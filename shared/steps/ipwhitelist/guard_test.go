@@ -11,6 +11,7 @@ import (
 	"eslink/events"
 	product "eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/ipwhitelist"
 )
@@ -58,7 +59,7 @@ func TestOneGuardEach(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := &run.Run{ID: "fd5dc36da1e3cf09", Spec: events.Spec{Target: events.Target{InstanceID: "es-cn-src"}},
-				Facts: run.Facts{NLB: &run.NLB{ID: "nlb-1", LocalAddresses: []string{"10.0.0.1", "10.0.0.2"}}}}
+				Facts: facts.Facts{NLB: &facts.NLB{ID: "nlb-1", LocalAddresses: []string{"10.0.0.1", "10.0.0.2"}}}}
 			cloud := &stub{in: product.Instance{ID: "es-cn-src", Status: product.Active, UpdatedAt: time.UnixMilli(1),
 				Whitelist: []product.WhiteGroup{{Name: group, Type: product.PrivateES, IPs: []string{"10.0.0.1", "10.0.0.2"}}}}}
 			c.odd(r, cloud)
@@ -83,7 +84,7 @@ func TestOneGuardEach(t *testing.T) {
 // A token stands for one list at one state of the cluster.
 func TestATokenStandsForOneRequest(t *testing.T) {
 	t.Parallel()
-	r := &run.Run{ID: "fd5dc36da1e3cf09", Facts: run.Facts{NLB: &run.NLB{LocalAddresses: []string{"10.0.0.1"}}}}
+	r := &run.Run{ID: "fd5dc36da1e3cf09", Facts: facts.Facts{NLB: &facts.NLB{LocalAddresses: []string{"10.0.0.1"}}}}
 	cloud := &stub{in: product.Instance{Status: product.Active, UpdatedAt: time.UnixMilli(1)}}
 	ask := func() {
 		_, err := (&ipwhitelist.Step{Cluster: cloud}).Up(t.Context(), r)

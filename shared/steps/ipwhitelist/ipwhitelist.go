@@ -15,6 +15,7 @@ import (
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -55,10 +56,10 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	have, ours := group(in, groupOf(r))
 	switch {
 	case ours && slices.Equal(have, want):
-		r.Facts.IPWhitelist = &run.IPWhitelist{Group: groupOf(r), Addresses: want}
+		r.Facts.IPWhitelist = &facts.IPWhitelist{Group: groupOf(r), Addresses: want}
 		return engine.Done(), nil
 	case !ours && admitsAll(in.Private(), want):
-		r.Facts.IPWhitelist = &run.IPWhitelist{Addresses: want}
+		r.Facts.IPWhitelist = &facts.IPWhitelist{Addresses: want}
 		return engine.Done(), nil
 	}
 	// The pasts that this can meet: there is no group; a group with addresses of
@@ -67,7 +68,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if err := s.Cluster.SetWhitelistGroup(ctx, in.ID, groupOf(r), want, token(r, in, want)); err != nil {
 		return engine.Outcome{}, err
 	}
-	r.Facts.IPWhitelist = &run.IPWhitelist{Group: groupOf(r), Addresses: want}
+	r.Facts.IPWhitelist = &facts.IPWhitelist{Group: groupOf(r), Addresses: want}
 	return engine.Waitf(settles, "cluster %s takes up the whitelist group %s with %d addresses of the load balancer", in.ID, groupOf(r), len(want)), nil
 }
 

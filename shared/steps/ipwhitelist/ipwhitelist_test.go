@@ -11,6 +11,7 @@ import (
 	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/fakes/faketest"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/ipwhitelist"
 	"eslink/shared/steps/stepstest"
@@ -29,7 +30,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	t.Parallel()
 	w := stepstest.New(t, seed)
 	r := w.Run("ip-whitelist")
-	r.Facts.NLB = &run.NLB{ID: "nlb-1", LocalAddresses: local}
+	r.Facts.NLB = &facts.NLB{ID: "nlb-1", LocalAddresses: local}
 	w.ES.SetGroup(faketest.Src, "office", "10.9.0.0/16")
 	return &world{w, ipwhitelist.New(w.Deps), r, "eslink_" + r.ID}
 }

@@ -9,6 +9,7 @@ import (
 
 	product "eslink/shared/aliyun/nlb"
 	"eslink/shared/apierr"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/nlb"
 )
@@ -96,8 +97,8 @@ func TestOneGuardEach(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := &run.Run{ID: "fd5dc36da1e3cf09", Generation: 1, Direction: run.Up, Facts: run.Facts{NLB: &run.NLB{ID: "nlb-1"},
-				Preflight: &run.Preflight{Target: run.Cluster{VpcID: "vpc"}, VSwitches: []run.VSwitch{{VSwitchID: "v", ZoneID: "z"}}}}}
+			r := &run.Run{ID: "fd5dc36da1e3cf09", Generation: 1, Direction: run.Up, Facts: facts.Facts{NLB: &facts.NLB{ID: "nlb-1"},
+				Preflight: &facts.Preflight{Target: facts.Cluster{VpcID: "vpc"}, VSwitches: []facts.VSwitch{{VSwitchID: "v", ZoneID: "z"}}}}}
 			cloud := &stub{balancers: map[string]product.LoadBalancer{good.ID: good}}
 			c.odd(r, cloud)
 			s := &nlb.Step{Balancers: cloud, Lists: cloud, Now: time.Now}
@@ -121,7 +122,7 @@ func TestOneGuardEach(t *testing.T) {
 // One that is gone raises the token once, however often the list then fails.
 func TestGoneRaisesTheTokenOnce(t *testing.T) {
 	t.Parallel()
-	r := &run.Run{ID: "fd5dc36da1e3cf09", Direction: run.Up, Facts: run.Facts{NLB: &run.NLB{ID: "nlb-1"}}}
+	r := &run.Run{ID: "fd5dc36da1e3cf09", Direction: run.Up, Facts: facts.Facts{NLB: &facts.NLB{ID: "nlb-1"}}}
 	cloud := &stub{listErr: &apierr.Error{Class: apierr.Retry}}
 	for range 2 {
 		_, err := (&nlb.Step{Balancers: cloud, Lists: cloud, Now: time.Now}).Up(t.Context(), r)

@@ -12,6 +12,7 @@ import (
 	"eslink/shared/aliyun/nlb"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -58,7 +59,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if lb == nil {
 		return s.create(ctx, r)
 	}
-	r.Facts.NLB = &run.NLB{ID: lb.ID}
+	r.Facts.NLB = &facts.NLB{ID: lb.ID}
 	switch lb.Status {
 	case nlb.Active:
 		if err := fits(lb, r.Facts.Preflight); err != nil {
@@ -90,12 +91,12 @@ func (s *Step) create(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	for _, v := range p.VSwitches {
 		n.Zones = append(n.Zones, nlb.Zone{ID: v.ZoneID, VSwitchID: v.VSwitchID})
 	}
-	r.Facts.NLB = &run.NLB{Asked: s.Now()}
+	r.Facts.NLB = &facts.NLB{Asked: s.Now()}
 	id, err := s.Balancers.CreateLoadBalancer(ctx, n, r.Token(what))
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	r.Facts.NLB = &run.NLB{ID: id}
+	r.Facts.NLB = &facts.NLB{ID: id}
 	return engine.Waitf(30*time.Second, "load balancer %s is being created, which takes up to some minutes", id), nil
 }
 
@@ -112,7 +113,7 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		r.Facts.NLB = nil
 		return engine.Done(), nil
 	}
-	r.Facts.NLB = &run.NLB{ID: lb.ID}
+	r.Facts.NLB = &facts.NLB{ID: lb.ID}
 	switch lb.Status {
 	case nlb.Deleting, nlb.Provisioning, nlb.Configuring: // the latter two refuse deletion
 		return engine.Waitf(s.pause(r), "load balancer %s is %s", lb.ID, lb.Status), nil
@@ -166,7 +167,7 @@ func (s *Step) find(ctx context.Context, r *run.Run) (*nlb.LoadBalancer, error) 
 }
 
 // fits holds a found balancer to what preflight chose.
-func fits(lb *nlb.LoadBalancer, p *run.Preflight) error {
+func fits(lb *nlb.LoadBalancer, p *facts.Preflight) error {
 	if lb.AddressType != "Intranet" || lb.VpcID != p.Target.VpcID {
 		return fmt.Errorf("nlb %s is %s in %s instead of Intranet in %s: tear down, or delete it by hand, then start again", lb.ID, lb.AddressType, lb.VpcID, p.Target.VpcID)
 	}

@@ -12,6 +12,7 @@ import (
 	"eslink/localtest/fakes/faketest"
 	fake "eslink/localtest/fakes/nlb"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/nlb"
 	"eslink/shared/steps/stepstest"
@@ -206,7 +207,7 @@ func TestDownTouchesNoForeignNamesake(t *testing.T) {
 func TestABalancerThatLacksTheZoneIsForAPerson(t *testing.T) {
 	w := newWorld(t, 10)
 	w.Up(w.step, w.run)
-	w.run.Facts.Preflight.VSwitches = append(w.run.Facts.Preflight.VSwitches, run.VSwitch{VSwitchID: "vsw-src-k", ZoneID: "cn-hangzhou-k"})
+	w.run.Facts.Preflight.VSwitches = append(w.run.Facts.Preflight.VSwitches, facts.VSwitch{VSwitchID: "vsw-src-k", ZoneID: "cn-hangzhou-k"})
 	_, err := w.Walk(w.step, w.run, run.Up)
 	require.ErrorContains(t, err, "cn-hangzhou-k")
 }

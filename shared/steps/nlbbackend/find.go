@@ -11,13 +11,14 @@ import (
 
 	"eslink/shared/aliyun/nlb"
 	"eslink/shared/apierr"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
 // addresses are where the target is now: the private IPv4 addresses of its
 // domain and, where it has one per zone, of those. All must resolve, since what
 // is not named here is removed.
-func (s *Step) addresses(ctx context.Context, c run.Cluster) ([]nlb.Server, error) {
+func (s *Step) addresses(ctx context.Context, c facts.Cluster) ([]nlb.Server, error) {
 	var out []nlb.Server
 	for _, host := range append([]string{c.Domain}, c.Endpoints...) {
 		found, err := s.Resolver.LookupHost(ctx, host)

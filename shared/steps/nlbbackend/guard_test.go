@@ -12,6 +12,7 @@ import (
 	"eslink/events"
 	product "eslink/shared/aliyun/nlb"
 	"eslink/shared/apierr"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/nlbbackend"
 )
@@ -94,10 +95,10 @@ func (c *stub) LookupHost(context.Context, string) ([]string, error) {
 
 // standing is a run whose backend stands, and the cloud that holds it.
 func standing() (*run.Run, *stub) {
-	r := &run.Run{ID: "fd5dc36da1e3cf09", Generation: 1, Direction: run.Up, Spec: events.Spec{Scenario: "es-to-es"}, Facts: run.Facts{
-		Preflight:  &run.Preflight{Target: run.Cluster{InstanceID: "es-cn-src", Domain: "d", Port: 9200, VpcID: "vpc"}},
-		NLB:        &run.NLB{ID: "nlb-1"},
-		NLBBackend: &run.NLBBackend{ServerGroupID: "sgp-1", ListenerID: "lsn-1"}}}
+	r := &run.Run{ID: "fd5dc36da1e3cf09", Generation: 1, Direction: run.Up, Spec: events.Spec{Scenario: "es-to-es"}, Facts: facts.Facts{
+		Preflight:  &facts.Preflight{Target: facts.Cluster{InstanceID: "es-cn-src", Domain: "d", Port: 9200, VpcID: "vpc"}},
+		NLB:        &facts.NLB{ID: "nlb-1"},
+		NLBBackend: &facts.NLBBackend{ServerGroupID: "sgp-1", ListenerID: "lsn-1"}}}
 	return r, &stub{hosts: []string{"10.0.0.1", "10.0.0.2"}, group: product.ServerGroup{ID: "sgp-1", Type: "Ip", Status: product.Available, VpcID: "vpc"},
 		servers:  []product.Server{{IP: "10.0.0.1", Port: 9200, Status: product.Available}, {IP: "10.0.0.2", Port: 9200, Status: product.Available}},
 		listener: product.Listener{ID: "lsn-1", Port: 9200, ServerGroupID: "sgp-1", Protocol: "TCP", Status: product.Running}}
@@ -138,10 +139,10 @@ func TestOneGuardEach(t *testing.T) {
 			c.servers, c.sick = append(c.servers, left), []product.Abnormal{{IP: left.IP, Port: 9200, Status: "Unhealthy"}}
 		}, reason: "has left", writes: []string{"remove 1"}},
 		"a change under way": {odd: func(r *run.Run, c *stub) {
-			r.Facts.NLBBackend.Job, c.servers = &run.Job{ID: "job-1"}, nil
+			r.Facts.NLBBackend.Job, c.servers = &facts.Job{ID: "job-1"}, nil
 		}, reason: "last change"},
 		"a change that nobody remembers": {odd: func(r *run.Run, c *stub) {
-			r.Facts.NLBBackend.Job, c.jobErr = &run.Job{ID: "job-1"}, errGone
+			r.Facts.NLBBackend.Job, c.jobErr = &facts.Job{ID: "job-1"}, errGone
 		}, done: true},
 		"a namesake, found without an ID": {odd: func(r *run.Run, c *stub) {
 			r.Facts.NLBBackend.ServerGroupID, c.listed = "", []product.ServerGroup{c.group}
@@ -157,10 +158,10 @@ func TestOneGuardEach(t *testing.T) {
 			c.group.ID = ""
 		}, done: true},
 		"down: a namesake": {down: true, odd: func(r *run.Run, c *stub) {
-			*r.Facts.NLBBackend, c.listed = run.NLBBackend{}, []product.ServerGroup{c.group}
+			*r.Facts.NLBBackend, c.listed = facts.NLBBackend{}, []product.ServerGroup{c.group}
 		}, done: true},
 		"down: a change under way": {down: true, odd: func(r *run.Run, c *stub) {
-			r.Facts.NLBBackend.Job = &run.Job{ID: "job-1"}
+			r.Facts.NLBBackend.Job = &facts.Job{ID: "job-1"}
 		}, reason: "last change"},
 		"down: listener starting":     {down: true, odd: func(_ *run.Run, c *stub) { c.listener.Status = product.Starting }, reason: "listener lsn-1 is"},
 		"down: listener first":        {down: true, odd: func(*run.Run, *stub) {}, reason: "listener", writes: []string{"delete listener"}},

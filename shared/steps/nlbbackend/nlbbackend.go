@@ -16,6 +16,7 @@ import (
 	"eslink/shared/aliyun/nlb"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -85,7 +86,7 @@ const (
 // has left are removed last, so that a move interrupts nothing.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if r.Facts.NLBBackend == nil {
-		r.Facts.NLBBackend = &run.NLBBackend{}
+		r.Facts.NLBBackend = &facts.NLBBackend{}
 	}
 	f, target, balancer := r.Facts.NLBBackend, r.Facts.Preflight.Target, r.Facts.NLB
 	if busy, err := s.busy(ctx, r); busy || err != nil {
@@ -146,7 +147,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		f.Job, err = job(s.Servers.RemoveServers(ctx, g.ID, left))
 		return engine.Waitf(soon, "%s has left %s and is being removed", list(left), target.InstanceID), err
 	}
-	*f = run.NLBBackend{ServerGroupID: g.ID, ListenerID: l.ID}
+	*f = facts.NLBBackend{ServerGroupID: g.ID, ListenerID: l.ID}
 	for _, x := range want {
 		f.Servers = append(f.Servers, x.IP)
 	}
@@ -166,7 +167,7 @@ func (s *Step) createGroup(ctx context.Context, r *run.Run) (engine.Outcome, err
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	f.ServerGroupID, f.Asked, f.Job = id, time.Time{}, &run.Job{ID: j}
+	f.ServerGroupID, f.Asked, f.Job = id, time.Time{}, &facts.Job{ID: j}
 	return engine.Waitf(soon, "server group %s is being created", id), nil
 }
 
@@ -181,7 +182,7 @@ func (s *Step) add(ctx context.Context, r *run.Run, groupID string, missing []nl
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	r.Facts.NLBBackend.Job = &run.Job{ID: j, Token: token}
+	r.Facts.NLBBackend.Job = &facts.Job{ID: j, Token: token}
 	return engine.Waitf(soon, "%s of %s is being added as a backend", list(missing), r.Facts.Preflight.Target.InstanceID), nil
 }
 
@@ -194,14 +195,14 @@ func (s *Step) createListener(ctx context.Context, r *run.Run, groupID string) (
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	f.ListenerID, f.Asked, f.Job = id, time.Time{}, &run.Job{ID: j, Token: listenerToken(balancer, groupID)}
+	f.ListenerID, f.Asked, f.Job = id, time.Time{}, &facts.Job{ID: j, Token: listenerToken(balancer, groupID)}
 	return engine.Waitf(soon, "listener %s is being created", id), nil
 }
 
 func listenerToken(balancer, groupID string) string { return "listener/" + balancer + "/" + groupID }
 
 // unhealthy waits for those of the wanted servers that fail the health check.
-func unhealthy(sick []nlb.Abnormal, want []nlb.Server, target run.Cluster, balancer *run.NLB) (engine.Outcome, bool) {
+func unhealthy(sick []nlb.Abnormal, want []nlb.Server, target facts.Cluster, balancer *facts.NLB) (engine.Outcome, bool) {
 	var fresh, failing []string
 	for _, a := range sick {
 		if !slices.ContainsFunc(want, func(w nlb.Server) bool { return w.IP == a.IP && w.Port == a.Port }) {
@@ -228,7 +229,7 @@ func unhealthy(sick []nlb.Abnormal, want []nlb.Server, target run.Cluster, balan
 // waits until all are gone.
 func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if r.Facts.NLBBackend == nil {
-		r.Facts.NLBBackend = &run.NLBBackend{}
+		r.Facts.NLBBackend = &facts.NLBBackend{}
 	}
 	f := r.Facts.NLBBackend
 	if busy, err := s.busy(ctx, r); busy || err != nil {
@@ -290,15 +291,15 @@ func (s *Step) busy(ctx context.Context, r *run.Run) (bool, error) {
 }
 
 // job is what a write leaves to be awaited.
-func job(id string, err error) (*run.Job, error) {
+func job(id string, err error) (*facts.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &run.Job{ID: id}, nil
+	return &facts.Job{ID: id}, nil
 }
 
 // gone is job of a deletion, for which it is no error that somebody was faster.
-func gone(id string, err error) (*run.Job, error) {
+func gone(id string, err error) (*facts.Job, error) {
 	if apierr.IsNotFound(err) {
 		return nil, nil
 	}

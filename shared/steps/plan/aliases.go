@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"eslink/events"
-	"eslink/shared/access"
+	"eslink/shared/clusters"
 	"eslink/shared/es"
 	"eslink/shared/run"
 )
@@ -28,7 +28,7 @@ func judgeAliases(ctx context.Context, c *es.Client, r *run.Run, i int, fs *even
 		return nil
 	}
 	const remedy = "say none in indices[].destination.aliases, or "
-	side := access.Instance(r)
+	side := clusters.Destination(r)
 	needs := es.Needs{Index: map[string][]string{dest: {"manage"}}}
 	for _, name := range names {
 		needs.Index[name] = []string{"manage"}

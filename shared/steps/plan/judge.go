@@ -10,12 +10,13 @@ import (
 	"strings"
 
 	"eslink/events"
-	"eslink/shared/access"
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
-	"eslink/shared/copying"
+	"eslink/shared/clusters"
+	"eslink/shared/copyjob"
 	"eslink/shared/es"
 	"eslink/shared/esconfig"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/survey"
 )
@@ -44,7 +45,7 @@ func needs(r *run.Run) es.Needs {
 }
 
 func (s *Step) judge(ctx context.Context, r *run.Run, restarts bool, fs *events.Findings) error {
-	side := access.Instance(r)
+	side := clusters.Destination(r)
 	c, err := s.Clusters.Open(ctx, side)
 	if err != nil {
 		return err
@@ -109,7 +110,7 @@ func judgeDisk(ctx context.Context, c *es.Client, r *run.Run, fs *events.Finding
 	}
 	var need int64
 	for i, ix := range r.Facts.Survey.Indices {
-		if ix.Total > 0 && !copying.Copied(r, i) {
+		if ix.Total > 0 && !copyjob.Copied(r, i) {
 			need += int64(float64(ix.Bytes) * float64(ix.Documents) / float64(ix.Total) * 2 * 1.2)
 		}
 	}
@@ -247,7 +248,7 @@ func (s *Step) judgeUseCases(ctx context.Context, c *es.Client, r *run.Run, fs *
 			fs.Add(at+".plugin.word", u.Plugin.Analyzer+" keeps "+u.Plugin.Word+" whole already, so that it would prove nothing", "give a word of the dictionary that the analyzer does not know of itself")
 			continue
 		}
-		r.Facts.Dictionary = &run.Dictionary{Analyzer: u.Plugin.Analyzer, Word: u.Plugin.Word, Before: tokens}
+		r.Facts.Dictionary = &facts.Dictionary{Analyzer: u.Plugin.Analyzer, Word: u.Plugin.Word, Before: tokens}
 	}
 	return nil
 }

@@ -11,17 +11,18 @@ import (
 	"time"
 
 	"eslink/events"
-	"eslink/shared/access"
 	"eslink/shared/aliyun/escluster"
+	"eslink/shared/clusters"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/esconfig"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
 
 type opener interface {
-	Open(ctx context.Context, s access.Side) (*es.Client, error)
+	Open(ctx context.Context, s clusters.Side) (*es.Client, error)
 }
 
 type control interface {
@@ -39,7 +40,7 @@ type Step struct {
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Control: escluster.New(d.Cloud), Rows: d.Runs}
+	return &Step{Clusters: clusters.Opener{Cloud: d.Cloud}, Control: escluster.New(d.Cloud), Rows: d.Runs}
 }
 
 // Up plans, and judges the instance by what is planned.
@@ -50,7 +51,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	}
 	var fs events.Findings
 	if err := s.judge(ctx, r, p.Restart.Needed, &fs); err != nil {
-		return engine.Outcome{}, access.Explain(err, access.Instance(r))
+		return engine.Outcome{}, clusters.Explain(err, clusters.Destination(r))
 	}
 	if err := fs.Problem("plan", r.Spec.AcceptRisks); err != nil {
 		return engine.Outcome{}, err
@@ -103,7 +104,7 @@ func missing(r *run.Run) []string {
 			out = append(out, "rules in a security group of "+host.InstanceID+", unless others admit the balancer already")
 		}
 		for _, port := range r.Spec.Ports() {
-			if f.CLBBackend == nil || !slices.ContainsFunc(f.CLBBackend.Ports, func(p run.CLBPort) bool { return p.Port == port }) {
+			if f.CLBBackend == nil || !slices.ContainsFunc(f.CLBBackend.Ports, func(p facts.CLBPort) bool { return p.Port == port }) {
 				out = append(out, fmt.Sprintf("a listener on port %d with %s:%d behind it", port, host.PrivateIP, port))
 			}
 		}

@@ -12,10 +12,11 @@ import (
 	"eslink/events"
 	"eslink/localtest/fakes/elastic"
 	"eslink/localtest/fakes/faketest"
-	"eslink/shared/access"
 	"eslink/shared/aliyun/escluster"
+	"eslink/shared/clusters"
 	"eslink/shared/engine"
 	"eslink/shared/es"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/plan"
 	"eslink/shared/steps/stepstest"
@@ -47,13 +48,13 @@ func newWorld(t *testing.T, sample string) *world {
 	w.run.Spec = *r.Spec
 	w.run.Spec.InstanceID = faketest.Dst
 	f := &w.run.Facts
-	f.Preflight.ECS = &run.ECSHost{InstanceID: "i-1", PrivateIP: "10.2.1.9", VpcID: "vpc-src"}
-	f.Survey = &run.Survey{}
+	f.Preflight.ECS = &facts.ECSHost{InstanceID: "i-1", PrivateIP: "10.2.1.9", VpcID: "vpc-src"}
+	f.Survey = &facts.Survey{}
 	return w
 }
 
 // Open opens the embedded nodes.
-func (w *world) Open(context.Context, access.Side) (*es.Client, error) {
+func (w *world) Open(context.Context, clusters.Side) (*es.Client, error) {
 	return es.New(w.nodes, "http://dst:9200", w.user, "secret-1")
 }
 
@@ -108,7 +109,7 @@ func TestWhatIsPlannedForEachUseCase(t *testing.T) {
 				require.NotEmpty(t, w.run.Facts.Dictionary.Before)
 			}
 			// Over the standing link, with what was approved written already.
-			w.run.Facts.Accept = &run.Accept{Domain: "ep-a.epsrv-b.cn-hangzhou.privatelink.aliyuncs.com"}
+			w.run.Facts.Accept = &facts.Accept{Domain: "ep-a.epsrv-b.cn-hangzhou.privatelink.aliyuncs.com"}
 			again, err := w.up()
 			require.NoError(t, err)
 			require.Equal(t, p.ID, again.Asked().ID, "the plan does not depend on the endpoint")

@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"eslink/events"
-	"eslink/shared/access"
+	"eslink/shared/clusters"
 	"eslink/shared/es"
-	"eslink/shared/run"
+	"eslink/shared/facts"
 	"eslink/shared/steps/survey"
 )
 
@@ -19,7 +19,7 @@ import (
 func copying(t *testing.T, mappings string) *world {
 	w := newWorld(t, "reindex")
 	w.run.Spec.Indices = []events.Index{{Source: "orders", Dest: "orders", Destination: events.Destination{Mappings: []byte(`"source"`)}}}
-	w.run.Facts.Survey.Indices = []run.SurveyedIndex{{Source: "orders", Dest: "orders"}}
+	w.run.Facts.Survey.Indices = []facts.SurveyedIndex{{Source: "orders", Dest: "orders"}}
 	require.NoError(t, w.Deps.Runs.PutPart(t.Context(), w.run.ID, survey.Part(0), es.Definition{Mappings: []byte(mappings), Settings: []byte(`{}`)}))
 	return w
 }
@@ -46,23 +46,23 @@ func TestADestinationThatExists(t *testing.T) {
 	ix := &w.run.Spec.Indices[0]
 	ix.Existing = "refuse"
 	w.finds("indices[0].existing", "orders exists", "reuse")
-	c, err := w.Open(t.Context(), access.Side{})
+	c, err := w.Open(t.Context(), clusters.Side{})
 	require.NoError(t, err)
 	def, err := c.Definition(t.Context(), "orders")
 	require.NoError(t, err)
-	for _, f := range []run.DestinationFacts{
-		{Indices: []run.DestinationIndex{{Name: "orders", Created: true, UUID: def.UUID}}},
-		{Earlier: []run.DestinationIndex{{Name: "orders", Created: true, UUID: def.UUID}}},
-		{Indices: []run.DestinationIndex{{Name: "orders", Creating: true}}},
+	for _, f := range []facts.DestinationFacts{
+		{Indices: []facts.DestinationIndex{{Name: "orders", Created: true, UUID: def.UUID}}},
+		{Earlier: []facts.DestinationIndex{{Name: "orders", Created: true, UUID: def.UUID}}},
+		{Indices: []facts.DestinationIndex{{Name: "orders", Creating: true}}},
 	} {
 		w.run.Facts.Destination = &f
 		_, err = w.up()
 		require.NoError(t, err, "this run's own")
 	}
-	for _, f := range []run.DestinationFacts{
-		{Indices: []run.DestinationIndex{{Name: "orders", UUID: def.UUID}}},
-		{Indices: []run.DestinationIndex{{Name: "orders", Created: true, UUID: "another"}}},
-		{Indices: []run.DestinationIndex{{Name: "other", Creating: true}}},
+	for _, f := range []facts.DestinationFacts{
+		{Indices: []facts.DestinationIndex{{Name: "orders", UUID: def.UUID}}},
+		{Indices: []facts.DestinationIndex{{Name: "orders", Created: true, UUID: "another"}}},
+		{Indices: []facts.DestinationIndex{{Name: "other", Creating: true}}},
 	} {
 		w.run.Facts.Destination = &f
 		w.finds("indices[0].existing", "orders exists", "reuse")
@@ -108,13 +108,13 @@ func TestAliasesOfTheSource(t *testing.T) {
 	w.put("/other", `{"aliases":{"all":{}}}`)
 	w.run.Facts.Survey.Indices[0].Aliases = []string{"all"}
 	w.finds(field, "all leads to index other", "none")
-	w.run.Facts.Destination = &run.DestinationFacts{Indices: []run.DestinationIndex{{Name: "other", Creating: true}}}
+	w.run.Facts.Destination = &facts.DestinationFacts{Indices: []facts.DestinationIndex{{Name: "other", Creating: true}}}
 	_, err = w.up()
 	require.NoError(t, err, "it leads to what this run made")
 	w.run.Facts.Destination = nil
 
 	w.run.Spec.Indices = append(w.run.Spec.Indices, events.Index{Source: "a", Dest: "all", Destination: events.Destination{Mappings: []byte(`"none"`)}})
-	w.run.Facts.Survey.Indices = append(w.run.Facts.Survey.Indices, run.SurveyedIndex{Source: "a", Dest: "all"})
+	w.run.Facts.Survey.Indices = append(w.run.Facts.Survey.Indices, facts.SurveyedIndex{Source: "a", Dest: "all"})
 	_, err = w.up()
 	require.ErrorContains(t, err, "all is an alias of the source and a dest of the spec")
 	w.run.Spec.Indices = w.run.Spec.Indices[:1]

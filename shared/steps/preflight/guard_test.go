@@ -10,6 +10,7 @@ import (
 	"eslink/events"
 	client "eslink/shared/aliyun/escluster"
 	"eslink/shared/aliyun/vpc"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
@@ -62,10 +63,10 @@ func TestPlace(t *testing.T) {
 			s := &Step{Balancers: offered(c.balancers), Links: linked{c.offer}, Networks: c.offer}
 			r := &run.Run{}
 			if c.earlier != nil {
-				r.Facts.Preflight = &run.Preflight{Zone: c.earlier[0], VSwitches: []run.VSwitch{{ZoneID: c.earlier[0]}, {ZoneID: c.earlier[1]}}}
+				r.Facts.Preflight = &facts.Preflight{Zone: c.earlier[0], VSwitches: []facts.VSwitch{{ZoneID: c.earlier[0]}, {ZoneID: c.earlier[1]}}}
 			}
 			cluster := side{Instance: client.Instance{Zones: []client.Zone{{ID: "a", Status: "NORMAL"}, {ID: "b", Status: "NORMAL"}}}}
-			facts, fs := &run.Preflight{}, events.Findings{}
+			facts, fs := &facts.Preflight{}, events.Findings{}
 			require.NoError(t, s.place(t.Context(), r, facts, cluster, cluster, &fs))
 			var got []string
 			for _, v := range facts.VSwitches {

@@ -10,12 +10,13 @@ import (
 	"eslink/events"
 	"eslink/shared/aliyun/ecs"
 	"eslink/shared/aliyun/vpc"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
 // host looks at the ECS instance that the spec names by its ID or its private
 // address, judges it, and chooses where the balancer stands.
-func (s *Step) host(ctx context.Context, r *run.Run, facts *run.Preflight, instance side, fs *events.Findings) error {
+func (s *Step) host(ctx context.Context, r *run.Run, p *facts.Preflight, instance side, fs *events.Findings) error {
 	t := r.Spec.Target
 	field, named := "target.ecsInstanceId", t.ID()
 	var found []ecs.Instance
@@ -46,18 +47,18 @@ func (s *Step) host(ctx context.Context, r *run.Run, facts *run.Preflight, insta
 	if h.Status != ecs.Running {
 		fs.Add(field, fmt.Sprintf("%s is %s", h.ID, h.Status), "start it: only a running instance can stand behind a balancer")
 	}
-	facts.ECS = &run.ECSHost{InstanceID: h.ID, PrivateIP: cmp.Or(t.PrivateIP, h.VPC.Addresses.All[0]), VpcID: h.VPC.ID, VSwitchID: h.VPC.VSwitchID,
+	p.ECS = &facts.ECSHost{InstanceID: h.ID, PrivateIP: cmp.Or(t.PrivateIP, h.VPC.Addresses.All[0]), VpcID: h.VPC.ID, VSwitchID: h.VPC.VSwitchID,
 		ZoneID: h.ZoneID, SecurityGroups: h.SecurityGroups.All}
-	facts.Target = service(r.Spec, facts.ECS)
+	p.Target = service(r.Spec, p.ECS)
 	if r.Spec.Copies() {
-		if err := s.reaches(ctx, r.Spec, facts, field, fs); err != nil {
+		if err := s.reaches(ctx, r.Spec, p, field, fs); err != nil {
 			return err
 		}
 	}
 	if !instance.known {
 		return nil
 	}
-	return s.placeClassic(ctx, r, facts, instance, field, fs)
+	return s.placeClassic(ctx, r, p, instance, field, fs)
 }
 
 func ids(hosts []ecs.Instance) string {
@@ -70,19 +71,19 @@ func ids(hosts []ecs.Instance) string {
 
 // service is what the instance is to reach on the host, in the form of a
 // cluster: the one that is copied from if there is one.
-func service(spec events.Spec, h *run.ECSHost) run.Cluster {
+func service(spec events.Spec, h *facts.ECSHost) facts.Cluster {
 	u, ok := spec.UseCase(events.ReindexUseCase)
 	if !ok && len(spec.UseCases) > 0 {
 		u = spec.UseCases[0]
 	}
-	return run.Cluster{InstanceID: h.InstanceID, Domain: h.PrivateIP, Port: cmp.Or(u.Port, spec.Target.Port), Protocol: cmp.Or(u.Protocol, spec.Target.Protocol),
+	return facts.Cluster{InstanceID: h.InstanceID, Domain: h.PrivateIP, Port: cmp.Or(u.Port, spec.Target.Port), Protocol: cmp.Or(u.Protocol, spec.Target.Protocol),
 		VpcID: h.VpcID, VSwitchID: h.VSwitchID, ZoneIDs: []string{h.ZoneID}}
 }
 
 // reaches judges whether the functions that read the source can, as those of the
 // source's side do.
-func (s *Step) reaches(ctx context.Context, spec events.Spec, facts *run.Preflight, field string, fs *events.Findings) error {
-	h, source := facts.ECS, facts.Target
+func (s *Step) reaches(ctx context.Context, spec events.Spec, p *facts.Preflight, field string, fs *events.Findings) error {
+	h, source := p.ECS, p.Target
 	if source.Protocol == "https" && spec.Target.TLS != "certificate" {
 		fs.Add("target.tls", "no certificate names the endpoint's domain, so the name cannot be checked", "say certificate to accept that the chain alone is checked")
 	}
@@ -113,8 +114,8 @@ func (s *Step) reaches(ctx context.Context, spec events.Spec, facts *run.Preflig
 // placeClassic chooses the balancer's vSwitch. Cluster, host and balancer have to
 // be in one zone, so the zone is the host's. What an earlier walk chose stays, as
 // long as it is there.
-func (s *Step) placeClassic(ctx context.Context, r *run.Run, facts *run.Preflight, instance side, field string, fs *events.Findings) error {
-	h, zone := facts.ECS, facts.ECS.ZoneID
+func (s *Step) placeClassic(ctx context.Context, r *run.Run, p *facts.Preflight, instance side, field string, fs *events.Findings) error {
+	h, zone := p.ECS, p.ECS.ZoneID
 	if !slices.Contains(normal(instance.Instance), zone) {
 		fs.Add(field, fmt.Sprintf("%s is in %s, which is not a normal zone of %s (zones %s)", h.InstanceID, zone, instance.ID, describe(instance.Zones)),
 			"name a host in one of the cluster's zones: cluster, host and balancer have to be in the same one")
@@ -157,6 +158,6 @@ func (s *Step) placeClassic(ctx context.Context, r *run.Run, facts *run.Prefligh
 		fs.Add(field, fmt.Sprintf("%s has no vSwitch with a free address in %s, which the load balancer needs", h.VpcID, zone), "create a vSwitch there")
 		return nil
 	}
-	facts.Zone, facts.VSwitches = zone, []run.VSwitch{fact(*best)}
+	p.Zone, p.VSwitches = zone, []facts.VSwitch{fact(*best)}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"eslink/localtest/fakes/faketest"
 	"eslink/localtest/fakes/vpc"
 	"eslink/shared/aliyun/slb"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/stepstest"
 )
@@ -29,7 +30,7 @@ func newHostWorld(t *testing.T, useCases ...events.UseCase) *world {
 		useCases = []events.UseCase{webhook}
 	}
 	r := w.HostRun("preflight", useCases...)
-	r.Facts = run.Facts{}
+	r.Facts = facts.Facts{}
 	return &world{w, New(w.Deps).(*Step), r}
 }
 
@@ -64,7 +65,7 @@ func TestAFitHost(t *testing.T) {
 			w.run.Spec.Target = target(ip)
 			require.Equal(t, 1, w.Up(w.step, w.run))
 			p := w.run.Facts.Preflight
-			require.Equal(t, &run.ECSHost{InstanceID: faketest.Host, PrivateIP: ip, VpcID: "vpc-src", VSwitchID: "vsw-src-i", ZoneID: faketest.ZoneI,
+			require.Equal(t, &facts.ECSHost{InstanceID: faketest.Host, PrivateIP: ip, VpcID: "vpc-src", VSwitchID: "vsw-src-i", ZoneID: faketest.ZoneI,
 				SecurityGroups: []string{faketest.SecurityGroup}}, p.ECS)
 			require.Equal(t, faketest.ZoneI, p.Zone)
 			require.Len(t, p.VSwitches, 1)
@@ -82,7 +83,7 @@ func TestAClusterOnAHost(t *testing.T) {
 	w.lets("10.2.0.0/24")
 	w.Up(w.step, w.run)
 	target := w.run.Facts.Preflight.Target
-	require.Equal(t, run.Cluster{InstanceID: faketest.Host, Domain: w.ECS.Instances()[0].IP.String(), Port: 9201, Protocol: "http",
+	require.Equal(t, facts.Cluster{InstanceID: faketest.Host, Domain: w.ECS.Instances()[0].IP.String(), Port: 9201, Protocol: "http",
 		VpcID: "vpc-src", VSwitchID: "vsw-src-i", ZoneIDs: []string{faketest.ZoneI}}, target, "the one that is copied from, whatever comes first")
 }
 
@@ -164,7 +165,7 @@ func TestALaterWalkKeepsTheHostsVSwitch(t *testing.T) {
 	w := newHostWorld(t)
 	w.Up(w.step, w.run)
 	before := *w.run.Facts.Preflight
-	w.run.Facts.CLB = &run.CLB{ID: "lb-1"}
+	w.run.Facts.CLB = &facts.CLB{ID: "lb-1"}
 	for w.VPC.TakeIP(before.VSwitches[0].VSwitchID).IsValid() {
 	}
 	w.Up(w.step, w.run)

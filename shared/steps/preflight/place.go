@@ -9,6 +9,7 @@ import (
 	"eslink/events"
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/aliyun/vpc"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
@@ -20,7 +21,7 @@ const addresses = 9
 // one that has nodes of both clusters, NLB and PrivateLink; the balancer stands
 // there and, where the target's VPC has vSwitches elsewhere, in a second zone,
 // as NLB asks. What an earlier walk chose stays, as long as it can.
-func (s *Step) place(ctx context.Context, r *run.Run, facts *run.Preflight, instance, target side, fs *events.Findings) error {
+func (s *Step) place(ctx context.Context, r *run.Run, p *facts.Preflight, instance, target side, fs *events.Findings) error {
 	balancers, err := s.Balancers.Zones(ctx)
 	if err != nil {
 		return err
@@ -35,7 +36,7 @@ func (s *Step) place(ctx context.Context, r *run.Run, facts *run.Preflight, inst
 	}
 	earlier := r.Facts.Preflight
 	if earlier == nil {
-		earlier = &run.Preflight{}
+		earlier = &facts.Preflight{}
 	}
 
 	shared := both(normal(instance.Instance), normal(target.Instance))
@@ -61,7 +62,7 @@ func (s *Step) place(ctx context.Context, r *run.Run, facts *run.Preflight, inst
 	// room enough.
 	best := map[string]vpc.VSwitch{}
 	room := func(v vpc.VSwitch) int {
-		if r.Facts.NLB != nil && slices.ContainsFunc(earlier.VSwitches, func(e run.VSwitch) bool { return e.VSwitchID == v.ID }) {
+		if r.Facts.NLB != nil && slices.ContainsFunc(earlier.VSwitches, func(e facts.VSwitch) bool { return e.VSwitchID == v.ID }) {
 			return 1 << 32
 		}
 		return v.Free
@@ -82,7 +83,7 @@ func (s *Step) place(ctx context.Context, r *run.Run, facts *run.Preflight, inst
 		lacksRoom(usable)
 		return nil
 	}
-	facts.Zone, facts.VSwitches = zone, []run.VSwitch{fact(best[zone])}
+	p.Zone, p.VSwitches = zone, []facts.VSwitch{fact(best[zone])}
 	var others []string
 	for _, z := range append(both(balancers, links), balancers...) { // PrivateLink can use the former alone
 		if _, ok := best[z]; ok && z != zone && !slices.Contains(others, z) {
@@ -100,7 +101,7 @@ func (s *Step) place(ctx context.Context, r *run.Run, facts *run.Preflight, inst
 		lacksRoom(others)
 		return nil
 	}
-	facts.VSwitches = append(facts.VSwitches, fact(best[second]))
+	p.VSwitches = append(p.VSwitches, fact(best[second]))
 	return nil
 }
 
@@ -116,8 +117,8 @@ func choose(zones []string, earlier string, will func(string) bool) string {
 	return ""
 }
 
-func fact(v vpc.VSwitch) run.VSwitch {
-	return run.VSwitch{VSwitchID: v.ID, ZoneID: v.ZoneID, CIDR: v.CIDR.String()}
+func fact(v vpc.VSwitch) facts.VSwitch {
+	return facts.VSwitch{VSwitchID: v.ID, ZoneID: v.ZoneID, CIDR: v.CIDR.String()}
 }
 
 // normal lists the zones where a cluster is whole.

@@ -18,6 +18,7 @@ import (
 	"eslink/shared/aliyun/vpc"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -114,13 +115,13 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 			pause = 3 * time.Minute
 		}
 	}
-	facts := &run.Preflight{Instance: cluster(instance.Instance), Target: cluster(target.Instance)}
+	p := &facts.Preflight{Instance: cluster(instance.Instance), Target: cluster(target.Instance)}
 	switch {
 	case toHost:
-		err = s.host(ctx, r, facts, instance, &fs)
+		err = s.host(ctx, r, p, instance, &fs)
 	case instance.known && target.known:
 		compare(r.Spec, instance, target, &fs)
-		err = s.place(ctx, r, facts, instance, target, &fs)
+		err = s.place(ctx, r, p, instance, target, &fs)
 	}
 	if err != nil {
 		return engine.Outcome{}, err
@@ -131,7 +132,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if len(pending) > 0 {
 		return engine.Waitf(pause, "%s: a change is under way, which is waited for", strings.Join(pending, ", ")), nil
 	}
-	r.Facts.Preflight = facts
+	r.Facts.Preflight = p
 	return engine.Done(), nil
 }
 
@@ -211,8 +212,8 @@ func number(version string) string {
 	return n
 }
 
-func cluster(i escluster.Instance) run.Cluster {
-	c := run.Cluster{InstanceID: i.ID, Domain: i.Domain, Port: i.Port, Protocol: strings.ToLower(i.Protocol), Version: i.Version, VpcID: i.VpcID, VSwitchID: i.VSwitchID}
+func cluster(i escluster.Instance) facts.Cluster {
+	c := facts.Cluster{InstanceID: i.ID, Domain: i.Domain, Port: i.Port, Protocol: strings.ToLower(i.Protocol), Version: i.Version, VpcID: i.VpcID, VSwitchID: i.VSwitchID}
 	for _, e := range i.Endpoints {
 		c.Endpoints = append(c.Endpoints, e.Domain)
 	}

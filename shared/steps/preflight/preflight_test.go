@@ -18,6 +18,7 @@ import (
 	"eslink/localtest/fakes/vpc"
 	client "eslink/shared/aliyun/escluster"
 	"eslink/shared/aliyun/nlb"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/stepstest"
 )
@@ -32,7 +33,7 @@ func newWorld(t *testing.T) *world {
 	t.Parallel()
 	w := stepstest.New(t, 1)
 	r := w.Run("preflight")
-	r.Facts = run.Facts{}
+	r.Facts = facts.Facts{}
 	return &world{w, New(w.Deps).(*Step), r}
 }
 
@@ -70,13 +71,13 @@ func TestTwoFitClusters(t *testing.T) {
 	w := newWorld(t)
 	require.Equal(t, 1, w.Up(w.step, w.run))
 	p := w.run.Facts.Preflight
-	require.Equal(t, run.Cluster{InstanceID: faketest.Src, Domain: faketest.Src + ".elasticsearch.aliyuncs.com", Port: 9200, Protocol: "http",
+	require.Equal(t, facts.Cluster{InstanceID: faketest.Src, Domain: faketest.Src + ".elasticsearch.aliyuncs.com", Port: 9200, Protocol: "http",
 		Version: "7.10.0_with_X-Pack", VpcID: "vpc-src", VSwitchID: "vsw-src", ZoneIDs: []string{faketest.ZoneI}}, p.Target)
 	require.Equal(t, faketest.Dst, p.Instance.InstanceID)
 	require.Equal(t, "vpc-dst", p.Instance.VpcID)
 	require.Equal(t, faketest.ZoneI, p.Zone)
 	require.Len(t, p.VSwitches, 2, "two zones where the VPC has them")
-	require.Equal(t, run.VSwitch{VSwitchID: "vsw-src-i", ZoneID: faketest.ZoneI, CIDR: "10.2.1.0/24"}, p.VSwitches[0], "the endpoint's zone first, and the roomiest vSwitch")
+	require.Equal(t, facts.VSwitch{VSwitchID: "vsw-src-i", ZoneID: faketest.ZoneI, CIDR: "10.2.1.0/24"}, p.VSwitches[0], "the endpoint's zone first, and the roomiest vSwitch")
 	require.Equal(t, faketest.ZoneJ, p.VSwitches[1].ZoneID)
 	require.Zero(t, w.Writes())
 }
@@ -331,7 +332,7 @@ func TestALaterWalkKeepsItsChoice(t *testing.T) {
 	w := newWorld(t)
 	w.Up(w.step, w.run)
 	before := *w.run.Facts.Preflight
-	w.run.Facts.NLB = &run.NLB{ID: "nlb-1"}
+	w.run.Facts.NLB = &facts.NLB{ID: "nlb-1"}
 	for w.VPC.TakeIP("vsw-src-i").IsValid() {
 	}
 	for w.VPC.TakeIP("vsw-src-j").IsValid() {

@@ -9,6 +9,7 @@ import (
 
 	product "eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/privateconnection"
 )
@@ -38,8 +39,8 @@ func (c *stub) DeleteEndpoint(_ context.Context, _, id, _ string) error {
 }
 
 func standing() (*run.Run, *stub, *privateconnection.Step) {
-	r := &run.Run{ID: "fd5dc36da1e3cf09", Facts: run.Facts{EndpointService: &run.EndpointService{ID: "epsrv-1"}, Preflight: &run.Preflight{Zone: "z"},
-		PrivateConnection: &run.PrivateConnection{EndpointID: "ep-1"}}}
+	r := &run.Run{ID: "fd5dc36da1e3cf09", Facts: facts.Facts{EndpointService: &facts.EndpointService{ID: "epsrv-1"}, Preflight: &facts.Preflight{Zone: "z"},
+		PrivateConnection: &facts.PrivateConnection{EndpointID: "ep-1"}}}
 	cloud := &stub{listed: []product.Endpoint{
 		{ID: "ep-0", ServiceID: "epsrv-0", Status: product.EndpointActive}, // somebody else's
 		{ID: "ep-1", ServiceID: "epsrv-1", Status: product.EndpointActive, Business: "Normal"}}}

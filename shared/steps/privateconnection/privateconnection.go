@@ -12,6 +12,7 @@ import (
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -86,7 +87,7 @@ func (s *Step) create(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if c := r.Facts.PrivateConnection; c != nil && c.EndpointID != "" {
 		r.NextToken(what) // it was there, and its lag is over
 	}
-	r.Facts.PrivateConnection = &run.PrivateConnection{Asked: s.Now()}
+	r.Facts.PrivateConnection = &facts.PrivateConnection{Asked: s.Now()}
 	ep, err := s.Endpoints.CreateEndpoint(ctx, r.Spec.InstanceID, r.Facts.EndpointService.ID, r.Facts.Preflight.Zone, r.Token(what))
 	if err != nil {
 		return busy(r, err)
@@ -164,5 +165,5 @@ func (s *Step) record(r *run.Run, ep *escluster.Endpoint) {
 	if c := r.Facts.PrivateConnection; c != nil {
 		asked = c.Asked
 	}
-	r.Facts.PrivateConnection = &run.PrivateConnection{EndpointID: ep.ID, Domain: ep.Domain, Asked: asked}
+	r.Facts.PrivateConnection = &facts.PrivateConnection{EndpointID: ep.ID, Domain: ep.Domain, Asked: asked}
 }

@@ -4,12 +4,12 @@ import (
 	"net/netip"
 	"slices"
 
-	"eslink/shared/run"
+	"eslink/shared/facts"
 )
 
 // settle counts the pending change as made if the group looks like it: its reply
 // was lost, or the invocation died.
-func settle(f *run.PrivateWhitelist, have []string, exists bool) {
+func settle(f *facts.PrivateWhitelist, have []string, exists bool) {
 	if p := f.Pending; p != nil && len(minus(p.Add, have)) == 0 && len(common(have, p.Remove)) == 0 && exists != p.Delete {
 		fold(f)
 	}
@@ -17,14 +17,14 @@ func settle(f *run.PrivateWhitelist, have []string, exists bool) {
 
 // fold adds the pending change to what the run has changed. What was taken away
 // and then put back is no change.
-func fold(f *run.PrivateWhitelist) {
+func fold(f *facts.PrivateWhitelist) {
 	p := f.Pending
 	added := slices.Concat(minus(f.Added, p.Remove), minus(p.Add, slices.Concat(f.Removed, f.Added)))
 	f.Removed = slices.Concat(minus(f.Removed, p.Add), minus(p.Remove, slices.Concat(f.Added, f.Removed)))
 	f.Added, f.Created, f.Deleted, f.Pending = added, f.Created || p.Create && !f.Deleted, p.Delete, nil
 }
 
-func same(a, b run.PendingWhitelist) bool {
+func same(a, b facts.PendingWhitelist) bool {
 	return slices.Equal(a.Add, b.Add) && slices.Equal(a.Remove, b.Remove) && a.Create == b.Create && a.Delete == b.Delete
 }
 

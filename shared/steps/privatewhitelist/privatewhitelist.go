@@ -17,6 +17,7 @@ import (
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
@@ -59,7 +60,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	}
 	f := r.Facts.PrivateWhitelist
 	if f == nil {
-		f = &run.PrivateWhitelist{Group: groupOf(r)}
+		f = &facts.PrivateWhitelist{Group: groupOf(r)}
 		r.Facts.PrivateWhitelist = f
 	}
 	settle(f, have, exists)
@@ -67,7 +68,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if problem != nil {
 		return engine.Outcome{}, problem
 	}
-	next := &run.PendingWhitelist{Add: minus(want, have), Remove: minus(have, want), Create: !exists && len(want) > 0, Delete: exists && len(want) == 0}
+	next := &facts.PendingWhitelist{Add: minus(want, have), Remove: minus(have, want), Create: !exists && len(want) > 0, Delete: exists && len(want) == 0}
 	if len(next.Add)+len(next.Remove) == 0 {
 		f.IPs, f.Pending = have, nil
 		return engine.Done(), nil
@@ -176,7 +177,7 @@ func wanted(w *events.Whitelist, id string, have []string, exists bool) ([]strin
 // change is the request for it. A plain list can only be replaced: to add to it
 // or to take from it, it is called by its group's name. What is deleted is named
 // as the group has it.
-func change(w *events.Whitelist, have []string, next *run.PendingWhitelist) escluster.WhitelistChange {
+func change(w *events.Whitelist, have []string, next *facts.PendingWhitelist) escluster.WhitelistChange {
 	group := cmp.Or(w.Group, escluster.DefaultGroup)
 	switch w.Mode {
 	case events.Append:

@@ -7,26 +7,27 @@ import (
 	"context"
 	"time"
 
-	"eslink/shared/access"
 	"eslink/shared/apierr"
-	"eslink/shared/copying"
+	"eslink/shared/clusters"
+	"eslink/shared/copyjob"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
 
 // Step is the step progress. It runs in the instance's VPC.
 type Step struct {
-	Clusters copying.Clusters
-	Rows     copying.Rows
+	Clusters copyjob.Clusters
+	Rows     copyjob.Rows
 	Now      func() time.Time
 	// Split, if set, divides indices otherwise than usual.
-	Split copying.Split
+	Split copyjob.Split
 }
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now}
+	return &Step{Clusters: clusters.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now}
 }
 
 const (
@@ -50,7 +51,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if !r.Spec.Copies() {
 		return engine.Done(), nil
 	}
-	c, err := copying.Open(ctx, s.Clusters, s.Rows, s.Now, r)
+	c, err := copyjob.Open(ctx, s.Clusters, s.Rows, s.Now, r)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
@@ -61,10 +62,10 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 			r.Note(s.Now(), r.Cursor.Step, "settings for the load stay", put.Error())
 		}
 	}
-	return out, access.Explain(err, access.Instance(r))
+	return out, clusters.Explain(err, clusters.Destination(r))
 }
 
-func (s *Step) up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outcome, error) {
+func (s *Step) up(ctx context.Context, c *copyjob.Copy, r *run.Run) (engine.Outcome, error) {
 	if err := c.Start(ctx); err != nil { // intended the last time round
 		return engine.Outcome{}, err
 	}
@@ -88,13 +89,13 @@ func (s *Step) up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outc
 }
 
 // record notes how far the copy is, and how fast: all in all, and each index.
-func (s *Step) record(r *run.Run, counts []copying.Count) {
-	next := &run.Progress{At: s.Now()}
+func (s *Step) record(r *run.Run, counts []copyjob.Count) {
+	next := &facts.Progress{At: s.Now()}
 	var longest time.Duration
 	for i, n := range counts {
 		// Tasks that have not begun tell no total; the survey did.
 		n.Total = max(n.Total, r.Facts.Survey.Indices[i].Documents)
-		ix := run.IndexProgress{Dest: r.Indices()[i].Dest, Documents: n.Done, Total: n.Total, DocsPerSecond: n.PerSecond}
+		ix := facts.IndexProgress{Dest: r.Indices()[i].Dest, Documents: n.Done, Total: n.Total, DocsPerSecond: n.PerSecond}
 		if left, ok := eta(n.Total-n.Done, n.PerSecond); ok {
 			ix.ETA, longest = left.String(), max(longest, left)
 		}
@@ -116,7 +117,7 @@ func eta(documents int64, perSecond float64) (time.Duration, bool) {
 
 // pause is a quarter of what is left, within bounds: four looks or so for a copy
 // of any size. It is shorter if there is something to do sooner.
-func pause(p *run.Progress, soonest time.Duration) time.Duration {
+func pause(p *facts.Progress, soonest time.Duration) time.Duration {
 	next := soonest
 	if left, err := time.ParseDuration(p.ETA); err == nil && (soonest == 0 || left/4 < soonest) {
 		next = left / 4

@@ -7,8 +7,8 @@ import (
 	"context"
 	"time"
 
-	"eslink/shared/access"
-	"eslink/shared/copying"
+	"eslink/shared/clusters"
+	"eslink/shared/copyjob"
 	"eslink/shared/engine"
 	"eslink/shared/run"
 	"eslink/shared/steps"
@@ -16,16 +16,16 @@ import (
 
 // Step is the step reindex. It runs in the instance's VPC.
 type Step struct {
-	Clusters copying.Clusters
-	Rows     copying.Rows
+	Clusters copyjob.Clusters
+	Rows     copyjob.Rows
 	Now      func() time.Time
 	// Split, if set, divides indices otherwise than usual.
-	Split copying.Split
+	Split copyjob.Split
 }
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now}
+	return &Step{Clusters: clusters.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now}
 }
 
 // Up plans the tasks, notes which are about to start and what is changed for
@@ -35,16 +35,16 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if !r.Spec.Copies() {
 		return engine.Done(), nil
 	}
-	c, err := copying.Open(ctx, s.Clusters, s.Rows, s.Now, r)
+	c, err := copyjob.Open(ctx, s.Clusters, s.Rows, s.Now, r)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
 	c.Split = cmp.Or(s.Split, c.Split)
 	out, err := up(ctx, c, r)
-	return out, access.Explain(err, access.Instance(r))
+	return out, clusters.Explain(err, clusters.Destination(r))
 }
 
-func up(ctx context.Context, c *copying.Copy, r *run.Run) (engine.Outcome, error) {
+func up(ctx context.Context, c *copyjob.Copy, r *run.Run) (engine.Outcome, error) {
 	if !intended(r) {
 		if err := c.Plan(ctx); err != nil {
 			return engine.Outcome{}, err
@@ -77,16 +77,16 @@ func intended(r *run.Run) bool {
 			return true
 		}
 	}
-	return copying.Preparing(r)
+	return copyjob.Preparing(r)
 }
 
 // Down stops what runs, and puts back what was changed for it.
 func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
-	if r.Facts.Reindex == nil || r.Facts.Preflight == nil || !unfinished(r) && !copying.Loading(r) {
+	if r.Facts.Reindex == nil || r.Facts.Preflight == nil || !unfinished(r) && !copyjob.Loading(r) {
 		r.Facts.Reindex = nil
 		return engine.Done(), nil
 	}
-	c, err := copying.Open(ctx, s.Clusters, s.Rows, s.Now, r)
+	c, err := copyjob.Open(ctx, s.Clusters, s.Rows, s.Now, r)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
@@ -96,7 +96,7 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	}
 	switch {
 	case err != nil:
-		return engine.Outcome{}, access.Explain(err, access.Instance(r))
+		return engine.Outcome{}, clusters.Explain(err, clusters.Destination(r))
 	case running:
 		return engine.Wait(5*time.Second, "the copy stops after its current page"), nil
 	}

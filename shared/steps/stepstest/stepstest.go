@@ -23,6 +23,7 @@ import (
 	"eslink/shared/aliyun"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/facts"
 	"eslink/shared/flow"
 	"eslink/shared/run"
 	"eslink/shared/steps"
@@ -71,15 +72,15 @@ func (w *World) Run(step string) *run.Run {
 	spec := events.Spec{Name: "orders", Scenario: flow.ESToES, Region: faketest.Region, InstanceID: faketest.Dst,
 		Target: events.Target{InstanceID: faketest.Src, Port: 9200, Protocol: "http"}}
 	r := &run.Run{ID: run.IDOf(w.Account.AccountID, spec), Generation: 1, AccountID: w.Account.AccountID, Spec: spec, Direction: run.Up, Status: run.Running}
-	r.Facts.Preflight = &run.Preflight{
+	r.Facts.Preflight = &facts.Preflight{
 		Zone: faketest.ZoneI,
-		VSwitches: []run.VSwitch{{VSwitchID: "vsw-src-i", ZoneID: faketest.ZoneI, CIDR: "10.2.1.0/24"},
+		VSwitches: []facts.VSwitch{{VSwitchID: "vsw-src-i", ZoneID: faketest.ZoneI, CIDR: "10.2.1.0/24"},
 			{VSwitchID: "vsw-src-j", ZoneID: faketest.ZoneJ, CIDR: "10.2.2.0/24"}},
 	}
-	for id, c := range map[string]*run.Cluster{faketest.Dst: &r.Facts.Preflight.Instance, faketest.Src: &r.Facts.Preflight.Target} {
+	for id, c := range map[string]*facts.Cluster{faketest.Dst: &r.Facts.Preflight.Instance, faketest.Src: &r.Facts.Preflight.Target} {
 		for _, i := range w.ES.Instances() {
 			if i.ID == id {
-				*c = run.Cluster{InstanceID: id, Domain: i.Domain(), Port: 9200, Protocol: "http", Version: i.Version, VpcID: i.VPCID, VSwitchID: i.VSwitchID, ZoneIDs: i.Zones}
+				*c = facts.Cluster{InstanceID: id, Domain: i.Domain(), Port: 9200, Protocol: "http", Version: i.Version, VpcID: i.VPCID, VSwitchID: i.VSwitchID, ZoneIDs: i.Zones}
 			}
 		}
 	}
@@ -95,8 +96,8 @@ func (w *World) HostRun(step string, useCases ...events.UseCase) *run.Run {
 	r.ID = run.IDOf(w.Account.AccountID, r.Spec)
 	h := w.ECS.Instances()[0]
 	r.Facts.Preflight.VSwitches = r.Facts.Preflight.VSwitches[:1]
-	r.Facts.Preflight.ECS = &run.ECSHost{InstanceID: h.ID, PrivateIP: h.IP.String(), VpcID: h.VPCID, VSwitchID: h.VSwitchID, ZoneID: h.ZoneID, SecurityGroups: h.SecurityGroups}
-	r.Facts.Preflight.Target = run.Cluster{InstanceID: h.ID, Domain: h.IP.String(), Port: useCases[0].Port, Protocol: "http", VpcID: h.VPCID, VSwitchID: h.VSwitchID, ZoneIDs: []string{h.ZoneID}}
+	r.Facts.Preflight.ECS = &facts.ECSHost{InstanceID: h.ID, PrivateIP: h.IP.String(), VpcID: h.VPCID, VSwitchID: h.VSwitchID, ZoneID: h.ZoneID, SecurityGroups: h.SecurityGroups}
+	r.Facts.Preflight.Target = facts.Cluster{InstanceID: h.ID, Domain: h.IP.String(), Port: useCases[0].Port, Protocol: "http", VpcID: h.VPCID, VSwitchID: h.VSwitchID, ZoneIDs: []string{h.ZoneID}}
 	return r
 }
 

@@ -9,7 +9,7 @@ import (
 	"eslink/events"
 	"eslink/shared/apierr"
 	"eslink/shared/es"
-	"eslink/shared/run"
+	"eslink/shared/facts"
 )
 
 // maxPassed bounds the lines about what is passed over.
@@ -17,10 +17,10 @@ const maxPassed = 50
 
 // choose finds what the spec's patterns mean now. Everything that they match is
 // either chosen or passed over by a line that says so.
-func choose(ctx context.Context, c *es.Client, s events.Spec, fs *events.Findings) (chosen []run.Chosen, passed []string, err error) {
+func choose(ctx context.Context, c *es.Client, s events.Spec, fs *events.Findings) (chosen []facts.Chosen, passed []string, err error) {
 	for i, ix := range s.Indices {
 		if len(ix.Include) == 0 {
-			chosen = append(chosen, run.Chosen{Entry: i, Source: ix.Source, Dest: ix.Dest})
+			chosen = append(chosen, facts.Chosen{Entry: i, Source: ix.Source, Dest: ix.Dest})
 			continue
 		}
 		var names []string
@@ -46,7 +46,7 @@ func choose(ctx context.Context, c *es.Client, s events.Spec, fs *events.Finding
 			case !events.IsIndexName(dest):
 				fs.Add(fmt.Sprintf("indices[%d].rename.to", i), fmt.Sprintf("it makes %q of %s, which is no name of an index", dest, name), "mend the rule")
 			}
-			chosen = append(chosen, run.Chosen{Entry: i, Source: name, Dest: dest})
+			chosen = append(chosen, facts.Chosen{Entry: i, Source: name, Dest: dest})
 		}
 	}
 	if len(chosen) > events.MaxIndices {

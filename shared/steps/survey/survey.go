@@ -11,16 +11,17 @@ import (
 	"time"
 
 	"eslink/events"
-	"eslink/shared/access"
 	"eslink/shared/apierr"
+	"eslink/shared/clusters"
 	"eslink/shared/engine"
 	"eslink/shared/es"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
 )
 
 type opener interface {
-	Open(ctx context.Context, s access.Side) (*es.Client, error)
+	Open(ctx context.Context, s clusters.Side) (*es.Client, error)
 }
 
 type parts interface {
@@ -37,7 +38,7 @@ type Step struct {
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Parts: d.Runs, Now: d.Cloud.Now}
+	return &Step{Clusters: clusters.Opener{Cloud: d.Cloud}, Parts: d.Runs, Now: d.Cloud.Now}
 }
 
 // Part names the row that holds the definition of the spec's i-th index.
@@ -46,38 +47,38 @@ func Part(i int) string { return fmt.Sprintf("definition/%05d", i) }
 // Up reads and judges; it may be repeated at will.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if !r.Spec.Copies() {
-		r.Facts.Survey = &run.Survey{}
+		r.Facts.Survey = &facts.Survey{}
 		return engine.Done(), nil
 	}
-	side := access.Target(r)
+	side := clusters.Source(r)
 	c, err := s.Clusters.Open(ctx, side)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
 	var fs events.Findings
 	if err := privileges(ctx, c, r, side, &fs); err != nil {
-		return engine.Outcome{}, access.Explain(err, side)
+		return engine.Outcome{}, clusters.Explain(err, side)
 	}
 	if len(fs) > 0 { // what follows would only fail for want of them
 		return engine.Outcome{}, fs.Problem("survey", nil)
 	}
 	version, err := c.Version(ctx)
 	if err != nil {
-		return engine.Outcome{}, access.Explain(err, side)
+		return engine.Outcome{}, clusters.Explain(err, side)
 	}
 	h, err := c.Health(ctx)
 	if err != nil {
-		return engine.Outcome{}, access.Explain(err, side)
+		return engine.Outcome{}, clusters.Explain(err, side)
 	}
 	if h.Status == "red" {
 		fs.AddRisk("not-green", "target.instanceId", "the source cluster is red: some of its documents cannot be read", "make it green first")
 	}
-	out := &run.Survey{Version: version}
+	out := &facts.Survey{Version: version}
 	if was := r.Facts.Survey; was != nil { // later walks go on with the same
 		out.Chosen, out.Passed = was.Chosen, was.Passed
 	} else if r.Spec.Patterned() {
 		if out.Chosen, out.Passed, err = choose(ctx, c, r.Spec, &fs); err != nil {
-			return engine.Outcome{}, access.Explain(err, side)
+			return engine.Outcome{}, clusters.Explain(err, side)
 		}
 		if err := fs.Problem("survey", r.Spec.AcceptRisks); err != nil {
 			return engine.Outcome{}, err
@@ -94,7 +95,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 			continue
 		}
 		if err != nil {
-			return engine.Outcome{}, access.Explain(err, side)
+			return engine.Outcome{}, clusters.Explain(err, side)
 		}
 		if found == nil {
 			continue
@@ -108,7 +109,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Outcome{}, err
 	}
 	if unread != nil {
-		return engine.Outcome{}, access.Explain(unread, side)
+		return engine.Outcome{}, clusters.Explain(unread, side)
 	}
 	out.At = s.Now()
 	r.Facts.Survey = out
@@ -117,7 +118,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 
 // privileges asks for what reading needs: monitor for the version and the
 // statistics, read for the documents, view_index_metadata for the definition.
-func privileges(ctx context.Context, c *es.Client, r *run.Run, side access.Side, fs *events.Findings) error {
+func privileges(ctx context.Context, c *es.Client, r *run.Run, side clusters.Side, fs *events.Findings) error {
 	needs := es.Needs{Cluster: []string{"monitor"}, Index: map[string][]string{}}
 	for _, ix := range r.Spec.Indices {
 		names := ix.Include // all of a pattern: what the user cannot see would be left out unnoticed
@@ -136,14 +137,14 @@ func privileges(ctx context.Context, c *es.Client, r *run.Run, side access.Side,
 }
 
 // named is the field by which the spec names the i-th index.
-func named(s events.Spec, f *run.Survey, i int) string {
+func named(s events.Spec, f *facts.Survey, i int) string {
 	if s.Patterned() && len(s.Indices[f.Chosen[i].Entry].Include) > 0 {
 		return "include"
 	}
 	return "source"
 }
 
-func look(ctx context.Context, c *es.Client, entry, by string, ix events.Index, fs *events.Findings) (*run.SurveyedIndex, es.Definition, error) {
+func look(ctx context.Context, c *es.Client, entry, by string, ix events.Index, fs *events.Findings) (*facts.SurveyedIndex, es.Definition, error) {
 	field := entry + "." + by
 	def, err := c.Definition(ctx, ix.Source)
 	switch {
@@ -191,7 +192,7 @@ func look(ctx context.Context, c *es.Client, entry, by string, ix events.Index, 
 	if err != nil {
 		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
 	}
-	return &run.SurveyedIndex{Refresh: refresh, Source: ix.Source, Dest: ix.Dest, Documents: under, Total: total, Bytes: stats.Bytes,
+	return &facts.SurveyedIndex{Refresh: refresh, Source: ix.Source, Dest: ix.Dest, Documents: under, Total: total, Bytes: stats.Bytes,
 		MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos, State: stats.State(), Analyzers: analyzers,
 		Aliases: slices.Sorted(maps.Keys(def.Aliases))}, def, nil
 }

@@ -13,8 +13,9 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/fakes/elastic"
-	"eslink/shared/access"
+	"eslink/shared/clusters"
 	"eslink/shared/es"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/stepstest"
 	"eslink/shared/steps/survey"
@@ -47,7 +48,7 @@ func newWorld(t *testing.T, indices ...events.Index) *world {
 }
 
 // Open opens the embedded nodes.
-func (w *world) Open(context.Context, access.Side) (*es.Client, error) {
+func (w *world) Open(context.Context, clusters.Side) (*es.Client, error) {
 	return es.New(w, "http://src:9200", w.user, "secret-1")
 }
 
@@ -113,7 +114,7 @@ func TestWhatPatternsMean(t *testing.T) {
 	require.NoError(t, w.up())
 	s := w.run.Facts.Survey
 	require.Equal(t, w.Now(), s.At, "what is written later is told by that")
-	want := []run.Chosen{{Entry: 0, Source: "orders", Dest: "orders"}, {Entry: 1, Source: "logs-a1", Dest: "old-a1"}, {Entry: 1, Source: "logs-a2", Dest: "old-a2"}}
+	want := []facts.Chosen{{Entry: 0, Source: "orders", Dest: "orders"}, {Entry: 1, Source: "logs-a1", Dest: "old-a1"}, {Entry: 1, Source: "logs-a2", Dest: "old-a2"}}
 	require.Equal(t, want, s.Chosen)
 	require.Equal(t, []string{"hidden index logs-h"}, s.Passed)
 	require.Len(t, s.Indices, 3)
@@ -148,7 +149,7 @@ func TestWhatPatternsPassOver(t *testing.T) {
 	all := w.resolve
 	w.resolve = fmt.Sprintf(all, `,{"name":"a","attributes":["open"]}`)
 	require.NoError(t, w.up())
-	require.Equal(t, []run.Chosen{{Entry: 0, Source: "a", Dest: "a"}}, w.run.Facts.Survey.Chosen)
+	require.Equal(t, []facts.Chosen{{Entry: 0, Source: "a", Dest: "a"}}, w.run.Facts.Survey.Chosen)
 	require.Equal(t, []string{"closed index c", "data stream s", "frozen index f", "hidden index h", "system index .kibana_1", "system index sys"}, w.run.Facts.Survey.Passed)
 
 	w.run.Facts.Survey = nil

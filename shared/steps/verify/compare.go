@@ -7,12 +7,13 @@ import (
 	"strings"
 	"time"
 
-	"eslink/shared/copying"
+	"eslink/shared/checksum"
+	"eslink/shared/copyjob"
 	"eslink/shared/engine"
 	"eslink/shared/es"
-	"eslink/shared/proof"
-	"eslink/shared/proving"
+	"eslink/shared/facts"
 	"eslink/shared/run"
+	"eslink/shared/scan"
 )
 
 const (
@@ -29,10 +30,10 @@ const (
 // walk goes back to it, once.
 func (s *Step) compare(ctx context.Context, r *run.Run, c *es.Client) (engine.Outcome, error) {
 	v := r.Facts.Verify
-	until := s.Now().Add(proving.WorkFor)
+	until := s.Now().Add(scan.WorkFor)
 	for ; v.Next < len(r.Indices()); v.Next, v.NextPart = v.Next+1, 0 {
 		if v.Next == len(v.Indices) {
-			v.Indices = append(v.Indices, run.IndexProof{Dest: r.Indices()[v.Next].Dest, Level: r.Facts.Digest.Indices[v.Next].Level})
+			v.Indices = append(v.Indices, facts.IndexProof{Dest: r.Indices()[v.Next].Dest, Level: r.Facts.Digest.Indices[v.Next].Level})
 		}
 		x := index{step: s, run: r, client: c, i: v.Next, proof: &v.Indices[v.Next], digest: &r.Facts.Digest.Indices[v.Next]}
 		if x.proof.Done {
@@ -46,12 +47,12 @@ func (s *Step) compare(ctx context.Context, r *run.Run, c *es.Client) (engine.Ou
 			return engine.Waitf(0, "comparing index %d of %d, %s: %d of %d documents", v.Next+1, len(r.Indices()), x.proof.Dest, x.read, x.digest.Documents), nil
 		}
 	}
-	if slices.ContainsFunc(v.Indices, func(p run.IndexProof) bool { return !p.Done }) {
+	if slices.ContainsFunc(v.Indices, func(p facts.IndexProof) bool { return !p.Done }) {
 		v.Next = 0
 		return engine.Back("digest", "the copy differs from its source: listing what"), nil
 	}
 	for _, p := range v.Indices {
-		if v.Level == "" || proving.Strength(p.Level) < proving.Strength(v.Level) {
+		if v.Level == "" || scan.Strength(p.Level) < scan.Strength(v.Level) {
 			v.Level = p.Level
 		}
 	}
@@ -67,8 +68,8 @@ type index struct {
 	run    *run.Run
 	client *es.Client
 	i      int
-	proof  *run.IndexProof
-	digest *run.IndexDigest
+	proof  *facts.IndexProof
+	digest *facts.IndexDigest
 	read   int64 // documents of it, or of those to be listed, so far
 }
 
@@ -115,7 +116,7 @@ func (x *index) says(format string, args ...any) {
 // results reads what the tasks reported and, if the level asks for it, compares
 // it with how many documents the source has in each window.
 func (x *index) results() {
-	for n, res := range copying.Results(x.run, x.i) {
+	for n, res := range copyjob.Results(x.run, x.i) {
 		if res == nil {
 			x.differs("%s: window %d of the copy is not over", x.proof.Dest, n)
 			continue
@@ -141,7 +142,7 @@ func (x *index) results() {
 // count makes all that was written visible, and counts an index that held
 // nothing before. Of another one a count says nothing, and is as it should be.
 func (x *index) count(ctx context.Context) (int64, error) {
-	if x.proof.Level == proving.Results {
+	if x.proof.Level == scan.Results {
 		return x.digest.Documents, nil
 	}
 	if err := x.client.Refresh(ctx, x.proof.Dest); err != nil {
@@ -162,9 +163,9 @@ func (x *index) written() string {
 	return ""
 }
 
-func (x *index) scan() *proving.Scan {
-	s := &proving.Scan{Reader: x.client, Rows: x.step.Rows, Now: x.step.Now, Run: x.run, Side: proving.Dest, Position: x.i, Index: x.proof.Dest,
-		Content: x.proof.Level != proving.IDs}
+func (x *index) scan() *scan.Scan {
+	s := &scan.Scan{Reader: x.client, Rows: x.step.Rows, Now: x.step.Now, Run: x.run, Side: scan.Dest, Position: x.i, Index: x.proof.Dest,
+		Content: x.proof.Level != scan.IDs}
 	if surveyed := x.run.Facts.Survey.Indices[x.i]; surveyed.Total > 0 {
 		s.Bytes = surveyed.Bytes / surveyed.Total
 	}
@@ -179,7 +180,7 @@ func (x *index) sums(ctx context.Context, until time.Time) (settled bool, err er
 	if err != nil || !at.Done {
 		return false, err
 	}
-	unequal, source, dest, err := proving.Compare(ctx, x.step.Rows, x.run, x.i)
+	unequal, source, dest, err := scan.Compare(ctx, x.step.Rows, x.run, x.i)
 	if err != nil {
 		return false, err
 	}
@@ -188,7 +189,7 @@ func (x *index) sums(ctx context.Context, until time.Time) (settled bool, err er
 		x.proof.Done = true
 		return true, nil
 	}
-	want := proving.Want{Of: len(source)}
+	want := scan.Want{Of: len(source)}
 	var listed int64
 	for i, p := range unequal {
 		if listed += source[p].Documents + dest[p].Documents; i > 0 && listed > maxListed {
@@ -200,7 +201,7 @@ func (x *index) sums(ctx context.Context, until time.Time) (settled bool, err er
 		}
 	}
 	x.proof.Unlisted = len(unequal) - len(want.Partitions)
-	if err := proving.PutWanted(ctx, x.step.Rows, x.run, x.i, want); err != nil {
+	if err := scan.PutWanted(ctx, x.step.Rows, x.run, x.i, want); err != nil {
 		return false, err
 	}
 	x.digest.Wanted, x.digest.IDsDone = len(want.Partitions), false
@@ -209,7 +210,7 @@ func (x *index) sums(ctx context.Context, until time.Time) (settled bool, err er
 
 // lists compares the documents of the partitions that differ.
 func (x *index) lists(ctx context.Context, until time.Time) (done bool, err error) {
-	want, err := proving.GetWanted(ctx, x.step.Rows, x.run, x.i)
+	want, err := scan.GetWanted(ctx, x.step.Rows, x.run, x.i)
 	if err != nil {
 		return false, err
 	}
@@ -218,27 +219,27 @@ func (x *index) lists(ctx context.Context, until time.Time) (done bool, err erro
 	if err != nil || !at.Done {
 		return false, err
 	}
-	var source, dest []proof.Document
-	for side, parts := range map[string]int{proving.Source: x.digest.IDParts, proving.Dest: at.Parts} {
+	var source, dest []checksum.Document
+	for side, parts := range map[string]int{scan.Source: x.digest.IDParts, scan.Dest: at.Parts} {
 		for n := range parts {
-			docs, err := proving.Listed(ctx, x.step.Rows, x.run, side, x.i, n)
+			docs, err := scan.Listed(ctx, x.step.Rows, x.run, side, x.i, n)
 			if err != nil {
 				return false, err
 			}
-			if side == proving.Source {
+			if side == scan.Source {
 				source = append(source, docs...)
 			} else {
 				dest = append(dest, docs...)
 			}
 		}
 	}
-	found := proof.Diff(source, dest)
+	found := checksum.Diff(source, dest)
 	if err := x.keep(ctx, found); err != nil {
 		return false, err
 	}
 	in := map[int]bool{}
 	for _, d := range found {
-		in[proof.Partition(d.ID, want.Of)] = true
+		in[checksum.Partition(d.ID, want.Of)] = true
 	}
 	if same := len(want.Partitions) - len(in); same > 0 {
 		x.differs("%s: %d of %d parts differed when they were added up, and not when their documents were listed: somebody writes", x.proof.Dest, same, x.proof.Partitions)
@@ -254,7 +255,7 @@ func (x *index) lists(ctx context.Context, until time.Time) (done bool, err erro
 // of the same ID may be that of another row, or have been there before.
 func (x *index) looks(ctx context.Context, until time.Time) (done bool, err error) {
 	v := x.run.Facts.Verify
-	if v.NextPart == 0 && proving.Strength(x.proof.Level) >= proving.Strength(proving.Sample) {
+	if v.NextPart == 0 && scan.Strength(x.proof.Level) >= scan.Strength(scan.Sample) {
 		x.proof.Documents = 0
 	}
 	for ; v.NextPart < x.digest.IDParts; v.NextPart++ {
@@ -264,7 +265,7 @@ func (x *index) looks(ctx context.Context, until time.Time) (done bool, err erro
 			}
 			return false, nil
 		}
-		listed, err := proving.Listed(ctx, x.step.Rows, x.run, proving.Source, x.i, v.NextPart)
+		listed, err := scan.Listed(ctx, x.step.Rows, x.run, scan.Source, x.i, v.NextPart)
 		if err != nil {
 			return false, err
 		}
@@ -272,7 +273,7 @@ func (x *index) looks(ctx context.Context, until time.Time) (done bool, err erro
 		if err != nil {
 			return false, err
 		}
-		differ := slices.DeleteFunc(proof.Diff(listed, found), func(d proof.Difference) bool { return d.Class == proof.Extra })
+		differ := slices.DeleteFunc(checksum.Diff(listed, found), func(d checksum.Difference) bool { return d.Class == checksum.Extra })
 		if err := x.keep(ctx, differ); err != nil {
 			return false, err
 		}
@@ -285,7 +286,7 @@ func (x *index) looks(ctx context.Context, until time.Time) (done bool, err erro
 // standing tells whether the destination is still the index that was copied into:
 // of one made anew, the parts before say nothing.
 func (x *index) standing(ctx context.Context) error {
-	if x.proof.Level == proving.Results {
+	if x.proof.Level == scan.Results {
 		return nil
 	}
 	stats, err := x.client.Stats(ctx, x.proof.Dest)
@@ -296,7 +297,7 @@ func (x *index) standing(ctx context.Context) error {
 }
 
 // keep keeps all differences in rows.
-func (x *index) keep(ctx context.Context, found []proof.Difference) error {
+func (x *index) keep(ctx context.Context, found []checksum.Difference) error {
 	n := x.proof.Parts
 	for part := range slices.Chunk(found, perRow) {
 		row := slices.Clone(part)
@@ -313,7 +314,7 @@ func (x *index) keep(ctx context.Context, found []proof.Difference) error {
 }
 
 // tell counts differences, and has the first of them as lines.
-func (x *index) tell(found []proof.Difference) {
+func (x *index) tell(found []checksum.Difference) {
 	if x.proof.Differences == nil {
 		x.proof.Differences = map[string]int{}
 	}
@@ -324,8 +325,8 @@ func (x *index) tell(found []proof.Difference) {
 		}
 		x.line(d)
 	}
-	if x.proof.Differences[proof.Missing]+x.proof.Differences[proof.Differs] > 0 {
-		copying.Distrust(x.run, x.i)
+	if x.proof.Differences[checksum.Missing]+x.proof.Differences[checksum.Differs] > 0 {
+		copyjob.Distrust(x.run, x.i)
 	}
 }
 
@@ -335,7 +336,7 @@ const (
 	maxFields = 20
 )
 
-func (x *index) line(d proof.Difference) {
+func (x *index) line(d checksum.Difference) {
 	late := ""
 	if d.Late {
 		late = ", which was written to the source after the copy was planned"
@@ -348,11 +349,11 @@ func (x *index) line(d proof.Difference) {
 		}
 	}
 	switch d.Class {
-	case proof.Missing:
+	case checksum.Missing:
 		x.says("%s lacks document %s%s", x.proof.Dest, d.ID, late)
-	case proof.Extra:
+	case checksum.Extra:
 		x.says("%s holds document %s, which %s does not%s", x.proof.Dest, d.ID, x.source(), x.written())
-	case proof.Precision:
+	case checksum.Precision:
 		x.says("%s: document %s has lost digits of decimals that Elasticsearch cuts (precision)%s", x.proof.Dest, d.ID, fields)
 	default:
 		x.says("%s: document %s differs%s%s", x.proof.Dest, d.ID, fields, late)

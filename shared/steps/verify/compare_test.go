@@ -18,14 +18,15 @@ import (
 
 	"eslink/events"
 	"eslink/localtest/fakes/elastic"
-	"eslink/shared/access"
 	"eslink/shared/aliyun/kms"
 	"eslink/shared/apierr"
+	"eslink/shared/checksum"
+	"eslink/shared/clusters"
 	"eslink/shared/engine"
 	"eslink/shared/es"
-	"eslink/shared/proof"
-	"eslink/shared/proving"
+	"eslink/shared/facts"
 	"eslink/shared/run"
+	"eslink/shared/scan"
 	"eslink/shared/steps/digest"
 	"eslink/shared/steps/verify"
 )
@@ -55,9 +56,9 @@ func newWorld(t *testing.T) *world {
 	}
 	w.store = &run.Store{Driver: &run.Mem{}, Now: w.Now}
 	w.run = &run.Run{ID: "0123456789abcdef", Generation: 1}
-	w.run.Facts = run.Facts{Preflight: &run.Preflight{Instance: run.Cluster{InstanceID: "dst"}, Target: run.Cluster{InstanceID: "src"}},
-		PrivateConnection: &run.PrivateConnection{}, EndpointService: &run.EndpointService{}, Accept: &run.Accept{},
-		Survey: &run.Survey{}, Destination: &run.DestinationFacts{}, Reindex: &run.Reindex{}, Verify: &run.Verify{Checks: []run.Check{{Name: "link", OK: true}}}}
+	w.run.Facts = facts.Facts{Preflight: &facts.Preflight{Instance: facts.Cluster{InstanceID: "dst"}, Target: facts.Cluster{InstanceID: "src"}},
+		PrivateConnection: &facts.PrivateConnection{}, EndpointService: &facts.EndpointService{}, Accept: &facts.Accept{},
+		Survey: &facts.Survey{}, Destination: &facts.DestinationFacts{}, Reindex: &facts.Reindex{}, Verify: &facts.Verify{Checks: []facts.Check{{Name: "link", OK: true}}}}
 	return w
 }
 
@@ -68,12 +69,12 @@ func (w *world) Now() time.Time {
 }
 
 // Open opens a side's cluster.
-func (w *world) Open(_ context.Context, s access.Side) (*es.Client, error) {
+func (w *world) Open(_ context.Context, s clusters.Side) (*es.Client, error) {
 	return es.New(w, "http://"+s.Cluster.InstanceID+":9200", "", "")
 }
 
 // Login is asked by nobody here.
-func (w *world) Login(context.Context, access.Side) (kms.Login, error) {
+func (w *world) Login(context.Context, clusters.Side) (kms.Login, error) {
 	return kms.Login{}, io.ErrUnexpectedEOF
 }
 
@@ -155,11 +156,11 @@ func (w *world) both(name, docs string) {
 func (w *world) copied(ix events.Index, before int64) {
 	w.t.Helper()
 	ix.Dest = ix.Source
-	c, err := w.Open(w.t.Context(), access.Target(w.run))
+	c, err := w.Open(w.t.Context(), clusters.Source(w.run))
 	require.NoError(w.t, err)
 	stats, err := c.Stats(w.t.Context(), ix.Source)
 	require.NoError(w.t, err)
-	d, err := w.Open(w.t.Context(), access.Instance(w.run))
+	d, err := w.Open(w.t.Context(), clusters.Destination(w.run))
 	require.NoError(w.t, err)
 	def, err := d.Definition(w.t.Context(), ix.Dest)
 	require.NoError(w.t, err)
@@ -169,9 +170,9 @@ func (w *world) copied(ix events.Index, before int64) {
 	require.NoError(w.t, err)
 	w.run.Spec.Indices = append(w.run.Spec.Indices, ix)
 	f := &w.run.Facts
-	f.Survey.Indices = append(f.Survey.Indices, run.SurveyedIndex{Source: ix.Source, Dest: ix.Dest, Documents: n, Total: all, Bytes: stats.Bytes, ShardSeqNos: stats.ShardSeqNos, State: stats.State()})
-	f.Destination.Indices = append(f.Destination.Indices, run.DestinationIndex{Name: ix.Dest, UUID: def.UUID, Created: before == 0, Before: before})
-	f.Reindex.Tasks = append(f.Reindex.Tasks, run.Task{Source: ix.Source, Dest: ix.Dest, SourceState: stats.State(), Result: &run.TaskResult{Total: n, Created: n}})
+	f.Survey.Indices = append(f.Survey.Indices, facts.SurveyedIndex{Source: ix.Source, Dest: ix.Dest, Documents: n, Total: all, Bytes: stats.Bytes, ShardSeqNos: stats.ShardSeqNos, State: stats.State()})
+	f.Destination.Indices = append(f.Destination.Indices, facts.DestinationIndex{Name: ix.Dest, UUID: def.UUID, Created: before == 0, Before: before})
+	f.Reindex.Tasks = append(f.Reindex.Tasks, facts.Task{Source: ix.Source, Dest: ix.Dest, SourceState: stats.State(), Result: &facts.TaskResult{Total: n, Created: n}})
 }
 
 // prove walks digest and verify to their end and returns the lines. Every other
@@ -184,11 +185,11 @@ func (w *world) prove(dying bool) []string {
 		raw, err := json.Marshal(w.run.Facts)
 		require.NoError(w.t, err)
 		r := *w.run
-		r.Facts = run.Facts{}
+		r.Facts = facts.Facts{}
 		require.NoError(w.t, json.Unmarshal(raw, &r.Facts))
 		began := w.Now()
 		out, err := steps[at].Up(w.t.Context(), &r)
-		require.LessOrEqual(w.t, w.Now().Sub(began), proving.WorkFor+2*w.pace, "within an invocation")
+		require.LessOrEqual(w.t, w.Now().Sub(began), scan.WorkFor+2*w.pace, "within an invocation")
 		if errors.Is(err, errAway) || apierr.ClassOf(err) == apierr.Retry {
 			w.run.Facts = r.Facts // saved, as after every error
 			continue
@@ -215,10 +216,10 @@ func (w *world) prove(dying bool) []string {
 // again begins another proof.
 func (w *world) again() {
 	w.now = w.now.Add(time.Second) // names the proof
-	w.run.Facts.Digest, w.run.Facts.Verify = nil, &run.Verify{Checks: []run.Check{{Name: "link", OK: true}}}
+	w.run.Facts.Digest, w.run.Facts.Verify = nil, &facts.Verify{Checks: []facts.Check{{Name: "link", OK: true}}}
 }
 
-func (w *world) proof(i int) run.IndexProof { return w.run.Facts.Verify.Indices[i] }
+func (w *world) proof(i int) facts.IndexProof { return w.run.Facts.Verify.Indices[i] }
 
 // routed writes a document under a routing.
 func (w *world) routed(host, id, routing, body string) {
@@ -232,7 +233,7 @@ const here, there = "a", "b"
 // stands for another.
 func TestOneIDInSeveralShards(t *testing.T) {
 	t.Parallel()
-	for _, level := range []string{proving.Content, proving.IDs, proving.Sample} {
+	for _, level := range []string{scan.Content, scan.IDs, scan.Sample} {
 		for _, before := range []int64{0, 1} {
 			t.Run(fmt.Sprint(level, before), func(t *testing.T) {
 				t.Parallel()
@@ -240,7 +241,7 @@ func TestOneIDInSeveralShards(t *testing.T) {
 				w.run.Spec.Proof = level
 				w.index("orders", 5, 5)
 				documents := 2
-				if level != proving.Sample { // which has all of two
+				if level != scan.Sample { // which has all of two
 					w.both("orders", numbered(20))
 					documents = 22
 				}
@@ -253,7 +254,7 @@ func TestOneIDInSeveralShards(t *testing.T) {
 				for _, other := range []string{here, there} {
 					w.routed("dst", "twice", other, `{"n":3}`)
 					w.again()
-					if level != proving.IDs {
+					if level != scan.IDs {
 						require.Len(t, w.prove(false), 1)
 						require.Contains(t, w.run.Facts.Verify.Differences[0], "orders: document twice differs")
 					} else {
@@ -280,7 +281,7 @@ func TestOneIDInSeveralShards(t *testing.T) {
 					require.EqualValues(t, documents, w.proof(0).Documents)
 					return
 				}
-				if level == proving.Sample {
+				if level == scan.Sample {
 					require.Contains(t, w.prove(false), "orders holds 3 documents, the source's orders 2 under the query")
 					return
 				}
@@ -295,7 +296,7 @@ func TestOneIDInSeveralShards(t *testing.T) {
 func TestDocumentsOfAllKinds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run.Spec.Proof = proving.Content
+	w.run.Spec.Proof = scan.Content
 	w.index("orders", 2, 7)
 	w.index("none", 1, 3)
 	for host, docs := range map[string][]string{
@@ -315,7 +316,7 @@ func TestDocumentsOfAllKinds(t *testing.T) {
 	require.Empty(t, w.prove(false))
 	require.EqualValues(t, 4, w.proof(0).Documents)
 	require.Zero(t, w.proof(1).Documents)
-	require.Equal(t, proving.Content, w.run.Facts.Verify.Level)
+	require.Equal(t, scan.Content, w.run.Facts.Verify.Level)
 
 	w.bulk("dst", "orders", "{\"index\":{\"_id\":\"产品é🙂\"}}\n{\"a\":1.1,\"b\":{\"c\":{}},\"d\":null}\n")
 	w.again()
@@ -331,8 +332,8 @@ func TestIndexMadeAnewWhileItIsRead(t *testing.T) {
 			t.Run(fmt.Sprint(host, before), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
-				w.run.Spec.Proof = proving.Content
-				w.pace = proving.WorkFor / 2
+				w.run.Spec.Proof = scan.Content
+				w.pace = scan.WorkFor / 2
 				w.index("orders", 1, 1)
 				w.both("orders", numbered(4000))
 				w.copied(events.Index{Source: "orders"}, before)
@@ -372,7 +373,7 @@ func TestShardThatIsAway(t *testing.T) {
 			t.Run(host+shard, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
-				w.run.Spec.Proof = proving.IDs
+				w.run.Spec.Proof = scan.IDs
 				w.index("orders", 3, 3)
 				w.both("orders", numbered(300))
 				w.copied(events.Index{Source: "orders"}, 0)
@@ -406,7 +407,7 @@ func TestShardThatIsAway(t *testing.T) {
 func TestAliasInPlaceOfTheIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run.Spec.Proof = proving.Content
+	w.run.Spec.Proof = scan.Content
 	w.index("orders", 3, 3)
 	w.both("orders", numbered(30))
 	w.copied(events.Index{Source: "orders"}, 1)
@@ -426,8 +427,8 @@ func TestProofInManyInvocations(t *testing.T) {
 			t.Run(fmt.Sprint(dying, before), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
-				w.run.Spec.Proof = proving.Content
-				w.pace = proving.WorkFor / 2
+				w.run.Spec.Proof = scan.Content
+				w.pace = scan.WorkFor / 2
 				for _, name := range []string{"orders", "more"} {
 					w.index(name, 3, 2)
 					w.both(name, numbered(2500))
@@ -447,14 +448,14 @@ func TestProofInManyInvocations(t *testing.T) {
 				require.ElementsMatch(t, want, w.prove(dying))
 				for i := range 2 {
 					require.EqualValues(t, 2500, w.proof(i).Documents)
-					found := map[string]int{proof.Missing: 1, proof.Differs: 1}
+					found := map[string]int{checksum.Missing: 1, checksum.Differs: 1}
 					if before == 0 {
-						found[proof.Extra] = 1
+						found[checksum.Extra] = 1
 					}
 					require.Equal(t, found, w.proof(i).Differences)
 					rows := 0
 					for n := range w.proof(i).Parts {
-						var row []proof.Difference
+						var row []checksum.Difference
 						require.NoError(t, w.store.GetPart(t.Context(), w.run.ID, fmt.Sprintf("differences/%05d/%06d", i, n), &row))
 						rows += len(row)
 					}
@@ -470,17 +471,17 @@ func TestProofInManyInvocations(t *testing.T) {
 func TestWhatTheTasksReport(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		result *run.TaskResult
+		result *facts.TaskResult
 		want   []string
 	}{
-		"good":      {&run.TaskResult{Total: 10, Created: 4, Updated: 3, Noops: 2, Deleted: 1}, nil},
-		"short":     {&run.TaskResult{Total: 10, Created: 9}, []string{"orders: the task read 10 documents and wrote 9"}},
-		"conflicts": {&run.TaskResult{Total: 10, Created: 9, VersionConflicts: 1}, []string{"orders: 1 documents were passed over for a version conflict"}},
-		"failures":  {&run.TaskResult{Total: 10, Created: 8, FailureCount: 2, Failures: []string{"a: b"}}, []string{"orders: 2 documents could not be written", "a: b"}},
+		"good":      {&facts.TaskResult{Total: 10, Created: 4, Updated: 3, Noops: 2, Deleted: 1}, nil},
+		"short":     {&facts.TaskResult{Total: 10, Created: 9}, []string{"orders: the task read 10 documents and wrote 9"}},
+		"conflicts": {&facts.TaskResult{Total: 10, Created: 9, VersionConflicts: 1}, []string{"orders: 1 documents were passed over for a version conflict"}},
+		"failures":  {&facts.TaskResult{Total: 10, Created: 8, FailureCount: 2, Failures: []string{"a: b"}}, []string{"orders: 2 documents could not be written", "a: b"}},
 		"not over":  {nil, []string{"orders: window 0 of the copy is not over"}},
 	} {
 		w := newWorld(t)
-		w.run.Spec.Proof = proving.Results
+		w.run.Spec.Proof = scan.Results
 		w.index("orders", 1, 1)
 		w.bulk("src", "orders", numbered(10))
 		w.copied(events.Index{Source: "orders"}, 0)
@@ -495,15 +496,15 @@ func TestWhatTheTasksReport(t *testing.T) {
 func TestWindowsThatAreShort(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run.Spec.Proof = proving.Windows
+	w.run.Spec.Proof = scan.Windows
 	w.index("orders", 1, 1)
 	w.both("orders", numbered(10))
 	w.copied(events.Index{Source: "orders"}, 0)
 	task := w.run.Facts.Reindex.Tasks[0]
-	task.Below, task.Result = 4, &run.TaskResult{Total: 4, Created: 4}
+	task.Below, task.Result = 4, &facts.TaskResult{Total: 4, Created: 4}
 	last := task
-	last.Window, last.From, last.Below, last.Result = 1, 4, 0, &run.TaskResult{Total: 6, Created: 6}
-	w.run.Facts.Reindex.Tasks = []run.Task{task, last}
+	last.Window, last.From, last.Below, last.Result = 1, 4, 0, &facts.TaskResult{Total: 6, Created: 6}
+	w.run.Facts.Reindex.Tasks = []facts.Task{task, last}
 	require.Empty(t, w.prove(false))
 	w.run.Facts.Reindex.Tasks[1].Result.Total, w.run.Facts.Reindex.Tasks[1].Result.Created = 5, 5
 	w.again()
@@ -527,7 +528,7 @@ func TestWindowsThatAreShort(t *testing.T) {
 func TestCountsUnderTheQuery(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run.Spec.Proof = proving.Counts
+	w.run.Spec.Proof = scan.Counts
 	w.index("orders", 2, 2)
 	w.bulk("src", "orders", numbered(10))
 	w.bulk("dst", "orders", numbered(4))
@@ -559,8 +560,8 @@ func TestWeakestLevel(t *testing.T) {
 	w.copied(events.Index{Source: "c"}, 1)
 	w.run.Facts.Survey.Indices[0].Bytes = 1 << 50 // far beyond an hour
 	require.Empty(t, w.prove(false))
-	require.Equal(t, []string{proving.Sample, proving.IDs, proving.IDs}, []string{w.proof(0).Level, w.proof(1).Level, w.proof(2).Level})
-	require.Equal(t, proving.Sample, w.run.Facts.Verify.Level)
+	require.Equal(t, []string{scan.Sample, scan.IDs, scan.IDs}, []string{w.proof(0).Level, w.proof(1).Level, w.proof(2).Level})
+	require.Equal(t, scan.Sample, w.run.Facts.Verify.Level)
 	require.Positive(t, w.proof(0).Documents)
 	require.EqualValues(t, 3, w.proof(1).Documents)
 
@@ -569,13 +570,13 @@ func TestWeakestLevel(t *testing.T) {
 	w.run.Facts.Survey.Indices[0].Bytes = 100
 	w.run.Facts.Survey.Indices[1].Bytes = 30 * 20 << 30 // 3 % of it fit
 	w.run.Facts.Survey.Indices[2].Bytes = 20 << 30
-	w.run.Spec.Proof = proving.Auto
+	w.run.Spec.Proof = scan.Auto
 	w.again()
 	w.ask("dst", "DELETE", "/b", "")
 	w.ask("dst", "PUT", "/b", "")
 	w.bulk("dst", "b", numbered(3))
 	require.Empty(t, w.prove(false))
-	require.Equal(t, []string{proving.Content, proving.Content, proving.Sample}, []string{w.proof(0).Level, w.proof(1).Level, w.proof(2).Level})
+	require.Equal(t, []string{scan.Content, scan.Content, scan.Sample}, []string{w.proof(0).Level, w.proof(1).Level, w.proof(2).Level})
 }
 
 // An index that is done is not gone through again when another one's documents
@@ -583,7 +584,7 @@ func TestWeakestLevel(t *testing.T) {
 func TestEachIndexIsToldOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run.Spec.Proof = proving.Content
+	w.run.Spec.Proof = scan.Content
 	for i, name := range []string{"held", "fresh", "last"} {
 		w.index(name, 1, 1)
 		w.both(name, numbered(1500))
@@ -593,13 +594,13 @@ func TestEachIndexIsToldOnce(t *testing.T) {
 	require.ElementsMatch(t, []string{"held lacks document 7", "fresh holds 1499 documents, the source's fresh 1500 under the query", "fresh lacks document 7", "last lacks document 7"}, w.prove(false))
 	for i := range 3 {
 		require.EqualValues(t, 1500, w.proof(i).Documents)
-		require.Equal(t, map[string]int{proof.Missing: 1}, w.proof(i).Differences)
+		require.Equal(t, map[string]int{checksum.Missing: 1}, w.proof(i).Differences)
 		require.Empty(t, w.run.Facts.Reindex.Tasks[i].SourceState, "it is copied again")
 	}
 
 	// What is only there, or only lacks digits, is not mended by copying again.
 	w = newWorld(t)
-	w.run.Spec.Proof = proving.Content
+	w.run.Spec.Proof = scan.Content
 	w.index("orders", 1, 1)
 	w.both("orders", numbered(10))
 	w.bulk("src", "orders", "{\"index\":{\"_id\":\"cut\"}}\n{\"a\":0.1234567890123456789}\n")
@@ -623,9 +624,9 @@ func TestLevels(t *testing.T) {
 		large  bool
 	}
 	for a, want := range map[asked]string{
-		{"", 0, false}: proving.Content, {proving.Auto, 0, false}: proving.Content, {"", 0, true}: proving.Sample, {proving.Auto, 0, true}: proving.Sample,
-		{"", 1, true}: proving.IDs, {proving.Auto, 1, false}: proving.IDs, {proving.Counts, 1, false}: proving.IDs, {proving.Counts, 0, true}: proving.Counts,
-		{proving.Results, 1, false}: proving.Results, {proving.Windows, 1, false}: proving.Windows, {proving.Content, 1, true}: proving.Content, {proving.IDs, 0, true}: proving.IDs,
+		{"", 0, false}: scan.Content, {scan.Auto, 0, false}: scan.Content, {"", 0, true}: scan.Sample, {scan.Auto, 0, true}: scan.Sample,
+		{"", 1, true}: scan.IDs, {scan.Auto, 1, false}: scan.IDs, {scan.Counts, 1, false}: scan.IDs, {scan.Counts, 0, true}: scan.Counts,
+		{scan.Results, 1, false}: scan.Results, {scan.Windows, 1, false}: scan.Windows, {scan.Content, 1, true}: scan.Content, {scan.IDs, 0, true}: scan.IDs,
 	} {
 		w := newWorld(t)
 		w.run.Spec.Proof = a.proof
@@ -639,16 +640,16 @@ func TestLevels(t *testing.T) {
 		require.Equal(t, want, w.proof(0).Level, a)
 	}
 	// What is not known to be large is reckoned by its documents.
-	require.Equal(t, time.Hour, proving.Estimate(36_000_000, run.SurveyedIndex{}))
-	require.Equal(t, time.Hour, proving.Estimate(36_000_000, run.SurveyedIndex{Total: 36_000_000, Bytes: 1}))
-	require.Equal(t, 2*time.Hour, proving.Estimate(10, run.SurveyedIndex{Total: 20, Bytes: 4 * 3600 * 10 << 20}))
+	require.Equal(t, time.Hour, scan.Estimate(36_000_000, facts.SurveyedIndex{}))
+	require.Equal(t, time.Hour, scan.Estimate(36_000_000, facts.SurveyedIndex{Total: 36_000_000, Bytes: 1}))
+	require.Equal(t, 2*time.Hour, scan.Estimate(10, facts.SurveyedIndex{Total: 20, Bytes: 4 * 3600 * 10 << 20}))
 }
 
 // A sample finds documents wherever the query has them.
 func TestSampleOfFewAmongMany(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run.Spec.Proof = proving.Sample
+	w.run.Spec.Proof = scan.Sample
 	w.index("orders", 1, 1)
 	w.bulk("src", "orders", numbered(3000))
 	w.bulk("dst", "orders", numbered(30))
@@ -676,7 +677,7 @@ func TestSampleOfFewAmongMany(t *testing.T) {
 func TestDifferencesThatVanish(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run.Spec.Proof = proving.Content
+	w.run.Spec.Proof = scan.Content
 	w.index("orders", 2, 2)
 	w.both("orders", numbered(1000))
 	w.copied(events.Index{Source: "orders"}, 0)
@@ -695,7 +696,7 @@ func TestDifferencesThatVanish(t *testing.T) {
 func TestVeryManyDifferences(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run.Spec.Proof = proving.Content
+	w.run.Spec.Proof = scan.Content
 	w.index("orders", 3, 3)
 	w.both("orders", numbered(12_000))
 	w.copied(events.Index{Source: "orders"}, 0)
@@ -712,12 +713,12 @@ func TestVeryManyDifferences(t *testing.T) {
 	p := w.proof(0)
 	require.Equal(t, 256, p.Unequal)
 	require.Equal(t, fmt.Sprintf("orders: 256 of 256 parts differ, %d of them were not gone through", p.Unlisted), lines[0])
-	listed := p.Differences[proof.Differs]
+	listed := p.Differences[checksum.Differs]
 	require.InDelta(t, 10_000, listed, 100)
 	require.InDelta(t, 256/6, p.Unlisted, 10)
 	detailed, rows := 0, 0
 	for n := range p.Parts {
-		var row []proof.Difference
+		var row []checksum.Difference
 		require.NoError(t, w.store.GetPart(t.Context(), w.run.ID, fmt.Sprintf("differences/%05d/%06d", 0, n), &row))
 		require.LessOrEqual(t, len(row), 500)
 		rows += len(row)
@@ -745,7 +746,7 @@ func TestVeryManyDifferences(t *testing.T) {
 	w.copied(events.Index{Source: "wide"}, 0)
 	w.again()
 	require.Equal(t, []string{"wide: document 1 differs in f00, f01, f02, f03, f04 and 25 more"}, w.prove(false))
-	var row []proof.Difference
+	var row []checksum.Difference
 	require.NoError(t, w.store.GetPart(t.Context(), w.run.ID, "differences/00000/000000", &row))
 	require.Len(t, row[0].Fields, 20)
 }

@@ -9,50 +9,51 @@ import (
 	"time"
 
 	"eslink/events"
-	"eslink/shared/access"
 	"eslink/shared/aliyun/kms"
-	"eslink/shared/check"
+	"eslink/shared/clusters"
 	"eslink/shared/engine"
 	"eslink/shared/es"
-	"eslink/shared/proving"
+	"eslink/shared/facts"
+	"eslink/shared/linkcheck"
 	"eslink/shared/run"
+	"eslink/shared/scan"
 	"eslink/shared/steps"
 )
 
-type clusters interface {
-	Open(ctx context.Context, s access.Side) (*es.Client, error)
-	Login(ctx context.Context, s access.Side) (kms.Login, error)
+type logins interface {
+	Open(ctx context.Context, s clusters.Side) (*es.Client, error)
+	Login(ctx context.Context, s clusters.Side) (kms.Login, error)
 }
 
 // Step is the step verify. It runs in the instance's VPC and writes nothing but
 // the check's own index.
 type Step struct {
-	Clusters clusters
-	Cloud    check.Cloud
-	Rows     proving.Rows
+	Clusters logins
+	Cloud    linkcheck.Cloud
+	Rows     scan.Rows
 	Now      func() time.Time
 }
 
 // New returns the step.
 func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: access.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now, Cloud: check.NewCloud(d.Cloud)}
+	return &Step{Clusters: clusters.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now, Cloud: linkcheck.NewCloud(d.Cloud)}
 }
 
 // Up goes through phases, an invocation or more each: the operations of use
 // cases that are no copy; that of a copy is started, and read; the checks are
 // judged; the copies are compared.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
-	side := access.Instance(r)
+	side := clusters.Destination(r)
 	c, err := s.Clusters.Open(ctx, side)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
 	if r.Facts.Verify == nil {
-		r.Facts.Verify = &run.Verify{}
+		r.Facts.Verify = &facts.Verify{}
 	}
 	v := r.Facts.Verify
 	var out engine.Outcome
-	switch links := check.OfRun(r); {
+	switch links := linkcheck.OfRun(r); {
 	case len(v.Checks) > 0:
 		out, err = s.compare(ctx, r, c)
 	case v.Probe == nil:
@@ -60,7 +61,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	default:
 		out, err = s.read(ctx, r, c, links)
 	}
-	return out, access.Explain(err, side)
+	return out, clusters.Explain(err, side)
 }
 
 const (
@@ -72,22 +73,22 @@ const (
 	laterTime, laterFor = 20 * time.Second, 5 * time.Minute
 )
 
-func (s *Step) prober(ctx context.Context, r *run.Run, c *es.Client) (check.Prober, error) {
-	login, err := s.Clusters.Login(ctx, access.Target(r))
-	return check.Prober{Client: c, Remote: login, Now: s.Now}, err
+func (s *Step) prober(ctx context.Context, r *run.Run, c *es.Client) (linkcheck.Prober, error) {
+	login, err := s.Clusters.Login(ctx, clusters.Source(r))
+	return linkcheck.Prober{Client: c, Remote: login, Now: s.Now}, err
 }
 
 // operate does the operations that need no task, and starts the one that does.
 // What it repeats has no effect but a webhook more.
-func (s *Step) operate(ctx context.Context, r *run.Run, c *es.Client, links []check.Link) (engine.Outcome, error) {
-	users := check.Users(r)
-	login := func(ctx context.Context, l check.Link) (kms.Login, error) {
+func (s *Step) operate(ctx context.Context, r *run.Run, c *es.Client, links []linkcheck.Link) (engine.Outcome, error) {
+	users := linkcheck.Users(r)
+	login := func(ctx context.Context, l linkcheck.Link) (kms.Login, error) {
 		return s.Clusters.Login(ctx, users[l.Kind])
 	}
-	o := check.Operator{Client: c, Login: login, Now: s.Now}
+	o := linkcheck.Operator{Client: c, Login: login, Now: s.Now}
 	v := r.Facts.Verify
 	v.Operated = nil
-	var copies *check.Link
+	var copies *linkcheck.Link
 	for _, l := range links {
 		if l.Kind == events.ReindexUseCase {
 			copies = &l
@@ -105,7 +106,7 @@ func (s *Step) operate(ctx context.Context, r *run.Run, c *es.Client, links []ch
 			last := checks[len(checks)-1]
 			return engine.Wait(laterTime, last.Detail+", and may yet change: it is looked at again"), nil
 		}
-		v.Operated = append(v.Operated, check.Named(append([]run.Check{first}, checks...), l, len(links))...)
+		v.Operated = append(v.Operated, linkcheck.Named(append([]facts.Check{first}, checks...), l, len(links))...)
 	}
 	if copies == nil {
 		return s.judge(ctx, r, c, v.Operated)
@@ -125,7 +126,7 @@ func (s *Step) operate(ctx context.Context, r *run.Run, c *es.Client, links []ch
 const reading = "the instance reads one document through the link"
 
 // linked is the check named link.
-func (s *Step) linked(ctx context.Context, l check.Link) (run.Check, error) {
+func (s *Step) linked(ctx context.Context, l linkcheck.Link) (facts.Check, error) {
 	began := s.Now()
 	k, err := s.Cloud.Link(ctx, l)
 	k.Seconds = s.Now().Sub(began).Seconds()
@@ -133,9 +134,9 @@ func (s *Step) linked(ctx context.Context, l check.Link) (run.Check, error) {
 }
 
 // read reads the operation of a copy.
-func (s *Step) read(ctx context.Context, r *run.Run, c *es.Client, links []check.Link) (engine.Outcome, error) {
+func (s *Step) read(ctx context.Context, r *run.Run, c *es.Client, links []linkcheck.Link) (engine.Outcome, error) {
 	v := r.Facts.Verify
-	i := slices.IndexFunc(links, func(l check.Link) bool { return l.Kind == events.ReindexUseCase })
+	i := slices.IndexFunc(links, func(l linkcheck.Link) bool { return l.Kind == events.ReindexUseCase })
 	link := links[i]
 	p, err := s.prober(ctx, r, c)
 	if err != nil {
@@ -156,13 +157,13 @@ func (s *Step) read(ctx context.Context, r *run.Run, c *es.Client, links []check
 		return engine.Outcome{}, err
 	}
 	v.Probe = nil
-	return s.judge(ctx, r, c, append(slices.Clone(v.Operated), check.Named(append([]run.Check{first}, rest...), link, len(links))...))
+	return s.judge(ctx, r, c, append(slices.Clone(v.Operated), linkcheck.Named(append([]facts.Check{first}, rest...), link, len(links))...))
 }
 
 // judge stops the run at a check that fails.
-func (s *Step) judge(ctx context.Context, r *run.Run, c *es.Client, checks []run.Check) (engine.Outcome, error) {
+func (s *Step) judge(ctx context.Context, r *run.Run, c *es.Client, checks []facts.Check) (engine.Outcome, error) {
 	r.Facts.Verify.Operated = nil
-	if !check.OK(checks) {
+	if !linkcheck.OK(checks) {
 		var fs []events.Finding
 		for _, k := range checks {
 			if !k.OK {
@@ -181,18 +182,18 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Done(), nil
 	}
 	if probe := r.Facts.Verify.Probe; r.Spec.Copies() && (probe != nil || len(r.Facts.Verify.Checks) == 0) {
-		side := access.Instance(r)
+		side := clusters.Destination(r)
 		c, err := s.Clusters.Open(ctx, side)
 		if err != nil {
 			return engine.Outcome{}, err
 		}
 		if probe != nil {
-			if err := (check.Prober{Client: c}).Cancel(ctx, check.Link{ID: r.ID}, *probe); err != nil {
-				return engine.Outcome{}, access.Explain(err, side)
+			if err := (linkcheck.Prober{Client: c}).Cancel(ctx, linkcheck.Link{ID: r.ID}, *probe); err != nil {
+				return engine.Outcome{}, clusters.Explain(err, side)
 			}
 		}
-		if err := (check.Prober{Client: c}).Finish(ctx, check.Link{ID: r.ID, InstanceID: r.Spec.InstanceID}); err != nil {
-			return engine.Outcome{}, access.Explain(err, side)
+		if err := (linkcheck.Prober{Client: c}).Finish(ctx, linkcheck.Link{ID: r.ID, InstanceID: r.Spec.InstanceID}); err != nil {
+			return engine.Outcome{}, clusters.Explain(err, side)
 		}
 	}
 	r.Facts.Verify = nil

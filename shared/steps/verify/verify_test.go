@@ -15,14 +15,15 @@ import (
 	"eslink/events"
 	"eslink/localtest/fakes/elastic"
 	"eslink/localtest/services"
-	"eslink/shared/access"
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/aliyun/kms"
 	"eslink/shared/aliyun/privatelink"
 	"eslink/shared/apierr"
-	"eslink/shared/check"
+	"eslink/shared/clusters"
 	"eslink/shared/engine"
 	"eslink/shared/es"
+	"eslink/shared/facts"
+	"eslink/shared/linkcheck"
 	"eslink/shared/run"
 	"eslink/shared/steps/verify"
 )
@@ -66,11 +67,11 @@ func (l *linked) RoundTrip(q *http.Request) (*http.Response, error) {
 	return l.instance.RoundTrip(q)
 }
 
-func (l *linked) Open(context.Context, access.Side) (*es.Client, error) {
+func (l *linked) Open(context.Context, clusters.Side) (*es.Client, error) {
 	return es.New(l, "http://dst:9200", "", "")
 }
 
-func (l *linked) Login(context.Context, access.Side) (kms.Login, error) { return kms.Login{}, nil }
+func (l *linked) Login(context.Context, clusters.Side) (kms.Login, error) { return kms.Login{}, nil }
 
 func (l *linked) ListEndpoints(context.Context, string) ([]escluster.Endpoint, error) {
 	time.Sleep(2 * time.Second)
@@ -102,18 +103,18 @@ func inLinked(t *testing.T, do func(t *testing.T, l *linked)) {
 			code, _ := l.ask(s, "POST", "/orders/_bulk?refresh=true", numbered(3))
 			require.Equal(t, 200, code)
 		}
-		c, err := l.Open(t.Context(), access.Side{})
+		c, err := l.Open(t.Context(), clusters.Side{})
 		require.NoError(t, err)
 		def, err := c.Definition(t.Context(), "orders")
 		require.NoError(t, err)
 		store := &run.Store{Driver: &run.Mem{}, Now: time.Now}
-		l.step = &verify.Step{Clusters: l, Cloud: check.Cloud{Endpoints: l, Connections: l}, Rows: store, Now: time.Now}
+		l.step = &verify.Step{Clusters: l, Cloud: linkcheck.Cloud{Endpoints: l, Connections: l}, Rows: store, Now: time.Now}
 		l.run = &run.Run{ID: "0123456789abcdef", Generation: 1, Spec: events.Spec{Scenario: events.ESToES, InstanceID: "es-cn-dst", Target: events.Target{Protocol: "http", Port: 9200}, Indices: []events.Index{{Source: "orders", Dest: "orders"}}}}
-		l.run.Facts = run.Facts{Preflight: &run.Preflight{}, PrivateConnection: &run.PrivateConnection{EndpointID: "ep-1"}, EndpointService: &run.EndpointService{ID: "epsrv-1"}, Accept: &run.Accept{Domain: domain},
-			Survey:      &run.Survey{Indices: []run.SurveyedIndex{{Source: "orders", Dest: "orders", Documents: 3, Total: 3}}},
-			Destination: &run.DestinationFacts{Indices: []run.DestinationIndex{{Name: "orders", Created: true, UUID: def.UUID}}},
-			Reindex:     &run.Reindex{Tasks: []run.Task{{Source: "orders", Dest: "orders", Result: &run.TaskResult{Total: 3, Created: 3}}}},
-			Digest:      &run.Digest{Level: "counts", Walk: "1", Indices: []run.IndexDigest{{Documents: 3, Level: "counts", IDsDone: true}}}}
+		l.run.Facts = facts.Facts{Preflight: &facts.Preflight{}, PrivateConnection: &facts.PrivateConnection{EndpointID: "ep-1"}, EndpointService: &facts.EndpointService{ID: "epsrv-1"}, Accept: &facts.Accept{Domain: domain},
+			Survey:      &facts.Survey{Indices: []facts.SurveyedIndex{{Source: "orders", Dest: "orders", Documents: 3, Total: 3}}},
+			Destination: &facts.DestinationFacts{Indices: []facts.DestinationIndex{{Name: "orders", Created: true, UUID: def.UUID}}},
+			Reindex:     &facts.Reindex{Tasks: []facts.Task{{Source: "orders", Dest: "orders", Result: &facts.TaskResult{Total: 3, Created: 3}}}},
+			Digest:      &facts.Digest{Level: "counts", Walk: "1", Indices: []facts.IndexDigest{{Documents: 3, Level: "counts", IDsDone: true}}}}
 		do(t, l)
 	})
 }
@@ -215,7 +216,7 @@ func TestTeardownDuringAChecks(t *testing.T) {
 			_, err = l.step.Down(t.Context(), l.run)
 			require.NoError(t, err)
 			require.NotNil(t, l.run.Facts.Verify)
-			l.run.Facts.Preflight = &run.Preflight{}
+			l.run.Facts.Preflight = &facts.Preflight{}
 			down(t, l)
 		})
 	})
@@ -223,7 +224,7 @@ func TestTeardownDuringAChecks(t *testing.T) {
 		inLinked(t, func(t *testing.T, l *linked) {
 			code, _ := l.ask(l.instance, "PUT", checkIndex, `{"mappings":{"_meta":{"eslink_check":"0123456789abcdef"}}}`)
 			require.Equal(t, 200, code)
-			l.run.Facts.Verify = &run.Verify{}
+			l.run.Facts.Verify = &facts.Verify{}
 			down(t, l)
 		})
 	})
