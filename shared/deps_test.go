@@ -28,6 +28,9 @@ var table = map[string][]string{
 	"shared/facts":    {"events"},
 	"shared/run":      {"events", "shared/facts"},
 
+	// The proof from inside a network, for every cloud.
+	"shared/vantage": {},
+
 	// Clients: of products and of the clusters. They know no run.
 	"shared/aliyun":   {"shared/apierr"},
 	"shared/aliyun/*": {"shared/aliyun", "shared/apierr"},

@@ -7,6 +7,7 @@
 //	flow        WHAT: the scenarios as ordered lists of steps, read down and up
 //	apierr      what may be done after an error: retry, not found, conflict, fatal
 //	checksum    whether two sets of documents are the same, and where not
+//	vantage     the proof from inside a network: a probe script and what it says
 //
 // What remembers and wakes:
 //
