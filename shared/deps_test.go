@@ -51,7 +51,7 @@ var table = map[string][]string{
 	"shared/clusters": {"events", "shared/aliyun", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/facts", "shared/run"},
 	"shared/copyjob":  {"events", "shared/clusters", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/facts", "shared/run"},
 	"shared/scan":     {"events", "shared/apierr", "shared/checksum", "shared/es", "shared/facts", "shared/run"},
-	"shared/linkcheck": {"events", "shared/aliyun", "shared/aliyun/kms", "shared/aliyun/nlb", "shared/aliyun/privatelink", "shared/aliyun/slb",
+	"shared/linkcheck": {"events", "shared/aliyun", "shared/aliyun/escluster", "shared/aliyun/kms", "shared/aliyun/nlb", "shared/aliyun/privatelink", "shared/aliyun/slb",
 		"shared/apierr", "shared/clusters", "shared/es", "shared/facts", "shared/run"},
 
 	"shared/steps/*": {"events", "shared/aliyun", "shared/aliyun/*", "shared/apierr", "shared/checksum", "shared/clusters", "shared/copyjob", "shared/engine",
