@@ -42,11 +42,12 @@ var table = map[string][]string{
 
 	"shared/engine": {"events", "shared/apierr", "shared/bus", "shared/flow", "shared/run"},
 
-	// Between clients and steps, for what two steps have in common: esconfig is
-	// shared by plan and configure, clusters by all that open one, copyjob by
-	// reindex and progress, scan by digest and verify, linkcheck by verify and the
-	// function check.
+	// Between clients and steps, for what two steps have in common: ensure is
+	// shared by all that create, esconfig by plan and configure, clusters by all
+	// that open one, copyjob by reindex and progress, scan by digest and verify,
+	// linkcheck by verify and the function check.
 	"shared/steps":    {"shared/aliyun", "shared/run"},
+	"shared/ensure":   {"shared/apierr", "shared/engine", "shared/facts", "shared/run"},
 	"shared/esconfig": {"events", "shared/facts", "shared/run"},
 	"shared/clusters": {"events", "shared/aliyun", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/facts", "shared/run"},
 	"shared/copyjob":  {"events", "shared/clusters", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/facts", "shared/run"},
@@ -54,7 +55,7 @@ var table = map[string][]string{
 	"shared/linkcheck": {"events", "shared/aliyun", "shared/aliyun/escluster", "shared/aliyun/kms", "shared/aliyun/nlb", "shared/aliyun/privatelink", "shared/aliyun/slb",
 		"shared/apierr", "shared/clusters", "shared/es", "shared/facts", "shared/run"},
 
-	"shared/steps/*": {"events", "shared/aliyun", "shared/aliyun/*", "shared/apierr", "shared/checksum", "shared/clusters", "shared/copyjob", "shared/engine",
+	"shared/steps/*": {"events", "shared/aliyun", "shared/aliyun/*", "shared/apierr", "shared/checksum", "shared/clusters", "shared/copyjob", "shared/engine", "shared/ensure",
 		"shared/es", "shared/esconfig", "shared/facts", "shared/linkcheck", "shared/run", "shared/scan", "shared/steps"},
 	// A step reads rows that another step has written, in that step's form.
 	"shared/steps/destination": {"shared/steps/survey"},

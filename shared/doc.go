@@ -25,6 +25,7 @@
 //
 // What steps have in common:
 //
+//	ensure      create once: find it again, wait for lists, wait for a job
 //	esconfig    what use cases need of esConfig, and nothing else changed
 //	clusters    a cluster opened with the login that its secret holds
 //	copyjob     _reindex tasks: windows, kick-offs, adoption, what broke off

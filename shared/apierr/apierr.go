@@ -93,6 +93,15 @@ func CodeOf(err error) string {
 // IsNotFound reports whether err says that the thing does not exist.
 func IsNotFound(err error) bool { return err != nil && ClassOf(err) == NotFound }
 
+// IgnoreNotFound returns nil if err says that the thing does not exist, else
+// err: for deletes, which somebody else may have done already.
+func IgnoreNotFound(err error) error {
+	if IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
 // ByStatus is the class of a code that no table knows: throttling and server
 // errors may pass, anything else is for a person.
 func ByStatus(status int) Class {

@@ -32,3 +32,10 @@ func TestByStatus(t *testing.T) {
 		assert.Equal(t, want, apierr.ByStatus(status), status)
 	}
 }
+
+func TestIgnoreNotFound(t *testing.T) {
+	t.Parallel()
+	assert.NoError(t, apierr.IgnoreNotFound(nil))
+	assert.NoError(t, apierr.IgnoreNotFound(fmt.Errorf("delete: %w", &apierr.Error{Class: apierr.NotFound})))
+	assert.Error(t, apierr.IgnoreNotFound(&apierr.Error{Class: apierr.Retry}))
+}

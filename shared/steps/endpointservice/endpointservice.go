@@ -6,12 +6,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"eslink/shared/aliyun/privatelink"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/ensure"
 	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
@@ -45,9 +45,7 @@ func New(d steps.Deps) engine.Step {
 }
 
 const (
-	what = "endpoint-service" // names the service's token
-	// lag is how long a list may trail a write.
-	lag = 2 * time.Minute
+	what = "endpoint-service" // the resource in tokens
 	// Services are ready, changed and gone within a minute at most.
 	first, pause = 30 * time.Second, 10 * time.Second
 )
@@ -71,7 +69,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	case sv.Status == privatelink.Deleting:
 		return engine.Waitf(pause, "endpoint service %s is being deleted; a new one follows when it is gone", sv.ID), nil
 	case sv.Status != privatelink.Active:
-		return engine.Outcome{}, fmt.Errorf("endpoint service %s is %s, which eslink cannot mend: see in the PrivateLink console why, then retry", sv.ID, sv.Status)
+		return engine.Outcome{}, fmt.Errorf("endpoint service %s is %s, which eslink cannot recover from: see the PrivateLink console for the cause, fix it, then retry", sv.ID, sv.Status)
 	}
 	return s.stands(ctx, r, sv.ID)
 }
@@ -97,10 +95,9 @@ func (s *Step) stands(ctx context.Context, r *run.Run, id string) (engine.Outcom
 	return engine.Done(), nil
 }
 
-// create asks for a service when none was found. The pasts it can meet: it was
-// never asked for; the reply to an earlier request was lost, or its ID with a
-// crash, while lists do not show it yet (the token brings the same service
-// again); an earlier one is gone (then find has raised the token).
+// create requests a service. Possible prior states: never requested; requested,
+// and the reply or its ID was lost, while lists do not show it yet (the token
+// returns the same service); an earlier one is gone (find has raised the token).
 func (s *Step) create(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	_, kind := balancer(r)
 	n := privatelink.NewService{
@@ -123,8 +120,10 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Outcome{}, err
 	}
 	if sv == nil {
-		if f := r.Facts.EndpointService; f != nil && s.Now().Before(f.Asked.Add(lag)) {
-			return engine.Wait(f.Asked.Add(lag).Sub(s.Now()), "an endpoint service was asked for and no reply came: waits until lists would show it"), nil
+		if f := r.Facts.EndpointService; f != nil {
+			if out, wait := ensure.AwaitList("endpoint service", f.Asked, s.Now()); wait {
+				return out, nil
+			}
 		}
 		r.Facts.EndpointService = nil
 		return engine.Done(), nil
@@ -144,48 +143,37 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	}
 	if len(have) > 0 {
 		err := s.Resources.Detach(ctx, sv.ID, have[0], r.Token(fmt.Sprintf("detach/%s/%s/%d", sv.ID, have[0].Zone, len(have))))
-		if err != nil && !apierr.IsNotFound(err) {
+		if apierr.IgnoreNotFound(err) != nil {
 			return engine.Outcome{}, err
 		}
 		return engine.Waitf(pause, "zone %s of endpoint service %s is being taken away, %d left", have[0].Zone, sv.ID, len(have)-1), nil
 	}
-	if err := s.Services.DeleteService(ctx, sv.ID, r.Token("delete/"+sv.ID)); err != nil && !apierr.IsNotFound(err) {
+	if err := s.Services.DeleteService(ctx, sv.ID, r.Token("delete/"+sv.ID)); apierr.IgnoreNotFound(err) != nil {
 		return engine.Outcome{}, err
 	}
 	return engine.Waitf(first, "endpoint service %s is being deleted", sv.ID), nil
 }
 
-// find returns the run's service, or nil: the recorded one, else the one that
-// bears the run's tag. Services have no names of ours.
+// find returns the run's service, or nil. Services have no names.
 func (s *Step) find(ctx context.Context, r *run.Run) (*privatelink.Service, error) {
-	if f := r.Facts.EndpointService; f != nil && f.ID != "" {
-		sv, err := s.Services.Service(ctx, f.ID)
-		if !apierr.IsNotFound(err) {
-			return &sv, err
-		}
-		r.NextToken(what) // it is gone, by our hand or another's
-		r.Facts.EndpointService = nil
+	l := ensure.Lookup[privatelink.Service]{
+		Kind: "endpoint service",
+		ID:   func(sv privatelink.Service) string { return sv.ID },
+		Get:  s.Services.Service,
+		Gone: func() {
+			r.NextToken(what)
+			r.Facts.EndpointService = nil
+		},
+		Owned: func(ctx context.Context) ([]privatelink.Service, error) {
+			return s.Services.ServicesTagged(ctx, run.TagKey, r.Tag())
+		},
+		Direction: r.Direction,
+		Remedy:    "delete all but one",
 	}
-	listed, err := s.Services.ServicesTagged(ctx, run.TagKey, r.Tag())
-	if err != nil {
-		return nil, err
+	if r.Facts.EndpointService != nil {
+		l.Recorded = r.Facts.EndpointService.ID
 	}
-	var found *privatelink.Service
-	var ids []string
-	for _, l := range listed {
-		sv, err := s.Services.Service(ctx, l.ID) // lists show for a while what is gone
-		if apierr.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		found, ids = &sv, append(ids, sv.ID)
-	}
-	if len(ids) > 1 {
-		return nil, fmt.Errorf("endpoint services %s all bear the tag %s=%s: delete all but one, then retry", strings.Join(ids, ", "), run.TagKey, r.Tag())
-	}
-	return found, nil
+	return l.Find(ctx)
 }
 
 // balancer is what the service stands on, and PrivateLink's name for its type: a

@@ -63,7 +63,7 @@ func TestOneGuardEach(t *testing.T) {
 		"being made":             {odd: state(product.Creating), reason: "Creating"},
 		"being changed":          {odd: state(product.Pending), reason: "Pending"},
 		"being deleted":          {odd: state(product.Deleting), reason: "being deleted"},
-		"in an unknown state":    {odd: state("Odd"), err: "cannot mend"},
+		"in an unknown state":    {odd: state("Odd"), err: "cannot recover"},
 		"a zone lost":            {odd: func(c *stub) { c.resources = c.resources[:1] }, err: "lost zone z2"},
 		"another balancer":       {odd: func(c *stub) { c.resources[0].ID = "nlb-2" }, err: "not this run's balancer"},
 		"down":                   {down: true, odd: func(*stub) {}, reason: "taken away", writes: []string{"detach z1"}},

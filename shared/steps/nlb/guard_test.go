@@ -83,7 +83,7 @@ func TestOneGuardEach(t *testing.T) {
 		"being made":          {odd: state(product.Provisioning), reason: "Provisioning"},
 		"being changed":       {odd: state(product.Configuring), reason: "Configuring"},
 		"being deleted":       {odd: state(product.Deleting), reason: "being deleted"},
-		"in an unknown state": {odd: state("Odd"), err: "cannot mend"},
+		"in an unknown state": {odd: state("Odd"), err: "cannot recover"},
 		"named, not tagged": {odd: func(r *run.Run, c *stub) { r.Facts.NLB, c.named = nil, []product.LoadBalancer{good} },
 			done: true},
 		"an earlier one on its way out":    {odd: both(good, dying), done: true},

@@ -6,12 +6,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"eslink/shared/aliyun/nlb"
 	"eslink/shared/apierr"
 	"eslink/shared/engine"
+	"eslink/shared/ensure"
 	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps"
@@ -43,12 +43,8 @@ func New(d steps.Deps) engine.Step {
 	return &Step{Balancers: c, Lists: c, Now: d.Cloud.Now}
 }
 
-const (
-	// what names the balancer's token and its name.
-	what = "nlb"
-	// lag is how long a list may trail a write.
-	lag = 2 * time.Minute
-)
+// what is the resource in tokens and names.
+const what = "nlb"
 
 // Up makes the balancer and waits until it is Active.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
@@ -77,14 +73,13 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		}
 		return engine.Waitf(20*time.Second, "the cloud could not create load balancer %s; it is being deleted, and a new one follows", lb.ID), nil
 	}
-	return engine.Outcome{}, fmt.Errorf("nlb %s is %s, which eslink cannot mend: see in the NLB console why, then retry", lb.ID, lb.Status)
+	return engine.Outcome{}, fmt.Errorf("load balancer %s is %s, which eslink cannot recover from: see the NLB console for the cause, fix it, then retry", lb.ID, lb.Status)
 }
 
-// create asks for a balancer when none was found. The pasts it can meet: it was
-// never asked for; the reply to an earlier request was lost, or its ID with a
-// crash, while lists do not show it yet (the token brings the same balancer
-// again); an earlier one is gone (then find has raised the token, or it will
-// when it reads the ID that the replay names).
+// create requests a balancer. Possible prior states: never requested; requested,
+// and the reply or its ID was lost, while lists do not show it yet (the token
+// returns the same balancer); an earlier one is gone (find has raised the token,
+// or will when it reads the ID that the replay returned).
 func (s *Step) create(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	p := r.Facts.Preflight
 	n := nlb.NewLoadBalancer{Name: r.Name(what), VpcID: p.Target.VpcID, TagKey: run.TagKey, TagValue: r.Tag()}
@@ -107,8 +102,10 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Outcome{}, err
 	}
 	if lb == nil {
-		if f := r.Facts.NLB; f != nil && s.Now().Before(f.Asked.Add(lag)) {
-			return engine.Wait(f.Asked.Add(lag).Sub(s.Now()), "a load balancer was asked for and no reply came: waits until lists would show it"), nil
+		if f := r.Facts.NLB; f != nil {
+			if out, wait := ensure.AwaitList("load balancer", f.Asked, s.Now()); wait {
+				return out, nil
+			}
 		}
 		r.Facts.NLB = nil
 		return engine.Done(), nil
@@ -118,52 +115,36 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	case nlb.Deleting, nlb.Provisioning, nlb.Configuring: // the latter two refuse deletion
 		return engine.Waitf(s.pause(r), "load balancer %s is %s", lb.ID, lb.Status), nil
 	}
-	if _, err := s.Balancers.DeleteLoadBalancer(ctx, lb.ID); err != nil && !apierr.IsNotFound(err) {
+	if _, err := s.Balancers.DeleteLoadBalancer(ctx, lb.ID); apierr.IgnoreNotFound(err) != nil {
 		return engine.Outcome{}, err
 	}
 	return engine.Waitf(20*time.Second, "load balancer %s is being deleted", lb.ID), nil
 }
 
-// find returns the run's balancer, or nil: the recorded one, else the one that
-// bears the run's tag, else (on the way up: only what record or tag own may be
-// deleted) the one of the run's name.
+// find returns the run's balancer, or nil.
 func (s *Step) find(ctx context.Context, r *run.Run) (*nlb.LoadBalancer, error) {
-	if f := r.Facts.NLB; f != nil && f.ID != "" {
-		lb, err := s.Balancers.LoadBalancer(ctx, f.ID)
-		if !apierr.IsNotFound(err) {
-			return &lb, err
-		}
-		r.NextToken(what) // it is gone, by our hand or another's
-		r.Facts.NLB = nil
+	l := ensure.Lookup[nlb.LoadBalancer]{
+		Kind: "load balancer",
+		ID:   func(lb nlb.LoadBalancer) string { return lb.ID },
+		Get:  s.Balancers.LoadBalancer,
+		Gone: func() {
+			r.NextToken(what)
+			r.Facts.NLB = nil
+		},
+		Owned: func(ctx context.Context) ([]nlb.LoadBalancer, error) {
+			return s.Lists.LoadBalancersTagged(ctx, run.TagKey, r.Tag())
+		},
+		Named: func(ctx context.Context) ([]nlb.LoadBalancer, error) {
+			return s.Lists.LoadBalancersNamed(ctx, r.Name(what))
+		},
+		Direction: r.Direction,
+		Leaving:   func(lb nlb.LoadBalancer) bool { return lb.Status == nlb.Deleting },
+		Remedy:    "delete those that serve no endpoint service",
 	}
-	listed, err := s.Lists.LoadBalancersTagged(ctx, run.TagKey, r.Tag())
-	if err == nil && len(listed) == 0 && r.Direction != run.Down {
-		listed, err = s.Lists.LoadBalancersNamed(ctx, r.Name(what))
+	if r.Facts.NLB != nil {
+		l.Recorded = r.Facts.NLB.ID
 	}
-	if err != nil {
-		return nil, err
-	}
-	var found *nlb.LoadBalancer
-	var ids []string
-	for _, l := range listed {
-		lb, err := s.Balancers.LoadBalancer(ctx, l.ID) // lists show for a while what is gone
-		if apierr.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if found == nil || found.Status == nlb.Deleting {
-			found = &lb
-		}
-		if lb.Status != nlb.Deleting {
-			ids = append(ids, lb.ID)
-		}
-	}
-	if len(ids) < 2 {
-		return found, nil
-	}
-	return nil, fmt.Errorf("nlbs %s all belong to run %s: delete those that serve no endpoint service, then retry", strings.Join(ids, ", "), r.ID)
+	return l.Find(ctx)
 }
 
 // fits holds a found balancer to what preflight chose.
@@ -191,8 +172,7 @@ func local(lb *nlb.LoadBalancer) []string {
 	return slices.Compact(ips)
 }
 
-// pause grows with the time that the step has taken, so that polling adds a
-// little to whatever the cloud needs, and few invocations.
+// pause is until the next look at a balancer that is changing.
 func (s *Step) pause(r *run.Run) time.Duration {
-	return min(max(s.Now().Sub(r.Cursor.Since)/3, 10*time.Second), 45*time.Second)
+	return ensure.Pause(r.Cursor.Since, s.Now(), 10*time.Second, 45*time.Second)
 }
