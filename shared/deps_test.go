@@ -46,7 +46,8 @@ var table = map[string][]string{
 	// shared by all that create, esconfig by plan and configure, clusters by all
 	// that open one, copyjob by reindex and progress, scan by digest and verify,
 	// linkcheck by verify and the function check.
-	"shared/steps":    {"shared/aliyun", "shared/run"},
+	"shared/deps":     {"shared/aliyun", "shared/run"},
+	"shared/secrets":  {"events", "shared/apierr"},
 	"shared/ensure":   {"shared/apierr", "shared/engine", "shared/facts", "shared/run"},
 	"shared/esconfig": {"events", "shared/facts", "shared/run"},
 	"shared/clusters": {"events", "shared/aliyun", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/facts", "shared/run"},
@@ -55,17 +56,18 @@ var table = map[string][]string{
 	"shared/linkcheck": {"events", "shared/aliyun", "shared/aliyun/escluster", "shared/aliyun/kms", "shared/aliyun/nlb", "shared/aliyun/privatelink", "shared/aliyun/slb",
 		"shared/apierr", "shared/clusters", "shared/es", "shared/facts", "shared/run"},
 
-	"shared/steps/*": {"events", "shared/aliyun", "shared/aliyun/*", "shared/apierr", "shared/checksum", "shared/clusters", "shared/copyjob", "shared/engine", "shared/ensure",
-		"shared/es", "shared/esconfig", "shared/facts", "shared/linkcheck", "shared/run", "shared/scan", "shared/steps"},
+	// The clients of products that a step may import are in table products.
+	"shared/steps/*": {"events", "shared/aliyun", "shared/apierr", "shared/checksum", "shared/clusters", "shared/copyjob", "shared/deps", "shared/engine", "shared/ensure",
+		"shared/es", "shared/esconfig", "shared/facts", "shared/linkcheck", "shared/run", "shared/scan", "shared/secrets", "shared/vantage"},
 	// A step reads rows that another step has written, in that step's form.
 	"shared/steps/destination": {"shared/steps/survey"},
 	"shared/steps/plan":        {"shared/steps/survey"},
 
 	// wire builds functions and knows no step and no product; api and what is
 	// below it are the functions that are no step, and so stand above it.
-	"shared/wire":        {"events", "shared/aliyun", "shared/bus/mns", "shared/engine", "shared/run", "shared/run/tablestore", "shared/steps"},
+	"shared/wire":        {"events", "shared/aliyun", "shared/bus/mns", "shared/engine", "shared/run", "shared/run/tablestore", "shared/deps"},
 	"shared/api":         {"events", "shared/aliyun", "shared/checksum", "shared/engine", "shared/facts", "shared/flow", "shared/run", "shared/wire"},
-	"shared/api/check":   {"events", "shared/aliyun/*", "shared/apierr", "shared/clusters", "shared/es", "shared/facts", "shared/linkcheck", "shared/run", "shared/steps", "shared/wire"},
+	"shared/api/check":   {"events", "shared/aliyun/*", "shared/apierr", "shared/clusters", "shared/es", "shared/facts", "shared/linkcheck", "shared/run", "shared/deps", "shared/wire"},
 	"shared/api/created": {"events", "shared/aliyun", "shared/aliyun/escluster", "shared/api", "shared/apierr", "shared/run", "shared/wire"},
 
 	"functions/*": {"shared/wire", "shared/steps/*", "shared/api", "shared/api/*"},
@@ -75,6 +77,49 @@ var table = map[string][]string{
 	".deploy/cmd": {".deploy"},
 	"localtest":   {"*"},
 	"localtest/*": {"*"},
+}
+
+// products are the clients that a function's binary links, by its own imports or
+// through what steps have in common: those of its step's cloud, and kms, which
+// keeps the secrets of all. A function that is not in it links none.
+var products = map[string][]string{
+	"preflight":          {"aliyun/ecs", "aliyun/escluster", "aliyun/nlb", "aliyun/privatelink", "aliyun/slb", "aliyun/vpc"},
+	"survey":             {"aliyun/kms"},
+	"plan":               {"aliyun/escluster", "aliyun/kms"},
+	"nlb":                {"aliyun/nlb"},
+	"ip-whitelist":       {"aliyun/escluster"},
+	"nlb-backend":        {"aliyun/nlb"},
+	"clb":                {"aliyun/slb"},
+	"firewall":           {"aliyun/ecs"},
+	"clb-backend":        {"aliyun/slb"},
+	"endpoint-service":   {"aliyun/privatelink"},
+	"private-connection": {"aliyun/escluster"},
+	"accept":             {"aliyun/escluster", "aliyun/privatelink"},
+	"configure":          {"aliyun/escluster", "aliyun/kms"},
+	"destination":        {"aliyun/kms"},
+	"reindex":            {"aliyun/kms"},
+	"progress":           {"aliyun/kms"},
+	"digest":             {"aliyun/kms"},
+	"verify":             {"aliyun/escluster", "aliyun/kms", "aliyun/nlb", "aliyun/privatelink", "aliyun/slb"},
+	"private-whitelist":  {"aliyun/escluster"},
+	"check":              {"aliyun/escluster", "aliyun/kms", "aliyun/nlb", "aliyun/privatelink", "aliyun/slb"},
+	"created":            {"aliyun/escluster"},
+}
+
+// clouds are where the clients of products are, each below the package of its
+// cloud or alone, and the modules of SDKs that only those packages import.
+var clouds = []string{"shared/aliyun/", "shared/azure/", "shared/elasticcloud", "shared/aws/", "shared/zilliz"}
+
+var foreign = map[string]string{
+	"github.com/Azure/":                 "shared/azure",
+	"github.com/AzureAD/":               "shared/azure",
+	"github.com/elastic/cloud-sdk-go/":  "shared/elasticcloud",
+	"github.com/aws/aws-sdk-go-v2/":     "shared/aws",
+	"github.com/aliyun/alibaba-cloud-s": "shared/aliyun",
+}
+
+func isProduct(pkg string) bool {
+	return slices.ContainsFunc(clouds, func(c string) bool { return strings.HasPrefix(pkg, c) })
 }
 
 // sdks are the modules that a product package may know: its own and, of smithy,
@@ -162,6 +207,9 @@ func TestArrowsPointDown(t *testing.T) {
 			if !ok {
 				continue
 			}
+			if strings.HasPrefix(pkg, "shared/steps/") && isProduct(ours) {
+				continue // TestABinaryLinksItsOwnProductsAlone says which
+			}
 			assert.True(t, slices.ContainsFunc(patterns, func(p string) bool { return matches(p, ours) }), "%s imports %s", pkg, ours)
 		}
 	}
@@ -179,6 +227,60 @@ func TestNobodySeesTestsToolsOrFunctions(t *testing.T) {
 		}
 		for _, imported := range list {
 			assert.False(t, strings.HasPrefix(imported, "eslink/functions"), "%s imports %s", pkg, imported)
+		}
+	}
+}
+
+// linked returns what of this module a package is made of, itself included.
+func linked(all map[string][]string, pkg string, into map[string]bool) map[string]bool {
+	if into[pkg] {
+		return into
+	}
+	into[pkg] = true
+	for _, imported := range all[pkg] {
+		if ours, ok := strings.CutPrefix(imported, "eslink/"); ok {
+			linked(all, ours, into)
+		}
+	}
+	return into
+}
+
+func TestABinaryLinksItsOwnProductsAlone(t *testing.T) {
+	t.Parallel()
+	all := imports(t)
+	functions := 0
+	for pkg := range all {
+		name, ok := strings.CutPrefix(pkg, "functions/")
+		if !ok {
+			continue
+		}
+		functions++
+		var want, got []string
+		for _, p := range products[name] {
+			want = append(want, "shared/"+p)
+		}
+		for p := range linked(all, pkg, map[string]bool{}) {
+			if isProduct(p) {
+				got = append(got, p)
+			}
+		}
+		assert.ElementsMatch(t, want, got, "function %s", name)
+	}
+	assert.Greater(t, functions, 20)
+}
+
+func TestSDKsAreImportedByTheirCloudAlone(t *testing.T) {
+	t.Parallel()
+	for pkg, list := range imports(t) {
+		if !strings.HasPrefix(pkg, "shared/") || test(pkg) {
+			continue
+		}
+		for _, imported := range list {
+			for module, cloud := range foreign {
+				if strings.HasPrefix(imported, module) {
+					assert.True(t, strings.HasPrefix(pkg, cloud), "%s imports %s, which is for %s", pkg, imported, cloud)
+				}
+			}
 		}
 	}
 }

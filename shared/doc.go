@@ -25,13 +25,14 @@
 //
 // What steps have in common:
 //
+//	deps        what a step is given: store, clock, and how each cloud is called
+//	secrets     a secret read by name, and made a key or a login of
 //	ensure      create once: find it again, wait for lists, wait for a job
 //	esconfig    what use cases need of esConfig, and nothing else changed
 //	clusters    a cluster opened with the login that its secret holds
 //	copyjob     _reindex tasks: windows, kick-offs, adoption, what broke off
 //	scan        an index read on one side, page by page, for the proof
 //	linkcheck   the four checks of a link, for step verify and function check
-//	steps       what a step is given
 //
 // What runs:
 //
@@ -42,6 +43,13 @@
 //	api/check   what users call: the four checks, any time
 //	api/created what the cloud calls: an instance is new, its profile's run begins
 //	wire        the environment, read once; ../functions call it and nothing else
+//
+// A step on another cloud: its clients are packages of their own (aws/ec2, …),
+// which import that cloud's SDK and no other package does. Its New makes the
+// cloud's configuration of deps.Deps, where Transport("aws") carries the calls
+// and kms.New(d.Aliyun) reads the key (see package deps for the lines to write).
+// In deps_test.go, table clouds names the packages and products what the step's
+// binary links; wire, engine, run, bus, api and the other steps do not change.
 //
 // To follow one event: functions/nlb/main.go, wire.Step, engine.Handle,
 // steps/nlb, and back through Store.SaveAndRelease to Bus.Publish.

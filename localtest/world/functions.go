@@ -4,8 +4,8 @@ import (
 	"eslink/shared/api"
 	"eslink/shared/api/check"
 	"eslink/shared/api/created"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
-	"eslink/shared/steps"
 	"eslink/shared/steps/accept"
 	"eslink/shared/steps/clb"
 	"eslink/shared/steps/clbbackend"
@@ -30,7 +30,7 @@ import (
 
 // stepFunctions and httpFunctions say what each function's main says: what it
 // is made of. A test compares them with the mains.
-var stepFunctions = map[string]func(steps.Deps) engine.Step{
+var stepFunctions = map[string]func(deps.Deps) engine.Step{
 	"preflight":          preflight.New,
 	"survey":             survey.New,
 	"plan":               plan.New,
@@ -70,5 +70,5 @@ func build(name string, f *wire.Function, around func(engine.Step) engine.Step) 
 	if around == nil {
 		return f.Step(name, step)
 	}
-	return f.Step(name, func(d steps.Deps) engine.Step { return around(step(d)) })
+	return f.Step(name, func(d deps.Deps) engine.Step { return around(step(d)) })
 }

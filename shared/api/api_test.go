@@ -20,10 +20,10 @@ import (
 	"eslink/events"
 	"eslink/shared/aliyun"
 	"eslink/shared/api"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 	"eslink/shared/wire"
 )
 
@@ -683,7 +683,7 @@ func TestAWhitelistsRun(t *testing.T) {
 
 // function is what wire would build, over the world's parts.
 func (w *world) function() *wire.Function {
-	return &wire.Function{Deps: steps.Deps{Runs: w.store, Cloud: aliyun.Config{Region: "cn-hangzhou", Now: time.Now}}, Engine: w.engine, Log: slog.New(slog.DiscardHandler)}
+	return &wire.Function{Deps: deps.Deps{Runs: w.store, Now: time.Now, Aliyun: aliyun.Config{Region: "cn-hangzhou"}}, Engine: w.engine, Log: slog.New(slog.DiscardHandler)}
 }
 
 func trigger(method, body string, query map[string]string) []byte {

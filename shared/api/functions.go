@@ -12,7 +12,7 @@ import (
 
 // NewRuns returns what changes the runs of a function's deployment.
 func NewRuns(f *wire.Function) *Runs {
-	return &Runs{Store: f.Deps.Runs, Engine: f.Engine, Region: f.Deps.Cloud.Region, Now: f.Deps.Cloud.Now}
+	return &Runs{Store: f.Deps.Runs, Engine: f.Engine, Region: f.Deps.Aliyun.Region, Now: f.Deps.Now}
 }
 
 // RunsFunction is the function runs: POST a request (request.schema.json).

@@ -5,10 +5,13 @@
 // On Function Compute the environment is what s.yaml says. On a laptop
 // localtest adds the seam: ESLINK_ENDPOINT_<PRODUCT>, ESLINK_DNS,
 // ESLINK_ROUTER and ESLINK_CLOCK point the same binaries at fakes. None of them
-// is in s.yaml, and a function that finds one says so in its log.
+// is in s.yaml, and a function that finds one says so in its log. What only some
+// steps need (the networks, another cloud's APIs) is read when such a step is
+// built.
 package wire
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -33,10 +36,10 @@ import (
 
 	"eslink/shared/aliyun"
 	"eslink/shared/bus/mns"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/run"
 	"eslink/shared/run/tablestore"
-	"eslink/shared/steps"
 )
 
 // A Handler is a function's work on one payload.
@@ -54,15 +57,18 @@ type Seams struct {
 
 // Function is what a function's handlers are built from.
 type Function struct {
-	Deps   steps.Deps
+	Deps   deps.Deps
 	Engine *engine.Engine
 	Log    *slog.Logger
+
+	env *reader
 }
 
-// New reads the environment through getenv. Every variable that is missing is
-// named in one error.
+// New reads what every function needs of the environment through getenv. Every
+// variable that is missing is named in one error. What only some steps need is
+// read when they ask Deps for it: see Ready.
 func New(getenv func(string) string, seams Seams, logs io.Writer) (*Function, error) {
-	env := reader{getenv: getenv}
+	env := &reader{getenv: getenv}
 	region := env.need("FC_REGION")
 	now, rate := seams.Now, 1.0
 	if now == nil {
@@ -86,19 +92,13 @@ func New(getenv func(string) string, seams Seams, logs io.Writer) (*Function, er
 	store := &run.Store{Now: now, Rand: random,
 		Driver: tablestore.New(cloud, env.need("ESLINK_TABLE_INSTANCE"), env.need("ESLINK_TABLE"))}
 	messages := mns.New(cloud)
-	network := steps.Network{
-		SourceVPC: env.need("ESLINK_SOURCE_VPC"), SourceVSwitch: env.need("ESLINK_SOURCE_VSWITCH"),
-		DestinationVPC: env.need("ESLINK_DESTINATION_VPC"), DestinationVSwitch: env.need("ESLINK_DESTINATION_VSWITCH"),
-	}
 	if err := env.err(); err != nil {
 		return nil, err
 	}
-	if len(env.seams) > 0 {
-		sort.Strings(env.seams)
-		log.Warn("this function does not talk to the cloud", "seam", env.seams)
-	}
 	return &Function{
-		Deps: steps.Deps{Cloud: cloud, Runs: store, Network: network},
+		env: env,
+		Deps: deps.Deps{Runs: store, Now: now, Rand: random, Log: log, Aliyun: cloud, Network: env.network,
+			Transport: func(product string) http.RoundTripper { return env.transport(product, seams.Cloud) }},
 		Engine: &engine.Engine{Runs: store, Bus: messages, Now: now, Log: log, Pause: func(ctx context.Context, d time.Duration) error {
 			return smithytime.SleepWithContext(ctx, time.Duration(float64(d)/rate))
 		}},
@@ -106,9 +106,22 @@ func New(getenv func(string) string, seams Seams, logs io.Writer) (*Function, er
 	}, nil
 }
 
+// Ready tells whether the environment had all that the function's step asked
+// for while it was built, and logs which variables point it at fakes.
+func (f *Function) Ready() error {
+	if err := f.env.err(); err != nil {
+		return err
+	}
+	if len(f.env.seams) > 0 {
+		sort.Strings(f.env.seams)
+		f.Log.Warn("this function does not talk to the cloud", "seam", slices.Compact(f.env.seams))
+	}
+	return nil
+}
+
 // Step is the handler of a step function: it takes deliveries of that step's
 // events.
-func (f *Function) Step(name string, build func(steps.Deps) engine.Step) Handler {
+func (f *Function) Step(name string, build func(deps.Deps) engine.Step) Handler {
 	step := build(f.Deps)
 	return func(ctx context.Context, payload []byte) (json.RawMessage, error) {
 		return nil, f.Engine.Handle(ctx, name, step, payload)
@@ -125,7 +138,11 @@ func Start(build func(*Function) Handler) error {
 	if limit, ok := memoryLimit(os.Getenv); ok {
 		debug.SetMemoryLimit(limit)
 	}
-	fc.Start((func(context.Context, []byte) (json.RawMessage, error))(build(f)))
+	handler := build(f)
+	if err := f.Ready(); err != nil {
+		return fmt.Errorf("start function: %w", err)
+	}
+	fc.Start((func(context.Context, []byte) (json.RawMessage, error))(handler))
 	return nil
 }
 
@@ -142,7 +159,7 @@ func memoryLimit(getenv func(string) string) (limit int64, ok bool) {
 }
 
 // Step starts the function of a step.
-func Step(name string, build func(steps.Deps) engine.Step) error {
+func Step(name string, build func(deps.Deps) engine.Step) error {
 	return Start(func(f *Function) Handler { return f.Step(name, build) })
 }
 
@@ -238,6 +255,43 @@ func (e *reader) url(product, address string) *url.URL {
 		return &url.URL{}
 	}
 	return u
+}
+
+// network reads where the deployment's functions live.
+func (e *reader) network() deps.Network {
+	return deps.Network{
+		SourceVPC: e.need("ESLINK_SOURCE_VPC"), SourceVSwitch: e.need("ESLINK_SOURCE_VSWITCH"),
+		DestinationVPC: e.need("ESLINK_DESTINATION_VPC"), DestinationVSwitch: e.need("ESLINK_DESTINATION_VSWITCH"),
+	}
+}
+
+// transport carries the calls to an API of another cloud: as they are, or, if
+// there is a seam, to one address.
+func (e *reader) transport(product string, simulated http.RoundTripper) http.RoundTripper {
+	if simulated != nil {
+		return simulated
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.Proxy, t.ResponseHeaderTimeout = nil, replyTimeout // nothing dials a place that the environment made up
+	if u := e.url(strings.ReplaceAll(product, "-", "_"), ""); u.Host != "" {
+		return redirected{u, t}
+	}
+	return t
+}
+
+// redirected sends every request to one address, with the host that it is for
+// in the Host header.
+type redirected struct {
+	to   *url.URL
+	next http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t redirected) RoundTrip(req *http.Request) (*http.Response, error) {
+	host := cmp.Or(req.Host, req.URL.Host)
+	req = req.Clone(req.Context())
+	req.URL.Scheme, req.URL.Host, req.Host = t.to.Scheme, t.to.Host, host
+	return t.next.RoundTrip(req)
 }
 
 // clock reads "<epoch in unix milliseconds>@<rate>": a clock that began at that

@@ -28,9 +28,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"eslink/events"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 	"eslink/shared/wire"
 )
 
@@ -43,38 +43,39 @@ func deployed() map[string]string {
 	}
 }
 
-func build(env map[string]string, seams wire.Seams) (*wire.Function, string, error) {
+func build(env map[string]string, seams wire.Seams) (*wire.Function, *bytes.Buffer, error) {
 	var logs bytes.Buffer
 	f, err := wire.New(func(name string) string { return env[name] }, seams, &logs)
-	return f, logs.String(), err
+	return f, &logs, err
 }
 
 func TestTheEnvironmentAsDeployed(t *testing.T) {
 	t.Parallel()
 	f, logs, err := build(deployed(), wire.Seams{})
 	require.NoError(t, err)
-	assert.Empty(t, logs, "no seam, no warning")
+	require.NoError(t, f.Ready())
+	assert.Empty(t, logs.String(), "no seam, no warning")
 	for product, want := range map[string]string{
 		"nlb": "https://nlb.cn-hangzhou.aliyuncs.com", "elasticsearch": "https://elasticsearch.cn-hangzhou.aliyuncs.com",
 		"privatelink": "https://privatelink.cn-hangzhou.aliyuncs.com", "vpc": "https://vpc.cn-hangzhou.aliyuncs.com", "kms": "https://kms.cn-hangzhou.aliyuncs.com",
 		"slb": "https://slb.aliyuncs.com", "ecs": "https://ecs.cn-hangzhou.aliyuncs.com",
 		"mns": "https://1234567890123456.mns.cn-hangzhou.aliyuncs.com", "tablestore": "https://eslink.cn-hangzhou.ots.aliyuncs.com",
 	} {
-		scheme, host := f.Deps.Cloud.Endpoint(product)
+		scheme, host := f.Deps.Aliyun.Endpoint(product)
 		assert.Equal(t, want, scheme+"://"+host)
 	}
 	elsewhere := deployed()
 	elsewhere["FC_REGION"] = "cn-zhangjiakou"
 	g, _, err := build(elsewhere, wire.Seams{})
 	require.NoError(t, err)
-	_, host := g.Deps.Cloud.Endpoint("slb")
+	_, host := g.Deps.Aliyun.Endpoint("slb")
 	assert.Equal(t, "slb.cn-zhangjiakou.aliyuncs.com", host, "not every region's is called in one place")
-	assert.Equal(t, steps.Network{SourceVPC: "vpc-src", SourceVSwitch: "vsw-src", DestinationVPC: "vpc-dst", DestinationVSwitch: "vsw-dst"}, f.Deps.Network)
-	assert.Equal(t, "cn-hangzhou", f.Deps.Cloud.Region)
-	assert.Equal(t, net.DefaultResolver, f.Deps.Cloud.Resolver)
-	assert.WithinDuration(t, time.Now(), f.Deps.Cloud.Now(), time.Minute)
+	assert.Equal(t, deps.Network{SourceVPC: "vpc-src", SourceVSwitch: "vsw-src", DestinationVPC: "vpc-dst", DestinationVSwitch: "vsw-dst"}, f.Deps.Network())
+	assert.Equal(t, "cn-hangzhou", f.Deps.Aliyun.Region)
+	assert.Equal(t, net.DefaultResolver, f.Deps.Aliyun.Resolver)
+	assert.WithinDuration(t, time.Now(), f.Deps.Aliyun.Now(), time.Minute)
 	assert.Same(t, f.Deps.Runs, f.Engine.Runs)
-	assert.Nil(t, f.Deps.Cloud.DataPlane.(*http.Transport).Proxy, "nothing dials a place that the environment made up")
+	assert.Nil(t, f.Deps.Aliyun.DataPlane.(*http.Transport).Proxy, "nothing dials a place that the environment made up")
 }
 
 // Go has most of the memory that the platform gives a function, unless
@@ -108,14 +109,29 @@ func TestMemoryLimit(t *testing.T) {
 
 func TestEveryMissingVariableIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
-	_, _, err := build(nil, wire.Seams{})
+	// ready builds a function whose step asks for the networks, or does not.
+	ready := func(env map[string]string, networks bool) error {
+		f, _, err := build(env, wire.Seams{})
+		if err != nil {
+			return err
+		}
+		if networks {
+			f.Deps.Network()
+		}
+		return f.Ready()
+	}
+	err := ready(nil, false)
 	require.Error(t, err)
 	for name := range deployed() {
-		assert.Equal(t, 1, strings.Count(err.Error()+",", name+",")+strings.Count(err.Error(), name+" "), "%s in %s", name, err)
+		network := strings.Contains(name, "VPC") || strings.Contains(name, "VSWITCH")
+		named := strings.Count(err.Error()+",", name+",") + strings.Count(err.Error(), name+" ")
+		assert.Equal(t, map[bool]int{false: 1}[network], named, "%s in %s", name, err)
 		env := deployed()
 		delete(env, name)
-		_, _, one := build(env, wire.Seams{})
-		assert.EqualError(t, one, "environment: these variables are missing: "+name+" (s.yaml sets them)")
+		assert.EqualError(t, ready(env, true), "environment: these variables are missing: "+name+" (s.yaml sets them)")
+		if network {
+			assert.NoError(t, ready(env, false), "a step that does not ask for the networks needs none")
+		}
 	}
 	// What s.yaml sets is what is needed, and no seam is in it.
 	yaml, err := os.ReadFile("../../s.yaml")
@@ -143,15 +159,16 @@ func TestTheSeam(t *testing.T) {
 	require.NoError(t, err)
 	for product, want := range map[string]string{"nlb": "http://127.0.0.1:4001", "mns": "http://127.0.0.1:4002/mns.local", "tablestore": "http://127.0.0.1:4003",
 		"kms": "https://kms.cn-hangzhou.aliyuncs.com"} {
-		scheme, host := f.Deps.Cloud.Endpoint(product)
+		scheme, host := f.Deps.Aliyun.Endpoint(product)
 		assert.Equal(t, want, scheme+"://"+host)
 	}
-	assert.NotEqual(t, net.DefaultResolver, f.Deps.Cloud.Resolver)
+	assert.NotEqual(t, net.DefaultResolver, f.Deps.Aliyun.Resolver)
+	require.NoError(t, f.Ready())
 	var line struct {
 		Level string
 		Seam  []string
 	}
-	require.NoError(t, json.Unmarshal([]byte(logs), &line))
+	require.NoError(t, json.Unmarshal(logs.Bytes(), &line))
 	assert.Equal(t, "WARN", line.Level)
 	assert.Equal(t, []string{"ESLINK_CLOCK", "ESLINK_DNS", "ESLINK_ENDPOINT_MNS", "ESLINK_ENDPOINT_NLB", "ESLINK_ENDPOINT_TABLESTORE", "ESLINK_ROUTER"}, line.Seam)
 }
@@ -164,7 +181,7 @@ func TestTheClockOfALocalWorld(t *testing.T) {
 		env["ESLINK_CLOCK"] = fmt.Sprintf("%d@%s", origin.UnixMilli(), rate)
 		f, _, err := build(env, wire.Seams{})
 		require.NoError(t, err)
-		return f.Deps.Cloud.Now()
+		return f.Deps.Aliyun.Now()
 	}
 	assert.WithinDuration(t, time.Now(), at("1"), time.Second)
 	assert.WithinDuration(t, origin.Add(time.Hour), at("60"), time.Minute)
@@ -194,7 +211,8 @@ func TestASimulationTakesThePlaceOfEverything(t *testing.T) {
 	refuse := answers(func(*http.Request) (*http.Response, error) { return nil, errors.New("no network") })
 	f, logs, err := build(deployed(), wire.Seams{Cloud: refuse, DataPlane: refuse, Resolver: &net.Resolver{}, Now: func() time.Time { return now }, Rand: bytes.NewReader(nil)})
 	require.NoError(t, err)
-	assert.Empty(t, logs)
+	require.NoError(t, f.Ready())
+	assert.Empty(t, logs.String())
 	assert.Equal(t, now, f.Engine.Now())
 	assert.Equal(t, now, f.Deps.Runs.Now())
 	ctx := fccontext.NewContext(t.Context(), &fccontext.FcContext{AccountId: "1", Credentials: fccontext.Credentials{AccessKeyId: "a", AccessKeySecret: "b", SecurityToken: "c"}})
@@ -212,7 +230,7 @@ func TestTheDataPlaneGoesThroughTheRouter(t *testing.T) {
 	get := func(f *wire.Function) error {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
 		require.NoError(t, err)
-		resp, err := f.Deps.Cloud.DataPlane.RoundTrip(req)
+		resp, err := f.Deps.Aliyun.DataPlane.RoundTrip(req)
 		if err == nil {
 			resp.Body.Close()
 		}
@@ -239,6 +257,34 @@ func TestLogLinesCarryTheRequestID(t *testing.T) {
 	assert.Contains(t, logs.String(), `"request_id":"1-abc"`)
 }
 
+// Calls to another cloud keep the host that they are for; who has no fake in the
+// way connects to it directly.
+func TestTransportsOfOtherClouds(t *testing.T) {
+	t.Parallel()
+	var host, path string
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { host, path = r.Host, r.URL.Path }))
+	t.Cleanup(server.Close)
+	env := deployed()
+	env["ESLINK_ENDPOINT_ELASTIC_CLOUD"] = server.URL
+	env["ESLINK_ENDPOINT_ZILLIZ"] = "://"
+	f, logs, err := build(env, wire.Seams{})
+	require.NoError(t, err)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.elastic-cloud.com/api/v1/deployments", nil)
+	require.NoError(t, err)
+	resp, err := f.Deps.Transport("elastic-cloud").RoundTrip(req)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	assert.Equal(t, "api.elastic-cloud.com", host)
+	assert.Equal(t, "/api/v1/deployments", path)
+	assert.Equal(t, "https://api.elastic-cloud.com/api/v1/deployments", req.URL.String(), "the request is as it was")
+	assert.Nil(t, f.Deps.Transport("aws").(*http.Transport).Proxy, "nothing dials a place that the environment made up")
+	require.NoError(t, f.Ready())
+	assert.Contains(t, logs.String(), "ESLINK_ENDPOINT_ELASTIC_CLOUD")
+
+	f.Deps.Transport("zilliz")
+	assert.ErrorContains(t, f.Ready(), "the address of zilliz is not a URL")
+}
+
 type never struct{}
 
 func (never) Up(context.Context, *run.Run) (engine.Outcome, error)   { return engine.Done(), nil }
@@ -251,7 +297,7 @@ func TestAStepFunctionRefusesWhatIsMalformed(t *testing.T) {
 		return nil, errors.New("no network")
 	})})
 	require.NoError(t, err)
-	handle := f.Step("nlb", func(steps.Deps) engine.Step { return never{} })
+	handle := f.Step("nlb", func(deps.Deps) engine.Step { return never{} })
 	for _, payload := range []string{"", "{}", `[{"messageBody":"TEST"}]`} {
 		_, err := handle(t.Context(), []byte(payload))
 		assert.Error(t, err, payload)

@@ -18,7 +18,7 @@ import (
 func TestInstances(t *testing.T) {
 	t.Parallel()
 	w := stepstest.New(t, 1)
-	c, ctx := ecs.New(w.Deps.Cloud), w.Context()
+	c, ctx := ecs.New(w.Deps.Aliyun), w.Context()
 	got, err := c.Instances(ctx, faketest.Host, "i-none")
 	require.NoError(t, err)
 	require.Len(t, got, 1)
@@ -35,7 +35,7 @@ func TestInstances(t *testing.T) {
 func TestRules(t *testing.T) {
 	t.Parallel()
 	w := stepstest.New(t, 1)
-	c, ctx := ecs.New(w.Deps.Cloud), w.Context()
+	c, ctx := ecs.New(w.Deps.Aliyun), w.Context()
 	for i := range 150 {
 		w.ECS.AddRule(faketest.SecurityGroup, fake.Rule{From: i + 1, To: i + 1, Source: netip.MustParsePrefix("10.9.0.0/16"), Priority: 7, Drop: true})
 	}
@@ -54,7 +54,7 @@ func TestRules(t *testing.T) {
 func TestErrorCodesByClass(t *testing.T) {
 	t.Parallel()
 	w := stepstest.New(t, 1)
-	c := ecs.New(w.Deps.Cloud)
+	c := ecs.New(w.Deps.Aliyun)
 	for code, class := range map[string]apierr.Class{"InvalidSecurityGroupId.NotFound": apierr.NotFound, "InvalidOperation.ResourceConflict": apierr.Conflict,
 		"Throttling": apierr.Retry, "AuthorizationLimitExceed": apierr.Fatal, "Forbidden.RAM": apierr.Fatal} {
 		w.Account.SetFault(func(cloud.Call) cloud.Fault { return cloud.Fault{Before: cloud.Errorf(400, code, "No.")} })
@@ -98,7 +98,7 @@ func TestAdmitsAsTheCloudDoes(t *testing.T) {
 				w.ECS.AddRule(faketest.SecurityGroup, r)
 			}
 			w.Advance(time.Minute)
-			rules, err := ecs.New(w.Deps.Cloud).Rules(w.Context(), faketest.SecurityGroup)
+			rules, err := ecs.New(w.Deps.Aliyun).Rules(w.Context(), faketest.SecurityGroup)
 			require.NoError(t, err)
 			require.Equal(t, c.admit, ecs.Admits(rules, ecs.Admission{Port: 8080, CIDR: netip.MustParsePrefix("100.64.0.0/10")}))
 			both := true

@@ -18,7 +18,7 @@ import (
 func TestDescribe(t *testing.T) {
 	t.Parallel()
 	w := stepstest.New(t, 1)
-	c := escluster.New(w.Deps.Cloud)
+	c := escluster.New(w.Deps.Aliyun)
 	w.ES.SetGroup(faketest.Src, "office", "10.9.0.0/16")
 	in, err := c.Describe(w.Context(), faketest.Src)
 	require.NoError(t, err)
@@ -41,14 +41,14 @@ func TestDescribe(t *testing.T) {
 
 // answer is a cloud that gives one reply to everything.
 func answer(w *stepstest.World, status int, body string) *escluster.Client {
-	w.Deps.Cloud.Transport = cloud.Transport(func(string) http.Handler {
+	w.Deps.Aliyun.Transport = cloud.Transport(func(string) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Content-Type", "application/json")
 			rw.WriteHeader(status)
 			rw.Write([]byte(body))
 		})
 	})
-	return escluster.New(w.Deps.Cloud)
+	return escluster.New(w.Deps.Aliyun)
 }
 
 func TestRepliesOfOtherShapes(t *testing.T) {
@@ -94,7 +94,7 @@ func TestListEndpointsReadsEveryPage(t *testing.T) {
 	t.Parallel()
 	w := stepstest.New(t, 4)
 	calls := 0
-	w.Deps.Cloud.Transport = cloud.Transport(func(string) http.Handler {
+	w.Deps.Aliyun.Transport = cloud.Transport(func(string) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			calls++
 			n := map[string]int{"1": 50, "2": 50, "3": 7}[r.URL.Query().Get("page")]
@@ -103,7 +103,7 @@ func TestListEndpointsReadsEveryPage(t *testing.T) {
 			rw.Write([]byte(`{"Result":[` + strings.TrimSuffix(strings.Repeat(`{"endpointId":"ep-1"},`, n), ",") + `]}`))
 		})
 	})
-	all, err := escluster.New(w.Deps.Cloud).ListEndpoints(w.Context(), "es-1")
+	all, err := escluster.New(w.Deps.Aliyun).ListEndpoints(w.Context(), "es-1")
 	require.NoError(t, err)
 	require.Len(t, all, 107)
 	require.Equal(t, 3, calls)

@@ -1,4 +1,4 @@
-// Package kms reads logins from Alibaba Cloud Key Management Service, API
+// Package kms reads secrets from Alibaba Cloud Key Management Service, API
 // version 2016-01-20. It needs the V1 SDK's GetSecretValue only.
 package kms
 
@@ -38,19 +38,29 @@ func (l Login) String() string { return l.Username + ":***" }
 // GoString does the same for %#v.
 func (l Login) GoString() string { return l.String() }
 
-// Login returns the login that the secret called name holds, as
-// {"username": …, "password": …}. Its errors never show the value.
-func (c *Client) Login(ctx context.Context, name string) (Login, error) {
+// Value returns what the secret called name holds, and the version of that. Its
+// errors never show the value.
+func (c *Client) Value(ctx context.Context, name string) (value, version string, err error) {
 	req := sdk.CreateGetSecretValueRequest()
 	req.SecretName = name
 	out, err := aliyun.Call[struct{ SecretData, VersionID string }](ctx, c.c, "kms", req, codes)
 	if err != nil {
-		return Login{}, fmt.Errorf("read secret %s: %w", name, err)
+		return "", "", fmt.Errorf("read secret %s: %w", name, err)
+	}
+	return out.SecretData, out.VersionID, nil
+}
+
+// Login returns the login that the secret called name holds, as
+// {"username": …, "password": …}. Its errors never show the value.
+func (c *Client) Login(ctx context.Context, name string) (Login, error) {
+	value, version, err := c.Value(ctx, name)
+	if err != nil {
+		return Login{}, err
 	}
 	var l Login
-	if json.Unmarshal([]byte(out.SecretData), &l) != nil || l.Username == "" || l.Password == "" {
+	if json.Unmarshal([]byte(value), &l) != nil || l.Username == "" || l.Password == "" {
 		return Login{}, fmt.Errorf(`secret %s does not hold {"username", "password"}`, name)
 	}
-	l.Version = out.VersionID
+	l.Version = version
 	return l, nil
 }

@@ -18,8 +18,8 @@ func TestLogin(t *testing.T) {
 	t.Parallel()
 	w := stepstest.New(t, 1)
 	secrets := fake.New(w.Account)
-	w.Deps.Cloud.Transport = cloud.Transport(func(string) http.Handler { return secrets })
-	c := kms.New(w.Deps.Cloud)
+	w.Deps.Aliyun.Transport = cloud.Transport(func(string) http.Handler { return secrets })
+	c := kms.New(w.Deps.Aliyun)
 	const canary = "canary-5f0c"
 
 	secrets.Put("eslink/good", `{"username":"reader","password":"`+canary+`","note":"x"}`)

@@ -15,7 +15,7 @@ import (
 func TestErrorCodesByClass(t *testing.T) {
 	t.Parallel()
 	w := stepstest.New(t, 1)
-	c := nlb.New(w.Deps.Cloud)
+	c := nlb.New(w.Deps.Aliyun)
 	for code, class := range map[string]apierr.Class{
 		"IncorrectStatus.serverGroup": apierr.Conflict, "IncorrectStatus.listener": apierr.Conflict, "Conflict.Lock": apierr.Conflict, "Conflict": apierr.Conflict,
 		"ResourceInConfiguring.loadbalancer": apierr.Conflict, "ResourceInCreating.loadbalancer": apierr.Conflict,
@@ -41,7 +41,7 @@ func TestErrorCodesByClass(t *testing.T) {
 func TestGoneIsNotFound(t *testing.T) {
 	t.Parallel()
 	w := stepstest.New(t, 1)
-	c, ctx := nlb.New(w.Deps.Cloud), w.Context()
+	c, ctx := nlb.New(w.Deps.Aliyun), w.Context()
 	_, err := c.LoadBalancer(ctx, "nlb-gone")
 	require.True(t, apierr.IsNotFound(err), err)
 	_, err = c.ServerGroup(ctx, "sgp-gone")

@@ -19,7 +19,7 @@ func TestAServicesLife(t *testing.T) {
 	w := stepstest.New(t, 1)
 	r := w.Run("nlb")
 	w.Up(nlb.New(w.Deps), r)
-	c, ctx := privatelink.New(w.Deps.Cloud), w.Context()
+	c, ctx := privatelink.New(w.Deps.Aliyun), w.Context()
 	at := func(zone string) privatelink.Resource {
 		return privatelink.Resource{ID: r.Facts.NLB.ID, Type: "nlb", Zone: zone}
 	}

@@ -17,7 +17,7 @@ import (
 func TestErrorCodesByClass(t *testing.T) {
 	t.Parallel()
 	w := stepstest.New(t, 1)
-	c := slb.New(w.Deps.Cloud)
+	c := slb.New(w.Deps.Aliyun)
 	for code, class := range map[string]apierr.Class{
 		"OperationBusy": apierr.Conflict, "ServiceIsConfiguring": apierr.Conflict, "ServiceIsStopping": apierr.Conflict, "BackendServer.configuring": apierr.Conflict,
 		"VServerGroupProcessing": apierr.Conflict, "ObtainIpFail": apierr.Conflict, "OperationFailed.TokenIsProcessing": apierr.Conflict, "RspoolVipExist": apierr.Conflict,
@@ -49,7 +49,7 @@ func TestWhatMayBeTheWayOfPaying(t *testing.T) {
 func TestGoneIsNotFound(t *testing.T) {
 	t.Parallel()
 	w := stepstest.New(t, 1)
-	c, ctx := slb.New(w.Deps.Cloud), w.Context()
+	c, ctx := slb.New(w.Deps.Aliyun), w.Context()
 	_, err := c.LoadBalancer(ctx, "lb-gone")
 	require.True(t, apierr.IsNotFound(err), err)
 	_, err = c.Group(ctx, "rsp-gone")

@@ -17,11 +17,11 @@ import (
 	"eslink/shared/aliyun/privatelink"
 	"eslink/shared/apierr"
 	"eslink/shared/clusters"
+	"eslink/shared/deps"
 	"eslink/shared/es"
 	"eslink/shared/facts"
 	"eslink/shared/linkcheck"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Service answers the function check.
@@ -42,10 +42,10 @@ type Service struct {
 }
 
 // NewService returns the service.
-func NewService(d steps.Deps) *Service {
-	instances, links, balancers := escluster.New(d.Cloud), privatelink.New(d.Cloud), nlb.New(d.Cloud)
-	return &Service{Runs: d.Runs, Clusters: clusters.Opener{Cloud: d.Cloud}, Now: d.Cloud.Now, Describe: instances.Describe,
-		Resources: links.Resources, ListLB: balancers.Listeners, Cloud: linkcheck.NewCloud(d.Cloud)}
+func NewService(d deps.Deps) *Service {
+	instances, links, balancers := escluster.New(d.Aliyun), privatelink.New(d.Aliyun), nlb.New(d.Aliyun)
+	return &Service{Runs: d.Runs, Clusters: clusters.Opener{Cloud: d.Aliyun}, Now: d.Now, Describe: instances.Describe,
+		Resources: links.Resources, ListLB: balancers.Listeners, Cloud: linkcheck.NewCloud(d.Aliyun)}
 }
 
 // Reply is what check answers; with status 200 if OK, else 409.

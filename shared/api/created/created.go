@@ -65,7 +65,7 @@ type Creations struct {
 
 // Function is the function created: an event of the default bus a call.
 func Function(f *wire.Function) wire.Handler {
-	c := &Creations{Clusters: escluster.New(f.Deps.Cloud), Runs: api.NewRuns(f), Profiles: f.Deps.Runs, Region: f.Deps.Cloud.Region, Now: f.Deps.Cloud.Now, Log: f.Log}
+	c := &Creations{Clusters: escluster.New(f.Deps.Aliyun), Runs: api.NewRuns(f), Profiles: f.Deps.Runs, Region: f.Deps.Aliyun.Region, Now: f.Deps.Now, Log: f.Log}
 	return func(ctx context.Context, payload []byte) (json.RawMessage, error) {
 		account, err := aliyun.AccountFrom(ctx)
 		if err != nil {

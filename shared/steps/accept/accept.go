@@ -11,10 +11,10 @@ import (
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/aliyun/privatelink"
 	"eslink/shared/apierr"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Connections are those of an endpoint service, as its owner sees them.
@@ -44,8 +44,8 @@ type Step struct {
 }
 
 // New returns the step for a function.
-func New(d steps.Deps) engine.Step {
-	return &Step{Connections: privatelink.New(d.Cloud), Endpoints: escluster.New(d.Cloud), Locks: d.Runs, Now: d.Cloud.Now}
+func New(d deps.Deps) engine.Step {
+	return &Step{Connections: privatelink.New(d.Aliyun), Endpoints: escluster.New(d.Aliyun), Locks: d.Runs, Now: d.Now}
 }
 
 const (

@@ -279,8 +279,8 @@ func (s *stale) Connections(ctx context.Context, service string) ([]privatelink.
 
 func TestLaggingLists(t *testing.T) {
 	w := newWorld(t, 10)
-	s := &stale{Client: privatelink.New(w.Deps.Cloud), now: w.Now}
-	w.step = &accept.Step{Connections: s, Endpoints: escluster.New(w.Deps.Cloud), Locks: w.Deps.Runs, Now: w.Now}
+	s := &stale{Client: privatelink.New(w.Deps.Aliyun), now: w.Now}
+	w.step = &accept.Step{Connections: s, Endpoints: escluster.New(w.Deps.Aliyun), Locks: w.Deps.Runs, Now: w.Now}
 	w.Up(w.step, w.run)
 	w.connected()
 	require.Equal(t, 1, s.calls, "what was accepted just now is not accepted again")
@@ -316,8 +316,8 @@ func (b *behind) ListEndpoints(ctx context.Context, id string) ([]escluster.Endp
 func TestConnectedOnBothSides(t *testing.T) {
 	w := newWorld(t, 12)
 	until := w.Now().Add(8 * time.Minute)
-	w.step = &accept.Step{Connections: privatelink.New(w.Deps.Cloud), Locks: w.Deps.Runs, Now: w.Now,
-		Endpoints: &behind{escluster.New(w.Deps.Cloud), w.Now, until}}
+	w.step = &accept.Step{Connections: privatelink.New(w.Deps.Aliyun), Locks: w.Deps.Runs, Now: w.Now,
+		Endpoints: &behind{escluster.New(w.Deps.Aliyun), w.Now, until}}
 	w.Up(w.step, w.run)
 	w.connected()
 	require.False(t, w.Now().Before(until))

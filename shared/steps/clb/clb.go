@@ -10,10 +10,10 @@ import (
 
 	"eslink/shared/aliyun/slb"
 	"eslink/shared/apierr"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Balancers are the load balancers of the account.
@@ -37,9 +37,9 @@ type Step struct {
 }
 
 // New returns the step for a function.
-func New(d steps.Deps) engine.Step {
-	c := slb.New(d.Cloud)
-	return &Step{Balancers: c, Lists: c, Now: d.Cloud.Now}
+func New(d deps.Deps) engine.Step {
+	c := slb.New(d.Aliyun)
+	return &Step{Balancers: c, Lists: c, Now: d.Now}
 }
 
 const (

@@ -12,10 +12,10 @@ import (
 
 	"eslink/shared/aliyun/slb"
 	"eslink/shared/apierr"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Groups are server groups. The list of them may trail a write.
@@ -63,9 +63,9 @@ type Step struct {
 }
 
 // New returns the step for a function.
-func New(d steps.Deps) engine.Step {
-	c := slb.New(d.Cloud)
-	return &Step{Groups: c, Servers: c, Listeners: c, State: c, Parts: d.Runs, Now: d.Cloud.Now}
+func New(d deps.Deps) engine.Step {
+	c := slb.New(d.Aliyun)
+	return &Step{Groups: c, Servers: c, Listeners: c, State: c, Parts: d.Runs, Now: d.Now}
 }
 
 const (

@@ -17,12 +17,12 @@ import (
 	"eslink/shared/aliyun/kms"
 	"eslink/shared/apierr"
 	"eslink/shared/clusters"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/esconfig"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Cluster is the instance's control plane.
@@ -64,10 +64,10 @@ type Step struct {
 }
 
 // New returns the step for a function, which runs in the instance's VPC.
-func New(d steps.Deps) engine.Step {
-	opener := clusters.Opener{Cloud: d.Cloud}
+func New(d deps.Deps) engine.Step {
+	opener := clusters.Opener{Cloud: d.Aliyun}
 	nodes := func(ctx context.Context, r *run.Run) (Nodes, error) { return opener.Open(ctx, clusters.Destination(r)) }
-	return &Step{Cluster: escluster.New(d.Cloud), Nodes: nodes, Login: opener.Login, Records: d.Runs, Now: d.Cloud.Now}
+	return &Step{Cluster: escluster.New(d.Aliyun), Nodes: nodes, Login: opener.Login, Records: d.Runs, Now: d.Now}
 }
 
 const (

@@ -86,7 +86,7 @@ func newWorldIn(t *testing.T, seed uint64) *world {
 	}
 	require.NoError(t, apply(faketest.Dst, w.before))
 	w.ES.OnConfig(apply)
-	w.step = &configure.Step{Cluster: escluster.New(w.Deps.Cloud), Nodes: w.nodes.of(faketest.Dst), Records: w.Deps.Runs, Now: w.Now}
+	w.step = &configure.Step{Cluster: escluster.New(w.Deps.Aliyun), Nodes: w.nodes.of(faketest.Dst), Records: w.Deps.Runs, Now: w.Now}
 	w.run = w.newRun("orders", domain)
 	return w
 }
@@ -184,7 +184,7 @@ func TestEveryWriteMeetsEveryMishap(t *testing.T) {
 // changes are the restarts that the cloud has on record.
 func (w *world) changes() []escluster.Action {
 	w.Helper()
-	all, err := escluster.New(w.Deps.Cloud).ActionRecords(w.Context(), faketest.Dst)
+	all, err := escluster.New(w.Deps.Aliyun).ActionRecords(w.Context(), faketest.Dst)
 	require.NoError(w, err)
 	return all
 }
@@ -343,7 +343,7 @@ func (e *edit) Describe(ctx context.Context, id string) (escluster.Instance, err
 
 func TestSomebodyEditsTheConfigurationBetweenLookAndWrite(t *testing.T) {
 	w := newWorld(t, 8)
-	w.step.Cluster = &edit{Client: escluster.New(w.Deps.Cloud), n: 1, edit: func() {
+	w.step.Cluster = &edit{Client: escluster.New(w.Deps.Aliyun), n: 1, edit: func() {
 		w.before["xpack.watcher.enabled"] = "true"
 		w.ES.SetConfig(faketest.Dst, maps.Clone(w.before))
 	}}

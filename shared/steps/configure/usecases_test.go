@@ -357,7 +357,7 @@ func TestARealmThatWouldLockElasticOutIsRefused(t *testing.T) {
 
 func TestSomebodyEditsARealmBetweenLookAndWrite(t *testing.T) {
 	w := newDirectory(t, 39, "ldap")
-	w.step.Cluster = &edit{Client: escluster.New(w.Deps.Cloud), n: 1, edit: func() {
+	w.step.Cluster = &edit{Client: escluster.New(w.Deps.Aliyun), n: 1, edit: func() {
 		w.before["xpack.security.authc.realms.saml.s.order"] = "2" // the place that ours would have had
 		w.ES.SetConfig(faketest.Dst, maps.Clone(w.before))
 	}}

@@ -13,11 +13,11 @@ import (
 	"eslink/shared/apierr"
 	"eslink/shared/clusters"
 	"eslink/shared/copyjob"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 	"eslink/shared/steps/survey"
 )
 
@@ -36,8 +36,8 @@ type Step struct {
 }
 
 // New returns the step.
-func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: clusters.Opener{Cloud: d.Cloud}, Parts: d.Runs}
+func New(d deps.Deps) engine.Step {
+	return &Step{Clusters: clusters.Opener{Cloud: d.Aliyun}, Parts: d.Runs}
 }
 
 // Up looks first and records which indices are absent, then creates those.

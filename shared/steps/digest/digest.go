@@ -12,12 +12,12 @@ import (
 	"eslink/shared/checksum"
 	"eslink/shared/clusters"
 	"eslink/shared/copyjob"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/scan"
-	"eslink/shared/steps"
 )
 
 type opener interface {
@@ -32,8 +32,8 @@ type Step struct {
 }
 
 // New returns the step.
-func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: clusters.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now}
+func New(d deps.Deps) engine.Step {
+	return &Step{Clusters: clusters.Opener{Cloud: d.Aliyun}, Rows: d.Runs, Now: d.Now}
 }
 
 // Up counts, then reads index by index; rows remember where it is.

@@ -10,11 +10,11 @@ import (
 
 	"eslink/shared/aliyun/privatelink"
 	"eslink/shared/apierr"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/ensure"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Services are the endpoint services of the account.
@@ -39,9 +39,9 @@ type Step struct {
 }
 
 // New returns the step for a function.
-func New(d steps.Deps) engine.Step {
-	c := privatelink.New(d.Cloud)
-	return &Step{Services: c, Resources: c, Now: d.Cloud.Now}
+func New(d deps.Deps) engine.Step {
+	c := privatelink.New(d.Aliyun)
+	return &Step{Services: c, Resources: c, Now: d.Now}
 }
 
 const (

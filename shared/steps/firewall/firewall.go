@@ -15,10 +15,10 @@ import (
 
 	"eslink/shared/aliyun/ecs"
 	"eslink/shared/apierr"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Rules are the ingress rules of security groups.
@@ -32,7 +32,7 @@ type Rules interface {
 type Step struct{ Rules Rules }
 
 // New returns the step for a function.
-func New(d steps.Deps) engine.Step { return &Step{Rules: ecs.New(d.Cloud)} }
+func New(d deps.Deps) engine.Step { return &Step{Rules: ecs.New(d.Aliyun)} }
 
 // settles is how long a rule takes at most to come into force.
 const settles = 5 * time.Second

@@ -14,10 +14,10 @@ import (
 
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Cluster is the target's control plane.
@@ -30,7 +30,7 @@ type Cluster interface {
 type Step struct{ Cluster Cluster }
 
 // New returns the step for a function.
-func New(d steps.Deps) engine.Step { return &Step{Cluster: escluster.New(d.Cloud)} }
+func New(d deps.Deps) engine.Step { return &Step{Cluster: escluster.New(d.Aliyun)} }
 
 // settles is how long the cloud usually takes to put a whitelist into force.
 const settles = 45 * time.Second

@@ -10,11 +10,11 @@ import (
 
 	"eslink/shared/aliyun/nlb"
 	"eslink/shared/apierr"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/ensure"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Balancers are the load balancers of the account.
@@ -38,9 +38,9 @@ type Step struct {
 }
 
 // New returns the step for a function.
-func New(d steps.Deps) engine.Step {
-	c := nlb.New(d.Cloud)
-	return &Step{Balancers: c, Lists: c, Now: d.Cloud.Now}
+func New(d deps.Deps) engine.Step {
+	c := nlb.New(d.Aliyun)
+	return &Step{Balancers: c, Lists: c, Now: d.Now}
 }
 
 // what is the resource in tokens and names.

@@ -15,10 +15,10 @@ import (
 	"eslink/shared/aliyun"
 	"eslink/shared/aliyun/nlb"
 	"eslink/shared/apierr"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Groups are server groups.
@@ -67,9 +67,9 @@ type Step struct {
 }
 
 // New returns the step for a function.
-func New(d steps.Deps) engine.Step {
-	c := nlb.New(d.Cloud)
-	return &Step{Groups: c, Lists: c, Servers: c, Listeners: c, Health: c, Resolver: d.Cloud.Resolver, Now: d.Cloud.Now}
+func New(d deps.Deps) engine.Step {
+	c := nlb.New(d.Aliyun)
+	return &Step{Groups: c, Lists: c, Servers: c, Listeners: c, Health: c, Resolver: d.Aliyun.Resolver, Now: d.Now}
 }
 
 const (

@@ -240,7 +240,7 @@ func TestAnUnresolvedDomainRemovesNothing(t *testing.T) {
 	w := newWorld(t, 7)
 	w.Up(w.step, w.run)
 	before := w.Writes()
-	w.Deps.Cloud.Resolver = resolver{host: "zone.elasticsearch.aliyuncs.com", err: errors.New("i/o timeout"), inner: w.Deps.Cloud.Resolver}
+	w.Deps.Aliyun.Resolver = resolver{host: "zone.elasticsearch.aliyuncs.com", err: errors.New("i/o timeout"), inner: w.Deps.Aliyun.Resolver}
 	w.run.Facts.Preflight.Target.Endpoints = []string{"zone.elasticsearch.aliyuncs.com"}
 	w.step = nlbbackend.New(w.Deps)
 	_, err := w.Once(w.step, w.run)
@@ -251,7 +251,7 @@ func TestAnUnresolvedDomainRemovesNothing(t *testing.T) {
 func TestAPublicAddressIsForAPerson(t *testing.T) {
 	w := newWorld(t, 8)
 	before := w.Writes()
-	w.Deps.Cloud.Resolver = resolver{host: w.run.Facts.Preflight.Target.Domain, addrs: []string{"8.8.8.8"}}
+	w.Deps.Aliyun.Resolver = resolver{host: w.run.Facts.Preflight.Target.Domain, addrs: []string{"8.8.8.8"}}
 	_, err := w.Walk(nlbbackend.New(w.Deps), w.run, run.Up)
 	require.ErrorContains(t, err, "not private")
 	require.Equal(t, before, w.Writes())

@@ -13,12 +13,12 @@ import (
 	"eslink/events"
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/clusters"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/esconfig"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 type opener interface {
@@ -39,8 +39,8 @@ type Step struct {
 }
 
 // New returns the step.
-func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: clusters.Opener{Cloud: d.Cloud}, Control: escluster.New(d.Cloud), Rows: d.Runs}
+func New(d deps.Deps) engine.Step {
+	return &Step{Clusters: clusters.Opener{Cloud: d.Aliyun}, Control: escluster.New(d.Aliyun), Rows: d.Runs}
 }
 
 // Up plans, and judges the instance by what is planned.

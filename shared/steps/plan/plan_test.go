@@ -39,7 +39,7 @@ func newWorld(t *testing.T, sample string) *world {
 			"writer": {Password: "secret-1", Cluster: []string{"monitor", "manage"}, Indices: []elastic.IndexPrivileges{{Names: []string{"*"},
 				Privileges: []string{"create_index", "write", "read", "delete_index", "maintenance", "monitor", "view_index_metadata"}}}}}})
 	t.Cleanup(w.nodes.Stop)
-	w.step = &plan.Step{Clusters: w, Control: escluster.New(w.Deps.Cloud), Rows: w.Deps.Runs}
+	w.step = &plan.Step{Clusters: w, Control: escluster.New(w.Deps.Aliyun), Rows: w.Deps.Runs}
 	w.run = w.Run("plan")
 	raw, err := os.ReadFile("../../../events/samples/requests/start-" + sample + ".json")
 	require.NoError(t, err)

@@ -185,7 +185,7 @@ func TestTheChoiceMakesAClassicBalancer(t *testing.T) {
 	w := newHostWorld(t)
 	w.Up(w.step, w.run)
 	p := w.run.Facts.Preflight
-	_, err := slb.New(w.Deps.Cloud).CreateLoadBalancer(w.Context(), slb.NewLoadBalancer{Name: "eslink-test", VpcID: p.ECS.VpcID,
+	_, err := slb.New(w.Deps.Aliyun).CreateLoadBalancer(w.Context(), slb.NewLoadBalancer{Name: "eslink-test", VpcID: p.ECS.VpcID,
 		VSwitchID: p.VSwitches[0].VSwitchID, ZoneID: p.Zone, TagKey: run.TagKey, TagValue: "x"}, "token")
 	require.NoError(t, err)
 }

@@ -17,10 +17,10 @@ import (
 	"eslink/shared/aliyun/slb"
 	"eslink/shared/aliyun/vpc"
 	"eslink/shared/apierr"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Clusters describes Elasticsearch instances of the region.
@@ -61,13 +61,13 @@ type Step struct {
 	Links     Links
 	Networks  Networks
 	Region    string
-	Network   steps.Network
+	Network   deps.Network
 }
 
 // New returns the step for a function.
-func New(d steps.Deps) engine.Step {
-	c := d.Cloud
-	return &Step{Clusters: escluster.New(c), Hosts: ecs.New(c), Balancers: nlb.New(c), Classic: slb.New(c), Links: privatelink.New(c), Networks: vpc.New(c), Region: c.Region, Network: d.Network}
+func New(d deps.Deps) engine.Step {
+	c := d.Aliyun
+	return &Step{Clusters: escluster.New(c), Hosts: ecs.New(c), Balancers: nlb.New(c), Classic: slb.New(c), Links: privatelink.New(c), Networks: vpc.New(c), Region: c.Region, Network: d.Network()}
 }
 
 // side is one of the two clusters, the spec's field that names it, and where

@@ -367,7 +367,7 @@ func TestARefusedCallStops(t *testing.T) {
 func TestTheChoiceMakesABalancer(t *testing.T) {
 	w := newWorld(t)
 	w.Up(w.step, w.run)
-	p, c := w.run.Facts.Preflight, nlb.New(w.Deps.Cloud)
+	p, c := w.run.Facts.Preflight, nlb.New(w.Deps.Aliyun)
 	n := nlb.NewLoadBalancer{Name: "eslink-test", VpcID: p.Target.VpcID, TagKey: run.TagKey, TagValue: "x"}
 	for _, v := range p.VSwitches {
 		n.Zones = append(n.Zones, nlb.Zone{ID: v.ZoneID, VSwitchID: v.VSwitchID})

@@ -11,10 +11,10 @@ import (
 
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Endpoints are an instance's endpoints.
@@ -31,8 +31,8 @@ type Step struct {
 }
 
 // New returns the step for a function.
-func New(d steps.Deps) engine.Step {
-	return &Step{Endpoints: escluster.New(d.Cloud), Now: d.Cloud.Now}
+func New(d deps.Deps) engine.Step {
+	return &Step{Endpoints: escluster.New(d.Aliyun), Now: d.Now}
 }
 
 const (

@@ -209,7 +209,7 @@ func TestLaggingLists(t *testing.T) {
 	for _, m := range append(stepstest.Mishaps(), "") {
 		t.Run(fmt.Sprintf("%q", m), func(t *testing.T) {
 			w := newWorld(t, 11)
-			c := escluster.New(w.Deps.Cloud)
+			c := escluster.New(w.Deps.Aliyun)
 			l := &lagging{Endpoints: c, now: w.Now, shown: map[string]time.Time{}, d: 119 * time.Second}
 			w.step = &privateconnection.Step{Endpoints: l, Now: w.Now}
 			if m != "" {

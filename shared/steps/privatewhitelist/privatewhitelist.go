@@ -16,10 +16,10 @@ import (
 	"eslink/events"
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Cluster is the instance's control plane.
@@ -32,7 +32,7 @@ type Cluster interface {
 type Step struct{ Cluster Cluster }
 
 // New returns the step for a function.
-func New(d steps.Deps) engine.Step { return &Step{Cluster: escluster.New(d.Cloud)} }
+func New(d deps.Deps) engine.Step { return &Step{Cluster: escluster.New(d.Aliyun)} }
 
 const (
 	// settles is how long the cloud usually takes to put a whitelist into force.

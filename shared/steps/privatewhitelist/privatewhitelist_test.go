@@ -127,7 +127,7 @@ func TestTheCloudHoldsEveryRule(t *testing.T) {
 			if token == "" {
 				token = "token"
 			}
-			err := escluster.New(w.Deps.Cloud).ChangeWhitelist(w.Context(), faketest.Src, escluster.WhitelistChange{Mode: c.change.Mode, Group: c.change.Group, IPs: c.change.IPs}, token)
+			err := escluster.New(w.Deps.Aliyun).ChangeWhitelist(w.Context(), faketest.Src, escluster.WhitelistChange{Mode: c.change.Mode, Group: c.change.Group, IPs: c.change.IPs}, token)
 			if c.code != "" {
 				require.Equal(t, c.code, apierr.CodeOf(err), "%v", err)
 				require.Equal(t, before, w.groups())

@@ -10,10 +10,10 @@ import (
 	"eslink/shared/apierr"
 	"eslink/shared/clusters"
 	"eslink/shared/copyjob"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Step is the step progress. It runs in the instance's VPC.
@@ -26,8 +26,8 @@ type Step struct {
 }
 
 // New returns the step.
-func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: clusters.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now}
+func New(d deps.Deps) engine.Step {
+	return &Step{Clusters: clusters.Opener{Cloud: d.Aliyun}, Rows: d.Runs, Now: d.Now}
 }
 
 const (

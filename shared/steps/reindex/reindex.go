@@ -9,9 +9,9 @@ import (
 
 	"eslink/shared/clusters"
 	"eslink/shared/copyjob"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // Step is the step reindex. It runs in the instance's VPC.
@@ -24,8 +24,8 @@ type Step struct {
 }
 
 // New returns the step.
-func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: clusters.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now}
+func New(d deps.Deps) engine.Step {
+	return &Step{Clusters: clusters.Opener{Cloud: d.Aliyun}, Rows: d.Runs, Now: d.Now}
 }
 
 // Up plans the tasks, notes which are about to start and what is changed for

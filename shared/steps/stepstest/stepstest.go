@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -22,18 +23,18 @@ import (
 	"eslink/localtest/fakes/faketest"
 	"eslink/shared/aliyun"
 	"eslink/shared/apierr"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/facts"
 	"eslink/shared/flow"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 // World is the account of package faketest with a function's view of it.
 type World struct {
 	*faketest.World
 	// Deps are those of a function in the VPC of the cluster Src.
-	Deps steps.Deps
+	Deps deps.Deps
 
 	crash bool // this invocation dies before it can save
 }
@@ -42,8 +43,8 @@ type World struct {
 func New(t testing.TB, seed uint64) *World {
 	w := &World{World: faketest.New(t, seed)}
 	require.NoError(t, w.Account.AddRole("step", cloud.Policy{Version: "1", Statement: []cloud.Statement{{Effect: "Allow", Action: []string{"*"}, Resource: []string{"*"}}}}))
-	w.Deps = steps.Deps{
-		Cloud: aliyun.Config{
+	w.Deps = deps.Deps{
+		Aliyun: aliyun.Config{
 			Region: faketest.Region,
 			Endpoint: func(product string) (string, string) {
 				return "https", product + "." + faketest.Region + ".aliyuncs.com"
@@ -54,8 +55,11 @@ func New(t testing.TB, seed uint64) *World {
 			Rand:      bytes.NewReader(bytes.Repeat([]byte{7}, 1<<12)),
 			Log:       slog.New(slog.DiscardHandler),
 		},
-		Runs:    &run.Store{Driver: &run.Mem{}, Now: w.Now},
-		Network: steps.Network{SourceVPC: "vpc-src", SourceVSwitch: "vsw-src", DestinationVPC: "vpc-dst", DestinationVSwitch: "vsw-dst"},
+		Now: w.Now, Log: slog.New(slog.DiscardHandler), Transport: func(string) http.RoundTripper { return w.Transport },
+		Runs: &run.Store{Driver: &run.Mem{}, Now: w.Now},
+		Network: func() deps.Network {
+			return deps.Network{SourceVPC: "vpc-src", SourceVSwitch: "vsw-src", DestinationVPC: "vpc-dst", DestinationVSwitch: "vsw-dst"}
+		},
 	}
 	return w
 }

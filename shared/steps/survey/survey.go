@@ -13,11 +13,11 @@ import (
 	"eslink/events"
 	"eslink/shared/apierr"
 	"eslink/shared/clusters"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps"
 )
 
 type opener interface {
@@ -37,8 +37,8 @@ type Step struct {
 }
 
 // New returns the step.
-func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: clusters.Opener{Cloud: d.Cloud}, Parts: d.Runs, Now: d.Cloud.Now}
+func New(d deps.Deps) engine.Step {
+	return &Step{Clusters: clusters.Opener{Cloud: d.Aliyun}, Parts: d.Runs, Now: d.Now}
 }
 
 // Part names the row that holds the definition of the spec's i-th index.

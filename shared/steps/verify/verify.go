@@ -11,13 +11,13 @@ import (
 	"eslink/events"
 	"eslink/shared/aliyun/kms"
 	"eslink/shared/clusters"
+	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/facts"
 	"eslink/shared/linkcheck"
 	"eslink/shared/run"
 	"eslink/shared/scan"
-	"eslink/shared/steps"
 )
 
 type logins interface {
@@ -35,8 +35,8 @@ type Step struct {
 }
 
 // New returns the step.
-func New(d steps.Deps) engine.Step {
-	return &Step{Clusters: clusters.Opener{Cloud: d.Cloud}, Rows: d.Runs, Now: d.Cloud.Now, Cloud: linkcheck.NewCloud(d.Cloud)}
+func New(d deps.Deps) engine.Step {
+	return &Step{Clusters: clusters.Opener{Cloud: d.Aliyun}, Rows: d.Runs, Now: d.Now, Cloud: linkcheck.NewCloud(d.Aliyun)}
 }
 
 // Up goes through phases, an invocation or more each: the operations of use
