@@ -95,6 +95,12 @@ func ideograph(r rune) bool { return unicode.In(r, unicode.Han, unicode.Hiragana
 // standard, whitespace and keyword (and those of plugins) with lowercase.
 func (ix *index) buildAnalyzers() *Error {
 	ix.analyzers = map[string]analyzer{}
+	for k, file := range ix.settings { // no node has a file of words
+		if strings.HasPrefix(k, "index.analysis.filter.") && strings.HasSuffix(k, "_path") {
+			at := "/usr/share/elasticsearch/config/" + file
+			return illegal("IOException while reading %s: %s", k[strings.LastIndex(k, ".")+1:], at).because(fail(400, "no_such_file_exception", "%s", at))
+		}
+	}
 	names := map[string]bool{}
 	for k := range ix.settings {
 		rest, ok := strings.CutPrefix(k, "index.analysis.")

@@ -3,8 +3,8 @@
 // result, with the replies, errors and traps of real servers. Package
 // elastictest holds the cases that this one and real servers both pass.
 //
-// It does: index creation with settings, mappings, analyzers and aliases, and
-// their refusals; dynamic mapping and type checks; bulk, documents, versions and
+// It does: index creation with settings, mappings, analyzers and aliases, from
+// composable, component and legacy templates, and their refusals; dynamic mapping and type checks; bulk, documents, versions and
 // sequence numbers per shard, sharded by Elasticsearch's own routing; refresh
 // (a search sees nothing newer); search, count, scroll, point in time; _stats;
 // _analyze; _reindex, local and remote, with tasks, throttle, cancel, retries and
@@ -23,7 +23,7 @@
 // match, term, terms, ids, range, bool, exists, prefix, constant_score, match_all
 // and match_none; aggregations beside max, min and value_count; nested and other
 // rarer field types, null_value, copy_to and normalizers; analysis beyond
-// tokenizers with lowercase; templates; date math; filter_path; API keys and
+// tokenizers with lowercase; date math; filter_path; API keys and
 // tokens; field-level security.
 //
 //	Watcher   stored watches; inputs beside simple and none, conditions beside
@@ -40,7 +40,7 @@
 // Watcher's, which were read, not seen; columns in parse errors; the order of a
 // directory user's roles, which is sorted here and hashed there; the digits of a
 // few doubles that Java 17 prints longer than needed; ?refresh=wait_for, which
-// refreshes at once; _aliases, which is not atomic; aliases, which keep their
-// filter alone; _resolve/index, which knows no closed indices and no data streams. Watcher is off unless a
+// refreshes at once; _aliases, which is not atomic; the order of overlapping
+// templates, which is that of their names; _resolve/index, which knows no closed indices and no data streams. Watcher is off unless a
 // setting switches it on, as on Alibaba Cloud.
 package elastic

@@ -116,16 +116,11 @@ func (c *call) target(w write) (*index, error) {
 	if ix, ok := c.s.indices[w.index]; ok && !w.requireAlias {
 		return ix, nil
 	}
-	var behind []*index
-	for _, ix := range c.s.indices {
-		if ix.hasAlias(w.index) {
-			behind = append(behind, ix)
-		}
-	}
-	switch {
-	case len(behind) == 1:
-		return behind[0], nil
-	case len(behind) > 1:
+	behind := c.s.behind(w.index)
+	switch one := writeIndex(behind, w.index); {
+	case one != nil:
+		return one, nil
+	case len(behind) > 0:
 		return nil, illegal("no write index is defined for alias [%s]. The write index may be explicitly disabled using is_write_index=false or the alias points to multiple indices without one being designated as a write index", w.index)
 	case w.requireAlias:
 		e := fail(http.StatusNotFound, "index_not_found_exception", "no such index [%s] and [require_alias] request flag is [true] and [%s] is not an alias", w.index, w.index)
@@ -153,6 +148,10 @@ func (c *call) apply(w write) (object, int, error) {
 	}
 	if len(w.id) > 512 {
 		return nil, 0, illegal("id is too long, must be no longer than 512 bytes but was: %d", len(w.id))
+	}
+	var e *Error
+	if w.routing, e = ix.routed(w.index, w.id, w.routing); e != nil {
+		return nil, 0, e
 	}
 	if ix.mapping.routing && w.routing == "" {
 		return nil, 0, fail(400, "routing_missing_exception", "routing is required for [%s]/[_doc]/[%s]", ix.name, w.id).with("index_uuid", "_na_", "index", ix.name)
@@ -316,6 +315,10 @@ func (c *call) fetch(name, id, routing string) (*doc, error) {
 	}
 	ix := list[0]
 	if e := ix.blocked("read"); e != nil {
+		return nil, e
+	}
+	routing, e := ix.routed(name, id, routing)
+	if e != nil {
 		return nil, e
 	}
 	if routing == "" {

@@ -44,6 +44,12 @@ func (e *Error) because(cause *Error) *Error {
 	return e
 }
 
+// rooted names the root causes when they are not the error itself.
+func (e *Error) rooted(causes ...*Error) *Error {
+	e.roots = causes
+	return e
+}
+
 func (e *Error) with(kv ...any) *Error {
 	e.more = e.more.with(kv...)
 	return e

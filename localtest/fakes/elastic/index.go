@@ -17,7 +17,7 @@ type index struct {
 	uuid      string
 	settings  map[string]string // flat, "index." included
 	mapping   *mapping
-	aliases   map[string]json.RawMessage // alias: its filter, or nil
+	aliases   map[string]alias
 	shards    []*shard
 	analyzers map[string]analyzer // the index's own
 }
@@ -56,6 +56,8 @@ func indexKeys(v any) map[string]*string {
 	return out
 }
 
+const maxShards = 1024 // of one index
+
 func checkIndexSettings(flat map[string]*string) *Error {
 	for _, k := range slices.Sorted(maps.Keys(flat)) {
 		switch {
@@ -74,6 +76,9 @@ func checkIndexSettings(flat map[string]*string) *Error {
 			}
 			if n < floor {
 				return illegal("Failed to parse value [%s] for setting [%s] must be >= %d", *flat[k], k, floor)
+			}
+			if k == "index.number_of_shards" && n > maxShards {
+				return illegal("Failed to parse value [%s] for setting [%s] must be <= %d", *flat[k], k, maxShards)
 			}
 		}
 		if _, err := parseTime(*flat[k], k); k == "index.refresh_interval" && err != nil {
@@ -125,13 +130,8 @@ func checkIndexName(name string) *Error {
 	return nil
 }
 
-type indexSpec struct {
-	Settings json.RawMessage                       `json:"settings"`
-	Mappings json.RawMessage                       `json:"mappings"`
-	Aliases  map[string]map[string]json.RawMessage `json:"aliases"`
-}
-
-func (s *Server) create(name string, spec indexSpec) (*index, error) {
+// create makes an index: what templates say of its name, below its own definition.
+func (s *Server) create(name string, own definition) (*index, error) {
 	if e := checkIndexName(name); e != nil {
 		return nil, e
 	}
@@ -143,17 +143,40 @@ func (s *Server) create(name string, spec indexSpec) (*index, error) {
 			return nil, fail(400, "invalid_index_name_exception", "Invalid index name [%s], already exists as alias", name).with("index_uuid", "_na_", "index", name)
 		}
 	}
-	var settings any = map[string]any{}
-	if len(spec.Settings) > 0 {
-		if err := decode(spec.Settings, &settings); err != nil {
-			return nil, fail(400, "parse_exception", "Failed to parse content: %s", err)
-		}
-	}
-	flat := indexKeys(settings)
-	if e := checkIndexSettings(flat); e != nil {
+	if e := checkIndexSettings(own.settings); e != nil {
 		return nil, e
 	}
-	ix := &index{s: s, name: name, uuid: s.newID("index"), settings: map[string]string{}, aliases: map[string]json.RawMessage{}}
+	hidden := own.settings["index.hidden"]
+	d, legacy, e := s.templates.compose(name, hidden != nil && *hidden == "true")
+	if e != nil {
+		return nil, e
+	}
+	if legacy {
+		d.mappings = deepMerge(d.mappings, own.mappings)
+	} else if d.mappings, e = mergeFieldsOf(d.mappings, own.mappings); e != nil {
+		return nil, e
+	}
+	d.add(own, name)
+	if e := s.checkAliases(d.aliases); e != nil {
+		return nil, e
+	}
+	ix, e := s.build(name, d)
+	if e != nil {
+		return nil, e
+	}
+	if e := ix.mergeMappingBody(d.mappings); e != nil {
+		return nil, e
+	}
+	if e := s.addAliases(ix, d.aliases); e != nil {
+		return nil, e
+	}
+	s.indices[name] = ix
+	return ix, nil
+}
+
+// build is an index of settings alone, which the cluster does not have yet.
+func (s *Server) build(name string, d definition) (*index, *Error) {
+	ix := &index{s: s, name: name, uuid: s.newID("index"), settings: map[string]string{}, aliases: map[string]alias{}}
 	created := fmt.Sprintf("%d%02d%02d99", s.version.major, s.version.minor, s.version.patch)
 	if s.version.atLeast(8, 11) {
 		created = "8512000" // index versions are no release numbers any more; that of 8.15
@@ -165,32 +188,21 @@ func (s *Server) create(name string, spec indexSpec) (*index, error) {
 	if s.version.atLeast(7, 11) {
 		ix.settings["index.routing.allocation.include._tier_preference"] = "data_content"
 	}
-	for k, v := range flat {
-		if v != nil {
-			ix.settings[k] = *v
-		}
-	}
+	maps.Copy(ix.settings, d.values())
 	if e := ix.buildAnalyzers(); e != nil {
 		return nil, e
 	}
 	ix.mapping = &mapping{root: &field{props: map[string]*field{}}, source: true}
-	if err := ix.mergeMapping(spec.Mappings); err != nil {
-		return nil, err
-	}
-	for alias, body := range spec.Aliases {
-		ix.aliases[alias] = body["filter"]
-	}
 	for range atoi(ix.settings["index.number_of_shards"], 1) {
 		ix.shards = append(ix.shards, &shard{docs: map[string]*doc{}})
 	}
-	s.indices[name] = ix
 	return ix, nil
 }
 
 func (c *call) createIndex() (int, any, error) {
-	var spec indexSpec
+	var own definition
 	if len(c.body) > 0 {
-		keys, values, err := members(c.body)
+		keys, _, err := members(c.body)
 		if err != nil {
 			return 0, nil, fail(400, "parse_exception", "Failed to parse content: %s", err)
 		}
@@ -199,22 +211,20 @@ func (c *call) createIndex() (int, any, error) {
 				return 0, nil, fail(400, "parse_exception", "unknown key [%s] for create index", k)
 			}
 		}
-		spec.Settings, spec.Mappings = values["settings"], values["mappings"]
-		if err := decodeMember(values["aliases"], &spec.Aliases); err != nil {
-			return 0, nil, err
+		d, e := parseDefinition(c.body, "create index")
+		if e != nil {
+			return 0, nil, e
 		}
+		own = *d
 	}
-	for alias := range spec.Aliases {
+	for alias := range own.aliases {
 		// Aliases are made with a privilege of their own, on both names.
 		const action = "indices:admin/aliases"
 		if e := c.permit(action, c.vars["index"], alias); e != nil {
 			return 0, nil, c.forbidden(action, "", "index", granting(indexPrivileges, action))
 		}
-		if _, isIndex := c.s.indices[alias]; isIndex {
-			return 0, nil, fail(400, "invalid_alias_name_exception", "Invalid alias name [%s]: an index or data stream exists with the same name as the alias", alias)
-		}
 	}
-	if _, err := c.s.create(c.vars["index"], spec); err != nil {
+	if _, err := c.s.create(c.vars["index"], own); err != nil {
 		return 0, nil, err
 	}
 	return 200, obj("acknowledged", true, "shards_acknowledged", true, "index", c.vars["index"]), nil
@@ -232,6 +242,13 @@ func decodeMember(raw json.RawMessage, into any) error {
 
 // autoCreate makes an index for a write, if action.auto_create_index lets it.
 func (s *Server) autoCreate(name string) (*index, error) {
+	if best := s.templates.find(name, false); best != "" {
+		if t := s.templates.index[best]; t.autoBuild != nil && !*t.autoBuild {
+			return nil, fail(http.StatusNotFound, "index_not_found_exception", "no such index [composable template [%s] forbids index auto creation]", strings.Join(t.patterns, ", ")).with("index_uuid", "_na_", "index", name)
+		} else if t.autoBuild != nil {
+			return s.create(name, definition{})
+		}
+	}
 	rule := s.clusterSetting("action.auto_create_index", "true")
 	refuse := func(format string, args ...any) *Error {
 		return fail(http.StatusNotFound, "index_not_found_exception", format, args...).with("index_uuid", "_na_", "index", name)
@@ -259,7 +276,7 @@ func (s *Server) autoCreate(name string) (*index, error) {
 			return nil, refuse("no such index [%s] and [action.auto_create_index] ([%s]) doesn't match", name, rule)
 		}
 	}
-	return s.create(name, indexSpec{})
+	return s.create(name, definition{})
 }
 
 // resolve finds the indices an expression names: names, aliases, wildcards, and
@@ -284,12 +301,15 @@ func (c *call) resolve(expr, action string) ([]*index, map[*index]json.RawMessag
 				found[name], any = ix, true
 				delete(filters, ix)
 			}
-			for alias, filter := range ix.aliases {
+			for alias, a := range ix.aliases {
 				if wild(item, alias) && (!star || c.user.onIndex(action, alias)) {
-					if any = true; found[name] == nil && len(filter) > 0 {
-						filters[ix] = filter
+					if any = true; found[name] == nil && len(a.filter) > 0 {
+						filters[ix] = a.filter
 					}
 					found[name] = ix
+					if a.searchRouting != "" && strings.HasPrefix(action, "indices:data/read/search") {
+						return nil, nil, unsupported("a search by way of alias [%s], which has a search routing", alias)
+					}
 				}
 			}
 		}
@@ -334,7 +354,7 @@ func (c *call) eachIndex(action string, part func(*index) object) (int, any, err
 
 func (c *call) getIndex() (int, any, error) {
 	return c.eachIndex("indices:admin/get", func(ix *index) object {
-		return obj("aliases", ix.aliasReply("*"), "mappings", ix.mapping.reply(), "settings", settingsReply(ix.settings, c.flag("flat_settings", false)))
+		return obj("aliases", aliasesReply(ix.aliases, "*"), "mappings", ix.mapping.reply(), "settings", settingsReply(ix.settings, c.flag("flat_settings", false)))
 	})
 }
 
@@ -473,42 +493,6 @@ func (c *call) refresh() (int, any, error) {
 	return 200, obj("_shards", obj("total", n, "successful", ok, "failed", 0)), nil
 }
 
-func (ix *index) aliasReply(pattern string) object {
-	out := obj()
-	for _, name := range slices.Sorted(maps.Keys(ix.aliases)) {
-		body := obj()
-		if f := ix.aliases[name]; len(f) > 0 {
-			body = obj("filter", f)
-		}
-		if wild(pattern, name) {
-			out = out.with(name, body)
-		}
-	}
-	return out
-}
-
-func (c *call) getAlias() (int, any, error) {
-	name, found := c.vars["name"], false
-	list, err := c.named("indices:admin/aliases/get")
-	if err != nil {
-		return 0, nil, err
-	}
-	reply := obj()
-	for _, ix := range list {
-		pattern := name
-		if pattern == "" {
-			pattern = "*"
-		}
-		if aliases := ix.aliasReply(pattern); len(aliases) > 0 || name == "" {
-			reply, found = reply.with(ix.name, obj("aliases", aliases)), true
-		}
-	}
-	if !found && name != "" && !strings.Contains(name, "*") {
-		return 404, obj("error", fmt.Sprintf("alias [%s] missing", name), "status", 404), nil
-	}
-	return 200, reply, nil
-}
-
 // resolveIndex lists what an expression matches; with expand_wildcards=all hidden
 // indices, too. There are no data streams and no closed indices.
 func (c *call) resolveIndex() (int, any, error) {
@@ -553,72 +537,4 @@ func (c *call) resolveIndex() (int, any, error) {
 		named = append(named, obj("name", alias, "indices", aliases[alias]))
 	}
 	return 200, obj("indices", indices, "aliases", named, "data_streams", []any{}), nil
-}
-
-func (c *call) putAlias() (int, any, error) {
-	var body map[string]json.RawMessage
-	if err := c.json(&body); err != nil {
-		return 0, nil, err
-	}
-	return c.alias("add", c.vars["index"], c.vars["name"], body["filter"])
-}
-
-func (c *call) deleteAlias() (int, any, error) {
-	return c.alias("remove", c.vars["index"], c.vars["name"], nil)
-}
-
-func (c *call) alias(action, names, alias string, filter json.RawMessage) (int, any, error) {
-	list, _, err := c.resolve(names, "indices:admin/aliases")
-	if err != nil {
-		return 0, nil, err
-	}
-	if _, isIndex := c.s.indices[alias]; isIndex && action == "add" {
-		return 0, nil, fail(400, "invalid_alias_name_exception", "Invalid alias name [%s]: an index or data stream exists with the same name as the alias", alias)
-	}
-	for _, ix := range list {
-		switch action {
-		case "add":
-			ix.aliases[alias] = filter
-		case "remove":
-			if !ix.hasAlias(alias) {
-				return 0, nil, fail(404, "aliases_not_found_exception", "aliases [%s] missing", alias).with("resource.type", "aliases", "resource.id", alias)
-			}
-			delete(ix.aliases, alias)
-		default:
-			return 0, nil, unsupported("alias action [%s]", action)
-		}
-	}
-	return 200, obj("acknowledged", true), nil
-}
-
-// updateAliases applies its actions in order; unlike a real cluster it keeps the
-// first ones when a later one is refused.
-func (c *call) updateAliases() (int, any, error) {
-	var body struct {
-		Actions []map[string]struct {
-			Index, Alias     string
-			Indices, Aliases []string
-			Filter           json.RawMessage
-		}
-	}
-	if err := c.json(&body); err != nil {
-		return 0, nil, err
-	}
-	for _, a := range body.Actions {
-		for action, spec := range a {
-			names := strings.Join(append(spec.Indices, spec.Index), ",")
-			for _, alias := range append(spec.Aliases, spec.Alias) {
-				if alias == "" {
-					continue
-				}
-				if e := c.permit("indices:admin/aliases", splitList(names)...); e != nil {
-					return 0, nil, e
-				}
-				if _, _, err := c.alias(action, names, alias, spec.Filter); err != nil {
-					return 0, nil, err
-				}
-			}
-		}
-	}
-	return 200, obj("acknowledged", true), nil
 }

@@ -44,6 +44,18 @@ var leafParams = []string{
 	"position_increment_gap", "index_options", "boost", "element_type", "ignore_malformed",
 }
 
+// typeParams are those of leafParams that one type alone has.
+var typeParams = map[string]string{
+	"ignore_above": "keyword", "analyzer": "text", "search_analyzer": "text", "search_quote_analyzer": "text", "fielddata": "text",
+	"position_increment_gap": "text", "scaling_factor": "scaled_float", "dims": "dense_vector",
+}
+
+// takes tells whether a field type has a parameter.
+func takes(typ, param string) bool {
+	only, oneType := typeParams[param]
+	return slices.Contains(leafParams, param) && (!oneType || only == typ)
+}
+
 func (f *field) param(name string) string {
 	s, _ := f.params[name].(string)
 	return s
@@ -96,6 +108,13 @@ func (ix *index) mergeMapping(raw []byte) error {
 	if err := decode(raw, &body); err != nil {
 		return fail(400, "parse_exception", "Failed to parse content: %s", err)
 	}
+	if e := ix.mergeMappingBody(body); e != nil {
+		return e
+	}
+	return nil
+}
+
+func (ix *index) mergeMappingBody(body map[string]any) *Error {
 	next := *ix.mapping
 	next.root = ix.mapping.root.clone()
 	for _, k := range slices.Sorted(maps.Keys(body)) {
@@ -120,6 +139,9 @@ func (ix *index) mergeMapping(raw []byte) error {
 			cause := fail(400, "mapper_parsing_exception", "Root mapping definition has unsupported parameters:  [%s : %s]", k, javaString(body[k]))
 			return ix.badMapping(cause)
 		}
+	}
+	if limit := atoi(ix.settings["index.mapping.total_fields.limit"], 1000); next.size() > limit {
+		return illegal("Limit of total fields [%d] has been exceeded", limit)
 	}
 	ix.mapping = &next
 	return nil
@@ -223,9 +245,9 @@ func (ix *index) parseField(name string, def map[string]any, path string) (*fiel
 			}
 		case slices.Contains([]string{"null_value", "copy_to", "normalizer", "script"}, k) && checked:
 			return nil, unsupported("parameter [%s] of field [%s]", k, path)
-		case !slices.Contains(leafParams, k) && checked && ix.s.version.atLeast(7, 11):
+		case !takes(typ, k) && checked && ix.s.version.atLeast(7, 11):
 			return nil, ix.badMapping(fail(400, "mapper_parsing_exception", "unknown parameter [%s] on mapper [%s] of type [%s]", k, name, typ))
-		case !slices.Contains(leafParams, k) && checked:
+		case !takes(typ, k) && checked:
 			return nil, ix.badMapping(fail(400, "mapper_parsing_exception", "Mapping definition for [%s] has unsupported parameters:  [%s : %s]", name, k, javaString(def[k])))
 		case strings.HasSuffix(k, "analyzer"):
 			if _, ok := ix.analyzer(fmt.Sprint(def[k])); !ok {

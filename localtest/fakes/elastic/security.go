@@ -39,11 +39,12 @@ type privilege struct {
 var (
 	clusterPrivileges = []privilege{
 		{"cancel_task", []string{"cluster:admin/tasks/cancel"}},
-		{"monitor", []string{"cluster:monitor/*"}},
+		{"monitor", []string{"cluster:monitor/*", "indices:admin/template/get", "indices:admin/index_template/get", "cluster:admin/component_template/get"}},
+		{"manage_index_templates", []string{"indices:admin/template/*", "indices:admin/index_template/*", "cluster:admin/component_template/*"}},
 		{"manage_security", []string{"cluster:admin/xpack/security/*"}},
 		{"manage_watcher", []string{"cluster:admin/xpack/watcher/*", "cluster:monitor/xpack/watcher/*"}},
-		{"manage", []string{"cluster:monitor/*", "cluster:admin/settings/*", "cluster:admin/tasks/*", "cluster:admin/reindex/*", "cluster:admin/xpack/watcher/*", "indices:admin/template/*"}},
-		{"all", []string{"cluster:*", "indices:admin/template/*"}},
+		{"manage", []string{"cluster:monitor/*", "cluster:admin/settings/*", "cluster:admin/tasks/*", "cluster:admin/reindex/*", "cluster:admin/xpack/watcher/*", "cluster:admin/component_template/*", "indices:admin/template/*", "indices:admin/index_template/*"}},
+		{"all", []string{"cluster:*", "indices:admin/template/*", "indices:admin/index_template/*"}},
 	}
 	indexPrivileges = []privilege{
 		{"none", nil},
@@ -134,11 +135,17 @@ func (p *principal) onIndex(action, name string) bool {
 	})
 }
 
+// ofCluster tells whether an action needs a privilege on the cluster: templates are
+// the cluster's, whatever their actions are called.
+func ofCluster(action string) bool {
+	return strings.HasPrefix(action, "cluster:") || strings.HasPrefix(action, "indices:admin/template/") || strings.HasPrefix(action, "indices:admin/index_template/")
+}
+
 // permit refuses an action on the cluster, or on the concrete names; an index
 // action without names needs the privilege on any index at all.
 func (c *call) permit(action string, names ...string) *Error {
 	p := c.user
-	if strings.HasPrefix(action, "cluster:") {
+	if ofCluster(action) {
 		if allows(clusterPrivileges, p.Cluster, action) {
 			return nil
 		}

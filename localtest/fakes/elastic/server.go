@@ -59,6 +59,7 @@ type Server struct {
 	persistent   map[string]string // _cluster/settings
 	transient    map[string]string
 	indices      map[string]*index
+	templates    templates
 	searches     map[string]*search // open scrolls and points in time
 	tasks        map[string]*task
 	results      map[string]object // the .tasks index
@@ -105,7 +106,7 @@ func New(c Config) *Server {
 		}
 	}
 	s := &Server{
-		config: c, version: parseVersion(c.Version), indices: map[string]*index{}, results: map[string]object{},
+		config: c, version: parseVersion(c.Version), indices: map[string]*index{}, templates: newTemplates(), results: map[string]object{},
 		persistent: map[string]string{}, transient: map[string]string{}, analyzers: builtinAnalyzers(c.Analyzers), keystore: maps.Clone(c.Keystore),
 	}
 	for i := range c.Plugins {

@@ -73,6 +73,7 @@ var Users = map[string]Account{
 	"reader":  {Cluster: []string{"monitor"}, Names: []string{"*"}, Privileges: []string{"read"}},
 	"writer":  {Names: []string{"*"}, Privileges: []string{"write"}},
 	"indexer": {Names: []string{"*"}, Privileges: []string{"index"}},
+	"planner": {Cluster: []string{"monitor", "manage_index_templates"}},
 	"mover":   {Cluster: []string{"monitor", "manage"}, Names: []string{"*"}, Privileges: []string{"read", "write", "create_index", "maintenance"}},
 }
 
@@ -446,7 +447,7 @@ func (p *player) fitsObject(at string, want map[string]any, have any) error {
 	return nil
 }
 
-// clean deletes the indices of the case on both clusters.
+// clean deletes the indices and templates of the case on both clusters.
 func (p *player) clean(t *testing.T) {
 	for _, source := range []bool{false, true} {
 		_, body, err := p.send(Step{Source: source, Method: "GET", Path: "/{i}*/_settings"})
@@ -455,6 +456,10 @@ func (p *player) clean(t *testing.T) {
 		require.NoError(t, json.Unmarshal(body, &found))
 		for name := range found {
 			_, _, err := p.send(Step{Source: source, Method: "DELETE", Path: "/" + name})
+			require.NoError(t, err)
+		}
+		for _, kind := range []string{"_index_template", "_component_template", "_template"} {
+			_, _, err := p.send(Step{Source: source, Method: "DELETE", Path: "/" + kind + "/{i}*"}) // 404 where there is none
 			require.NoError(t, err)
 		}
 	}
