@@ -73,6 +73,10 @@ bench-migrate: ## our copy beside seed 001's, elasticdump's and the destination'
 	$(if $(findstring -without-elasticdump,$(MIGRATE)),,npm install --no-audit --no-fund --loglevel=error --prefix .build/elasticdump elasticdump@$(ELASTICDUMP_VERSION))
 	set -o pipefail; $(GO) test -count=1 -tags bench -timeout 3h -run Migration -v ./localtest/migrate -args $(MIGRATE) | grep --line-buffered -v '^=== '
 
+.PHONY: eslink
+eslink: ## the command that people run, as ./.build/eslink
+	$(GO) build -o .build/eslink ./shared/eslink
+
 build: ## the binaries that `s deploy` uploads
 	for f in $$(ls functions); do GOOS=linux GOARCH=amd64 CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w" -o target/$$f/main ./functions/$$f || exit 1; done
 

@@ -21,6 +21,9 @@ import (
 //go:embed schema/*.json
 var schemaFiles embed.FS
 
+// Schema returns a schema as it is shipped, for editors and other tools.
+func Schema(name string) ([]byte, error) { return schemaFiles.ReadFile("schema/" + name) }
+
 // schemas compiles the embedded schemas once; they are part of the program, so
 // a fault in them is a fault of the program.
 var schemas = sync.OnceValue(func() map[string]*jsonschema.Schema {

@@ -72,6 +72,13 @@ var table = map[string][]string{
 
 	"functions/*": {"shared/wire", "shared/steps/*", "shared/api", "shared/api/*"},
 
+	// The command that people run knows the wire and what api shows, no step.
+	"shared/eslink":           {"shared/eslink/commands"},
+	"shared/eslink/commands":  {"events", "shared/api", "shared/api/check", "shared/eslink/*", "shared/run"},
+	"shared/eslink/display":   {"shared/api", "shared/facts", "shared/flow", "shared/run"},
+	"shared/eslink/functions": {"events"},
+	"shared/eslink/specs":     {},
+
 	// Tools may see everything: what matters is that nobody sees them.
 	".deploy":     {},
 	".deploy/cmd": {".deploy"},

@@ -51,6 +51,12 @@
 // In deps_test.go, table clouds names the packages and products what the step's
 // binary links; wire, engine, run, bus, api and the other steps do not change.
 //
+// What a person touches:
+//
+//	eslink      the command: init, plan, start, watch, approve, check, teardown
+//	eslink/commands, functions, display, specs   its commands; how it calls the
+//	            functions; how a run is shown; specs to begin with
+//
 // To follow one event: functions/nlb/main.go, wire.Step, engine.Handle,
 // steps/nlb, and back through Store.SaveAndRelease to Bus.Publish.
 package shared

@@ -23,6 +23,7 @@ import (
 	"eslink/localtest/runtime"
 	"eslink/localtest/world"
 	"eslink/shared/api"
+	"eslink/shared/eslink/display"
 	"eslink/shared/facts"
 	"eslink/shared/flow"
 	"eslink/shared/run"
@@ -139,7 +140,7 @@ type session struct {
 	*options
 	d       *world.Deployment
 	client  client
-	out     *display
+	out     *display.Display
 	release func() // real servers, if any
 
 	mu          sync.Mutex
@@ -171,7 +172,7 @@ func (o *options) open(ctx context.Context) (*world.World, func(), error) {
 }
 
 func open(ctx context.Context, o *options) (*session, error) {
-	out := newDisplay(os.Stdout)
+	out := display.New(os.Stdout)
 	w, release, err := o.open(ctx)
 	if err != nil {
 		return nil, err
@@ -186,10 +187,10 @@ func open(ctx context.Context, o *options) (*session, error) {
 
 func (s *session) deploy(ctx context.Context, w *world.World) error {
 	if s.elasticsearch == "real" {
-		s.out.say("real servers have no plugin ik: analyzer standard stands in for ik_smart")
-		s.out.say("each cluster is a single node here: the spec accepts the risks %s", strings.Join(w.Spec().AcceptRisks, ", "))
+		s.out.Say("real servers have no plugin ik: analyzer standard stands in for ik_smart")
+		s.out.Say("each cluster is a single node here: the spec accepts the risks %s", strings.Join(w.Spec().AcceptRisks, ", "))
 	}
-	s.out.say("building the functions and a cloud around them (its clock runs %g times faster) …", s.rate)
+	s.out.Say("building the functions and a cloud around them (its clock runs %g times faster) …", s.rate)
 	for _, in := range w.Clusters.Instances() {
 		w.Clusters.SetRestart(in.ID, restart)
 	}
@@ -211,9 +212,9 @@ func (s *session) deploy(ctx context.Context, w *world.World) error {
 			s.useCases = w.Serves
 		}
 		if s.elasticsearch == "real" {
-			s.out.say("real servers from Maven keep no role mappings by API: a directory's groups are roles here")
+			s.out.Say("real servers from Maven keep no role mappings by API: a directory's groups are roles here")
 		}
-		s.out.say("on ECS host %s: %s", world.Host, strings.Join(s.useCases, ", "))
+		s.out.Say("on ECS host %s: %s", world.Host, strings.Join(s.useCases, ", "))
 		if err := w.Serve(ctx, s.useCases...); err != nil {
 			return err
 		}
@@ -226,7 +227,7 @@ func (s *session) deploy(ctx context.Context, w *world.World) error {
 	if err != nil {
 		return err
 	}
-	s.d, s.client, s.out.now = d, client{d}, d.Clock.Now
+	s.d, s.client, s.out.Now = d, client{d}, d.Clock.Now
 	d.Events.Before = s.delivered
 	if s.events != "" {
 		if err := clear(s.events); err != nil {
@@ -258,13 +259,13 @@ func (s *session) close() {
 
 // interrupted says what stands at this moment.
 func (s *session) interrupted(runID string) error {
-	s.out.say("\ninterrupted. In the local cloud, which ends with this, there stand:")
+	s.out.Say("\ninterrupted. In the local cloud, which ends with this, there stand:")
 	left := s.d.Left()
 	for _, what := range left {
-		s.out.say("  %s", what)
+		s.out.Say("  %s", what)
 	}
 	if len(left) == 0 {
-		s.out.say("  nothing of ours")
+		s.out.Say("  nothing of ours")
 	}
 	return fmt.Errorf("interrupted; in an account, send teardown for run %s", runID)
 }
@@ -282,7 +283,7 @@ func (s *session) delivered(d runtime.Delivery) {
 	if s.events != "" {
 		name := filepath.Join(s.events, fmt.Sprintf("%04d-%s.json", s.recorded, step))
 		if err := os.WriteFile(name, d.Payload, 0o644); err != nil {
-			s.out.say("event not written: %v", err)
+			s.out.Say("event not written: %v", err)
 		}
 	}
 }
@@ -344,7 +345,7 @@ func (s *session) provision(ctx context.Context, r *Report, spec *events.Spec) e
 	if s.created {
 		r.RunID, err = s.create(ctx, spec)
 	} else {
-		s.out.title("1. " + acts[s.scenario])
+		s.out.Title("1. " + acts[s.scenario])
 		var reply api.Reply
 		reply, err = s.client.runs(ctx, events.Request{Action: "start", Spec: spec})
 		r.RunID = reply.RunID
@@ -361,29 +362,29 @@ func (s *session) provision(ctx context.Context, r *Report, spec *events.Spec) e
 		return fmt.Errorf("provision: %w", stopped(v))
 	}
 	counts := s.counted()
-	for _, p := range walk(v) {
-		r.Steps = append(r.Steps, StepReport{p.step, p.took.Seconds(), counts[p.step]})
-		r.Invocations += counts[p.step]
+	for _, p := range display.Walk(v) {
+		r.Steps = append(r.Steps, StepReport{p.Step, p.Took.Seconds(), counts[p.Step]})
+		r.Invocations += counts[p.Step]
 	}
 	f := v.Facts
 	if w := f.PrivateWhitelist; w != nil {
-		s.out.say("group %s: %d addresses added, %d removed", w.Group, len(w.Added), len(w.Removed))
+		s.out.Say("group %s: %d addresses added, %d removed", w.Group, len(w.Added), len(w.Removed))
 	}
 	if f.Verify == nil {
 		return nil
 	}
 	r.Checks = f.Verify.Checks
-	s.out.checks(r.Checks)
+	s.out.Checks(r.Checks)
 	for _, p := range f.Verify.Indices {
-		s.out.say("%s: %d documents in %s, compared by %s", v.RunID, p.Documents, p.Dest, p.Level)
+		s.out.Say("%s: %d documents in %s, compared by %s", v.RunID, p.Documents, p.Dest, p.Level)
 	}
 	asked, err := s.client.check(ctx, r.RunID)
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	s.out.say("function check, asked at any time: ok=%v", asked.OK)
+	s.out.Say("function check, asked at any time: ok=%v", asked.OK)
 	if !asked.OK {
-		s.out.checks(asked.Checks)
+		s.out.Checks(asked.Checks)
 		return errors.New("check: the link does not pass")
 	}
 	return nil
@@ -397,7 +398,7 @@ const profile = "orders"
 // create puts a profile down and creates an instance; nothing else is done. It
 // returns the run that begins by itself.
 func (s *session) create(ctx context.Context, spec *events.Spec) (string, error) {
-	s.out.title("1. create an instance, and nothing else")
+	s.out.Title("1. create an instance, and nothing else")
 	spec.InstanceID = ""
 	if _, err := s.client.runs(ctx, events.Request{Action: "put-profile", Profile: profile, Spec: spec}); err != nil {
 		return "", err
@@ -406,7 +407,7 @@ func (s *session) create(ctx context.Context, spec *events.Spec) (string, error)
 	if err != nil {
 		return "", err
 	}
-	s.out.say("instance %s is being created, with tag eslink:profile=%s", instance, profile)
+	s.out.Say("instance %s is being created, with tag eslink:profile=%s", instance, profile)
 	s.d.Clusters.SetRestart(instance, restart)
 	if *spec, err = spec.For(instance); err != nil {
 		return "", err
@@ -428,7 +429,7 @@ func (s *session) create(ctx context.Context, spec *events.Spec) (string, error)
 
 // again walks every step once more, which may write nothing.
 func (s *session) again(ctx context.Context, r *Report, spec events.Spec) error {
-	s.out.title("2. the same again: nothing may change")
+	s.out.Title("2. the same again: nothing may change")
 	before := len(s.d.Writes())
 	s.counted()
 	if _, err := s.client.runs(ctx, events.Request{Action: "start", Spec: &spec, Again: true}); err != nil {
@@ -441,8 +442,8 @@ func (s *session) again(ctx context.Context, r *Report, spec events.Spec) error 
 	if v.Status != run.Done {
 		return fmt.Errorf("again: %w", stopped(v))
 	}
-	for _, p := range walk(v) {
-		if p.state == "done" {
+	for _, p := range display.Walk(v) {
+		if p.State == "done" {
 			r.SecondRun.Steps++
 		}
 	}
@@ -451,7 +452,7 @@ func (s *session) again(ctx context.Context, r *Report, spec events.Spec) error 
 	}
 	wrote := s.d.Writes()[before:]
 	r.SecondRun.Writes = len(wrote)
-	s.out.say("%d steps, %d writes", r.SecondRun.Steps, r.SecondRun.Writes)
+	s.out.Say("%d steps, %d writes", r.SecondRun.Steps, r.SecondRun.Writes)
 	if len(wrote) > 0 {
 		return fmt.Errorf("the second walk wrote: %s", strings.Join(wrote, ", "))
 	}
@@ -460,7 +461,7 @@ func (s *session) again(ctx context.Context, r *Report, spec events.Spec) error 
 
 // tearDown takes the run down, which may leave nothing.
 func (s *session) tearDown(ctx context.Context, r *Report) error {
-	s.out.title("3. tear down")
+	s.out.Title("3. tear down")
 	if _, err := s.client.runs(ctx, events.Request{Action: "teardown", RunID: r.RunID}); err != nil {
 		return fmt.Errorf("teardown: %w", err)
 	}
@@ -470,14 +471,14 @@ func (s *session) tearDown(ctx context.Context, r *Report) error {
 	}
 	left := s.d.Left()
 	r.Teardown.Status, r.Teardown.Left, r.CloudCalls = v.Status, len(left), len(s.d.Account.Exchanges())
-	s.out.say("%d of our resources, entries and indices are left", len(left))
+	s.out.Say("%d of our resources, entries and indices are left", len(left))
 	switch {
 	case v.Status != run.Removed:
 		return fmt.Errorf("teardown: %w", stopped(v))
 	case len(left) > 0:
 		return fmt.Errorf("teardown left %s", strings.Join(left, ", "))
 	}
-	s.out.say("done")
+	s.out.Say("done")
 	return nil
 }
 
@@ -518,9 +519,9 @@ func (s *session) follow(ctx context.Context, id string) (api.View, error) {
 		if err != nil {
 			return v, err
 		}
-		s.out.show(v)
+		s.out.Show(v)
 		if v.Status != run.Running {
-			s.out.end(v)
+			s.out.End(v)
 			return v, nil
 		}
 		select {

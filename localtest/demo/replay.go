@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"eslink/events"
 	"eslink/localtest/world"
 	"eslink/shared/api"
@@ -185,7 +187,7 @@ func (r replay) feed(ctx context.Context, name string, payload []byte) error {
 		lines = []string{"changed nothing"}
 	}
 	for _, line := range lines {
-		fmt.Println("  " + cut(line, 400))
+		fmt.Println("  " + ansi.Truncate(line, 399, "…"))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"eslink/localtest/fakes/cloud"
 	"eslink/localtest/world"
+	"eslink/shared/eslink/functions"
 )
 
 // place is what serve prints first: where everything is.
@@ -20,6 +21,7 @@ type place struct {
 	AccessKeySecret string            `json:"accessKeySecret"`
 	SecurityToken   string            `json:"securityToken"`
 	Endpoints       map[string]string `json:"endpoints"`
+	Invoke          string            `json:"invoke"` // Function Compute's API
 	Functions       map[string]string `json:"functions"`
 	Clusters        []cluster         `json:"clusters"`
 	VPCs            []vpcPlace        `json:"vpcs"`
@@ -69,6 +71,7 @@ func Serve(ctx context.Context, args []string) error {
 	if o.verbose {
 		output = os.Stderr
 	}
+	fmt.Fprintf(os.Stderr, "building the functions and a cloud around them (its clock runs %g times faster) …\n", o.rate)
 	d, err := world.Deploy(ctx, w, output)
 	if err != nil {
 		return err
@@ -83,9 +86,25 @@ func Serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return fmt.Errorf("find the user's cache directory: %w", err)
+	}
+	forget, err := announce(d, key, cache)
+	if err != nil {
+		return err
+	}
+	defer forget()
 	fmt.Println(string(raw))
+	fmt.Fprintln(os.Stderr, "The local cloud is up, until it is interrupted. In another terminal:\n  go run ./shared/eslink init es-to-es\n  go run ./shared/eslink --local start -f es-to-es.yaml --watch")
 	<-ctx.Done()
 	return nil
+}
+
+// announce leaves the address and a key where the command eslink looks for them.
+func announce(d *world.Deployment, key cloud.Credentials, cache string) (forget func(), err error) {
+	return functions.WriteAddress(cache, functions.Address{Endpoint: d.InvokeURL, Region: world.Region, AccountID: world.AccountID,
+		AccessKeyID: key.AccessKeyID, AccessKeySecret: key.AccessKeySecret, SecurityToken: key.SecurityToken})
 }
 
 // guest is a key that may do everything. It is a temporary one, as those of a
@@ -101,7 +120,7 @@ func guest(d *world.Deployment) (cloud.Credentials, error) {
 
 func where(d *world.Deployment, key cloud.Credentials) place {
 	p := place{Region: world.Region, AccountID: world.AccountID, AccessKeyID: key.AccessKeyID, AccessKeySecret: key.AccessKeySecret,
-		SecurityToken: key.SecurityToken, Endpoints: d.Endpoints, Functions: map[string]string{}}
+		SecurityToken: key.SecurityToken, Endpoints: d.Endpoints, Invoke: d.InvokeURL, Functions: map[string]string{}}
 	for name, url := range d.FunctionURLs {
 		p.Functions[strings.TrimPrefix(name, "eslink-")] = url
 	}

@@ -28,6 +28,8 @@ type Deployment struct {
 	// Endpoints are the products' URLs, FunctionURLs those of the HTTP triggers,
 	// ClusterURLs the Elasticsearch clusters behind all whitelists.
 	Endpoints, FunctionURLs, ClusterURLs map[string]string
+	// InvokeURL is Function Compute's API, of which InvokeFunction alone is there.
+	InvokeURL string
 
 	tls     *authority         // of HTTPS clusters, nil if there are none
 	stop    context.CancelFunc // of deliveries
@@ -88,6 +90,9 @@ func (d *Deployment) start(ctx context.Context, binaries map[string]string, outp
 			d.Log.Error("a new instance cannot be reached", "instance", in.ID, "err", err)
 		}
 		d.Events.Emit(event)
+	}
+	if d.InvokeURL, err = d.listen(platform.API(nil)); err != nil {
+		return err
 	}
 	for _, f := range d.Project.Functions {
 		if h := platform.HTTP(f, nil); h != nil {

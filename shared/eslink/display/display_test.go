@@ -1,4 +1,4 @@
-package demo
+package display
 
 import (
 	"bytes"
@@ -12,15 +12,6 @@ import (
 	"eslink/shared/flow"
 	"eslink/shared/run"
 )
-
-func TestCutCountsColumns(t *testing.T) {
-	t.Parallel()
-	for line, want := range map[string]string{
-		"1234567890": "1234567890", "12345678901": "123456789…", "理财产品理": "理财产品理", "理财产品理财": "理财产品…", "": "",
-	} {
-		require.Equal(t, want, cut(line, 10))
-	}
-}
 
 // view is a run at its second step, after so many moves of it.
 func view(moves int) api.View {
@@ -36,41 +27,27 @@ func view(moves int) api.View {
 func TestATerminalRedrawsWhatMoves(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	d := &display{w: &out, width: func() int { return 40 }, now: func() time.Time { return time.Date(2026, 3, 2, 9, 0, 30, 0, time.UTC) }}
-	d.show(view(0))
-	d.show(view(1))
-	d.show(view(2))
+	d := &Display{W: &out, Width: func() int { return 40 }, Now: func() time.Time { return time.Date(2026, 3, 2, 9, 0, 30, 0, time.UTC) }}
+	d.Show(view(0))
+	d.Show(view(1))
+	d.Show(view(2))
 	require.Equal(t, 1, strings.Count(out.String(), "✓ preflight"), "what is through is written once")
 	drawings := strings.Split(out.String(), "\x1b[2A\x1b[J")
 	require.Len(t, drawings, 3)
 	require.Equal(t, "… survey                  24s  理财理…\n  14 of 15 steps to go\n", drawings[2])
 	done := view(2)
 	done.Status = run.Done
-	d.end(done)
+	d.End(done)
 	require.True(t, strings.HasSuffix(out.String(), "\x1b[2A\x1b[J"))
 }
 
 func TestElsewhereEachMoveIsALine(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	d := &display{w: &out, width: func() int { return 0 }}
+	d := &Display{W: &out, Width: func() int { return 0 }}
 	for moves := range 4 {
-		d.show(view(moves))
+		d.Show(view(moves))
 	}
 	require.Equal(t, 2, strings.Count(out.String(), "\n"), out.String())
 	require.NotContains(t, out.String(), "\x1b")
-}
-
-func TestAReplayedEventMayLieAhead(t *testing.T) {
-	t.Parallel()
-	up := view(0)
-	require.True(t, ahead(up, "plan"))
-	require.False(t, ahead(up, "survey"))
-	require.False(t, ahead(up, "preflight"))
-	require.False(t, ahead(up, "no-step"))
-	down := up
-	down.Direction = run.Down
-	require.True(t, ahead(down, "preflight"))
-	require.False(t, ahead(down, "plan"))
-	require.False(t, ahead(down, "no-step"))
 }
