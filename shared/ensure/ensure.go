@@ -132,3 +132,15 @@ type AmbiguousError struct {
 func (e *AmbiguousError) Error() string {
 	return fmt.Sprintf("%ss %s all belong to this run, which needs one: %s, then retry", e.Kind, strings.Join(e.IDs, ", "), e.Remedy)
 }
+
+// ByTag makes an Owned list of one that takes a tag's key and value: what bears
+// the run's tag.
+func ByTag[T any](r *run.Run, list func(ctx context.Context, key, value string) ([]T, error)) func(context.Context) ([]T, error) {
+	return func(ctx context.Context) ([]T, error) { return list(ctx, run.TagKey, r.Tag()) }
+}
+
+// ByName makes a Named list of one that takes a name: what has the name that the
+// run gives to resource what.
+func ByName[T any](r *run.Run, what string, list func(ctx context.Context, name string) ([]T, error)) func(context.Context) ([]T, error) {
+	return func(ctx context.Context) ([]T, error) { return list(ctx, r.Name(what)) }
+}

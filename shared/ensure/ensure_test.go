@@ -196,3 +196,14 @@ func TestIntent(t *testing.T) {
 	require.Equal(t, error(refused), in.Refused(t.Context(), refused))
 	declare(0)
 }
+
+func TestByTagAndName(t *testing.T) {
+	t.Parallel()
+	r := &run.Run{ID: "fd5dc36da1e3cf09"}
+	tagged, err := ensure.ByTag(r, func(_ context.Context, key, value string) ([]string, error) { return []string{key, value}, nil })(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"eslink:run", "fd5dc36da1e3cf09"}, tagged)
+	named, err := ensure.ByName(r, "nlb", func(_ context.Context, name string) ([]string, error) { return []string{name}, nil })(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"eslink-fd5dc36da1e3cf09-nlb"}, named)
+}

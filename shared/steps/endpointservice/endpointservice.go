@@ -31,7 +31,7 @@ type Resources interface {
 	Detach(ctx context.Context, serviceID string, r privatelink.Resource, token string) error
 }
 
-// Step makes and deletes the service.
+// Step creates and deletes the service.
 type Step struct {
 	Services  Services
 	Resources Resources
@@ -50,7 +50,7 @@ const (
 	first, pause = 30 * time.Second, 10 * time.Second
 )
 
-// Up makes the service and waits until it is Active on all of the balancer's
+// Up creates the service and waits until it is Active on all of the balancer's
 // zones.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	sv, err := s.find(ctx, r)
@@ -71,13 +71,13 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	case sv.Status != privatelink.Active:
 		return engine.Outcome{}, fmt.Errorf("endpoint service %s is %s, which eslink cannot recover from: see the PrivateLink console for the cause, fix it, then retry", sv.ID, sv.Status)
 	}
-	return s.stands(ctx, r, sv.ID)
+	return s.verify(ctx, r, sv.ID)
 }
 
-// stands ends the step if the service forwards to the balancer in each of its
-// zones, and to nothing else. Changing that while somebody may be connected is
-// for a person, and so is the right to.
-func (s *Step) stands(ctx context.Context, r *run.Run, id string) (engine.Outcome, error) {
+// verify is Done if the service forwards to the balancer in each of its zones,
+// and to nothing else. Changing that while an endpoint may be connected is for a
+// person, and so is the permission to.
+func (s *Step) verify(ctx context.Context, r *run.Run, id string) (engine.Outcome, error) {
 	have, err := s.Resources.Resources(ctx, id)
 	if err != nil {
 		return engine.Outcome{}, err
@@ -112,8 +112,8 @@ func (s *Step) create(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	return engine.Waitf(first, "endpoint service %s is being created", sv.ID), nil
 }
 
-// Down takes the balancer's zones away from the service, then deletes it and
-// waits until it is gone.
+// Down detaches the balancer's zones from the service, then deletes it and waits
+// until it is gone.
 func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	sv, err := s.find(ctx, r)
 	if err != nil {
@@ -146,7 +146,7 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		if apierr.IgnoreNotFound(err) != nil {
 			return engine.Outcome{}, err
 		}
-		return engine.Waitf(pause, "zone %s of endpoint service %s is being taken away, %d left", have[0].Zone, sv.ID, len(have)-1), nil
+		return engine.Waitf(pause, "zone %s of endpoint service %s is being detached, %d left", have[0].Zone, sv.ID, len(have)-1), nil
 	}
 	if err := s.Services.DeleteService(ctx, sv.ID, r.Token("delete/"+sv.ID)); apierr.IgnoreNotFound(err) != nil {
 		return engine.Outcome{}, err
@@ -164,9 +164,7 @@ func (s *Step) find(ctx context.Context, r *run.Run) (*privatelink.Service, erro
 			r.NextToken(what)
 			r.Facts.EndpointService = nil
 		},
-		Owned: func(ctx context.Context) ([]privatelink.Service, error) {
-			return s.Services.ServicesTagged(ctx, run.TagKey, r.Tag())
-		},
+		Owned:     ensure.ByTag(r, s.Services.ServicesTagged),
 		Direction: r.Direction,
 		Remedy:    "delete all but one",
 	}

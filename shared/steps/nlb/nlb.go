@@ -1,5 +1,5 @@
-// Package nlb is the step that makes the run's private load balancer, in the
-// target's VPC, and takes it away.
+// Package nlb is the step that creates the run's private load balancer, in the
+// target's VPC, and deletes it.
 package nlb
 
 import (
@@ -30,7 +30,7 @@ type Lists interface {
 	LoadBalancersNamed(ctx context.Context, name string) ([]nlb.LoadBalancer, error)
 }
 
-// Step makes and deletes the balancer.
+// Step creates and deletes the balancer.
 type Step struct {
 	Balancers Balancers
 	Lists     Lists
@@ -46,7 +46,7 @@ func New(d deps.Deps) engine.Step {
 // what is the resource in tokens and names.
 const what = "nlb"
 
-// Up makes the balancer and waits until it is Active.
+// Up creates the balancer and waits until it is Active.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	lb, err := s.find(ctx, r)
 	if err != nil {
@@ -67,7 +67,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Waitf(s.pause(r), "load balancer %s is %s, which takes up to some minutes", lb.ID, lb.Status), nil
 	case nlb.Deleting:
 		return engine.Waitf(s.pause(r), "load balancer %s is being deleted; a new one follows when it is gone", lb.ID), nil
-	case nlb.CreateFailed: // not billed, and good for nothing but deletion
+	case nlb.CreateFailed: // not billed; it can only be deleted
 		if _, err := s.Balancers.DeleteLoadBalancer(ctx, lb.ID); err != nil {
 			return engine.Outcome{}, err
 		}
@@ -131,12 +131,8 @@ func (s *Step) find(ctx context.Context, r *run.Run) (*nlb.LoadBalancer, error) 
 			r.NextToken(what)
 			r.Facts.NLB = nil
 		},
-		Owned: func(ctx context.Context) ([]nlb.LoadBalancer, error) {
-			return s.Lists.LoadBalancersTagged(ctx, run.TagKey, r.Tag())
-		},
-		Named: func(ctx context.Context) ([]nlb.LoadBalancer, error) {
-			return s.Lists.LoadBalancersNamed(ctx, r.Name(what))
-		},
+		Owned:     ensure.ByTag(r, s.Lists.LoadBalancersTagged),
+		Named:     ensure.ByName(r, what, s.Lists.LoadBalancersNamed),
 		Direction: r.Direction,
 		Leaving:   func(lb nlb.LoadBalancer) bool { return lb.Status == nlb.Deleting },
 		Remedy:    "delete those that serve no endpoint service",
@@ -147,7 +143,7 @@ func (s *Step) find(ctx context.Context, r *run.Run) (*nlb.LoadBalancer, error) 
 	return l.Find(ctx)
 }
 
-// fits holds a found balancer to what preflight chose.
+// fits checks a balancer against what preflight chose.
 func fits(lb *nlb.LoadBalancer, p *facts.Preflight) error {
 	if lb.AddressType != "Intranet" || lb.VpcID != p.Target.VpcID {
 		return fmt.Errorf("nlb %s is %s in %s instead of Intranet in %s: tear down, or delete it by hand, then start again", lb.ID, lb.AddressType, lb.VpcID, p.Target.VpcID)
