@@ -121,8 +121,8 @@ func TestOneGuardEach(t *testing.T) {
 		"nothing":                 {odd: func(*run.Run, *stub) {}, done: true},
 		"group in an odd state":   {odd: func(_ *run.Run, c *stub) { c.group.Status = "Odd" }, err: "does not know"},
 		"group being changed":     {odd: func(_ *run.Run, c *stub) { c.group.Status = product.Configuring }, reason: "server group sgp-1 is Configuring"},
-		"group elsewhere":         {odd: func(_ *run.Run, c *stub) { c.group.VpcID = "other" }, err: "not as eslink makes it"},
-		"group of instances":      {odd: func(_ *run.Run, c *stub) { c.group.Type = "Instance" }, err: "not as eslink makes it"},
+		"group elsewhere":         {odd: func(_ *run.Run, c *stub) { c.group.VpcID = "other" }, err: "unexpected settings"},
+		"group of instances":      {odd: func(_ *run.Run, c *stub) { c.group.Type = "Instance" }, err: "unexpected settings"},
 		"server being added":      {odd: func(_ *run.Run, c *stub) { c.servers[1].Status = product.Adding }, reason: "backend 10.0.0.2:9200 is Adding"},
 		"a server missing":        {odd: func(_ *run.Run, c *stub) { c.servers = c.servers[:1] }, reason: "being added", writes: []string{"add [{10.0.0.2 9200 }]"}},
 		"listener provisioning":   {odd: func(_ *run.Run, c *stub) { c.listener.Status = product.Provisioning }, reason: "listener lsn-1 is"},
@@ -131,13 +131,13 @@ func TestOneGuardEach(t *testing.T) {
 		"listener being deleted":  {odd: func(_ *run.Run, c *stub) { c.listener.Status = product.Deleting }, reason: "listener lsn-1 is"},
 		"listener of TLS":         {odd: func(_ *run.Run, c *stub) { c.listener.Protocol = "TCPSSL" }, err: "not plain TCP"},
 		"listener with a preface": {odd: func(_ *run.Run, c *stub) { c.listener.ProxyProtocol = true }, err: "not plain TCP"},
-		"a server has left":       {odd: func(_ *run.Run, c *stub) { c.servers = append(c.servers, left) }, reason: "has left", writes: []string{"remove 1"}},
+		"a server has left":       {odd: func(_ *run.Run, c *stub) { c.servers = append(c.servers, left) }, reason: "no longer belongs", writes: []string{"remove 1"}},
 		"a server has left, but the new one is not healthy": {odd: func(_ *run.Run, c *stub) {
 			c.servers, c.sick = append(c.servers, left), []product.Abnormal{{IP: "10.0.0.1", Port: 9200, Status: "Unhealthy"}}
 		}, reason: "do not answer"},
 		"only who has left is not healthy": {odd: func(_ *run.Run, c *stub) {
 			c.servers, c.sick = append(c.servers, left), []product.Abnormal{{IP: left.IP, Port: 9200, Status: "Unhealthy"}}
-		}, reason: "has left", writes: []string{"remove 1"}},
+		}, reason: "no longer belongs", writes: []string{"remove 1"}},
 		"a change under way": {odd: func(r *run.Run, c *stub) {
 			r.Facts.NLBBackend.Job, c.servers = &facts.Job{ID: "job-1"}, nil
 		}, reason: "last change"},
@@ -174,7 +174,7 @@ func TestOneGuardEach(t *testing.T) {
 			t.Parallel()
 			r, cloud := standing()
 			c.odd(r, cloud)
-			s := &nlbbackend.Step{Groups: cloud, Lists: cloud, Servers: cloud, Listeners: cloud, Health: cloud, Resolver: cloud, Now: time.Now}
+			s := &nlbbackend.Step{Cloud: cloud, Resolver: cloud, Now: time.Now}
 			walk := s.Up
 			if c.down {
 				walk, r.Direction = s.Down, run.Down
@@ -205,7 +205,7 @@ func TestLostCreationsAreRemembered(t *testing.T) {
 			r, cloud := standing()
 			lose(cloud)
 			cloud.refuse = errLost
-			s := &nlbbackend.Step{Groups: cloud, Lists: cloud, Servers: cloud, Listeners: cloud, Health: cloud, Resolver: cloud, Now: time.Now}
+			s := &nlbbackend.Step{Cloud: cloud, Resolver: cloud, Now: time.Now}
 			_, err := s.Up(t.Context(), r)
 			require.True(t, errors.Is(err, errLost))
 			require.Equal(t, []string{"create " + what}, cloud.writes)
