@@ -62,13 +62,6 @@ type Spec struct {
 	Proof       string     `json:"proof,omitempty"`
 }
 
-// The scenarios, as specs name them.
-const (
-	ESToES           = "es-to-es"
-	ESToECS          = "es-to-ecs"
-	PrivateWhitelist = "private-whitelist"
-)
-
 // Target is what the instance is to reach: a cluster (es-to-es), or an ECS
 // instance by its ID or by its private IP (es-to-ecs).
 type Target struct {
@@ -172,7 +165,7 @@ func parse(schema string, raw []byte, into any) error {
 // fill writes out what a left-out field means, so that nobody else needs to
 // know.
 func (s *Spec) fill() {
-	if s.Scenario == ESToES {
+	if s.Target.InstanceID != "" {
 		s.Target.Port = cmp.Or(s.Target.Port, 9200)
 		s.Target.Protocol = cmp.Or(s.Target.Protocol, "http")
 	}
@@ -250,15 +243,6 @@ func (s Spec) For(instanceID string) (Spec, error) {
 		return s, invalid(fs...)
 	}
 	return s, nil
-}
-
-// Connects names what the spec connects its instance to, or the group of the
-// whitelist that it changes; the plain list is the group default.
-func (s Spec) Connects() string {
-	if s.Whitelist != nil {
-		return "whitelist/" + cmp.Or(s.Whitelist.Group, "default")
-	}
-	return s.Target.ID()
 }
 
 // zoneOf reports whether zone is one of region's: cn-hangzhou-i of cn-hangzhou,

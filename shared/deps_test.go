@@ -22,7 +22,7 @@ var table = map[string][]string{
 	"events":          {},
 	"shared":          {},
 	"shared/apierr":   {},
-	"shared/flow":     {},
+	"shared/flow":     {"events"},
 	"shared/bus":      {},
 	"shared/checksum": {},
 	"shared/facts":    {"events"},
@@ -68,7 +68,7 @@ var table = map[string][]string{
 	"shared/wire":        {"events", "shared/aliyun", "shared/bus/mns", "shared/engine", "shared/run", "shared/run/tablestore", "shared/deps"},
 	"shared/api":         {"events", "shared/aliyun", "shared/checksum", "shared/engine", "shared/facts", "shared/flow", "shared/run", "shared/wire"},
 	"shared/api/check":   {"events", "shared/aliyun/*", "shared/apierr", "shared/clusters", "shared/es", "shared/facts", "shared/linkcheck", "shared/run", "shared/deps", "shared/wire"},
-	"shared/api/created": {"events", "shared/aliyun", "shared/aliyun/escluster", "shared/api", "shared/apierr", "shared/run", "shared/wire"},
+	"shared/api/created": {"events", "shared/aliyun", "shared/aliyun/escluster", "shared/api", "shared/apierr", "shared/flow", "shared/run", "shared/wire"},
 
 	"functions/*": {"shared/wire", "shared/steps/*", "shared/api", "shared/api/*"},
 

@@ -412,7 +412,7 @@ func (s *session) create(ctx context.Context, spec *events.Spec) (string, error)
 	if *spec, err = spec.For(instance); err != nil {
 		return "", err
 	}
-	id := run.IDOf(world.AccountID, *spec)
+	id := flow.RunID(world.AccountID, *spec)
 	for {
 		_, err := s.client.status(ctx, id)
 		var p *events.Problem

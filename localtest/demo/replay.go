@@ -117,7 +117,7 @@ func (r replay) goOn(ctx context.Context, step string) (api.View, error) {
 func ahead(v api.View, step string) bool {
 	steps, _ := flow.Of(v.Scenario)
 	at := func(name string) int {
-		return slices.IndexFunc(steps, func(s flow.Step) bool { return s.Name == name })
+		return slices.IndexFunc(steps.Steps, func(s flow.Step) bool { return s.Name == name })
 	}
 	if v.Direction == run.Down {
 		return at(step) >= 0 && at(step) < at(v.Step)

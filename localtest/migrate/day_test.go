@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"eslink/shared/flow"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -420,7 +421,7 @@ func (w *world) day(t *testing.T, name, source string, split copyjob.Split) *day
 	d.runs = &api.Runs{Store: store, Engine: d.engine, Region: "cn-hangzhou", Now: d.clock.now}
 	d.secret("eslink/es1", kms.Login{Username: "elastic", Password: password})
 	d.secret("eslink/es2-reader", kms.Login{Username: reader, Password: password})
-	d.spec = events.Spec{Name: name, Scenario: events.ESToES, Region: "cn-hangzhou", InstanceID: instance, Target: events.Target{InstanceID: target},
+	d.spec = events.Spec{Name: name, Scenario: flow.ESToES, Region: "cn-hangzhou", InstanceID: instance, Target: events.Target{InstanceID: target},
 		Secrets: events.Secrets{Instance: "eslink/es1", Target: "eslink/es2-reader"}, Indices: []events.Index{{Source: source, Dest: name}},
 		Approve: "auto", Proof: "content", AcceptRisks: []string{"not-green", "single-node", "no-replicas", "little-disk"}}
 	cluster := func(id string, s *realserver.Server) facts.Cluster {

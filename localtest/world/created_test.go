@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"eslink/shared/flow"
 	"fmt"
 	"os"
 	"strings"
@@ -43,7 +44,7 @@ func (s *sim) create(t *testing.T, tags map[string]string, spec *events.Spec) (i
 	if spec != nil {
 		full, err := spec.For(instance)
 		require.NoError(t, err)
-		s.id = run.IDOf(AccountID, full)
+		s.id = flow.RunID(AccountID, full)
 	}
 	return instance
 }
@@ -417,7 +418,7 @@ func TestDeploymentConnectsANewCluster(t *testing.T) {
 		require.NoError(t, err)
 		full, err := spec.For(instance)
 		require.NoError(t, err)
-		id := run.IDOf(AccountID, full)
+		id := flow.RunID(AccountID, full)
 		var v api.View
 		ask(t, d, "eslink-status", map[string]string{"runId": id}, &v) // within a minute
 		require.Equal(t, "preflight", v.Step)

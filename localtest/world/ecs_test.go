@@ -96,7 +96,7 @@ func (s *hosted) begin(t *testing.T, spec events.Spec, stop string) {
 	key := s.Account.AssumeRole(f.RoleName(), time.Now())
 	ctx := fccontext.NewContext(context.Background(), &fccontext.FcContext{Region: Region, AccountId: AccountID,
 		Credentials: fccontext.Credentials{AccessKeyId: key.AccessKeyID, AccessKeySecret: key.AccessKeySecret, SecurityToken: key.SecurityToken}})
-	s.id = run.IDOf(AccountID, spec)
+	s.id = flow.RunID(AccountID, spec)
 	r, err := fn.Deps.Runs.Acquire(ctx, s.id)
 	if err != nil {
 		r = &run.Run{ID: s.id, AccountID: AccountID}

@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"eslink/shared/flow"
 	"fmt"
 	"slices"
 
@@ -47,7 +48,7 @@ func useCase(kind string) events.UseCase {
 
 // HostSpec is the spec that connects the instance to services of these kinds.
 func (w *World) HostSpec(kinds ...string) events.Spec {
-	s := events.Spec{Name: "services", Scenario: events.ESToECS, Region: Region, InstanceID: Instance, Target: events.Target{ECSInstanceID: Host},
+	s := events.Spec{Name: "services", Scenario: flow.ESToECS, Region: Region, InstanceID: Instance, Target: events.Target{ECSInstanceID: Host},
 		Secrets: events.Secrets{Instance: SecretInstance}, Approve: "auto", AcceptRisks: w.risks}
 	for _, kind := range kinds {
 		u := useCase(kind)

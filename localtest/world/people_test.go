@@ -141,7 +141,7 @@ func TestTearDownThenStartAgain(t *testing.T) {
 func TestTearDownFromEachStep(t *testing.T) {
 	t.Parallel()
 	steps, _ := flow.Of(flow.ESToES)
-	for _, step := range steps {
+	for _, step := range steps.Steps {
 		for turn := 1; turn <= 2; turn++ {
 			t.Run(fmt.Sprintf("%s %d", step.Name, turn), func(t *testing.T) {
 				t.Parallel()
@@ -155,7 +155,7 @@ func TestTearDownFromEachStep(t *testing.T) {
 						if turns++; turns < turn || !struck.first() {
 							return
 						}
-						id := run.IDOf(AccountID, Spec())
+						id := flow.RunID(AccountID, Spec())
 						if turn == 2 {
 							_, err := s.Do(events.Request{Action: "cancel", RunID: id})
 							require.NoError(t, err)

@@ -24,7 +24,7 @@ func TestProvisionProveTearDown(t *testing.T) {
 		s.ends(t, run.Done)
 		require.Empty(t, s.Writes()[before:], "a second walk changes nothing")
 		steps, _ := flow.Of(flow.ESToES)
-		for _, step := range steps {
+		for _, step := range steps.Steps {
 			require.Greater(t, s.Invocations()[step.Name], ran[step.Name], step.Name)
 		}
 		s.tearDown(t)

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"eslink/shared/flow"
 	"fmt"
 	"strings"
 	"sync"
@@ -16,7 +17,7 @@ import (
 
 // office is the spec of a run that makes the group office at the target hold ips.
 func office(mode string, ips ...string) *events.Spec {
-	return &events.Spec{Name: "office", Scenario: events.PrivateWhitelist, Region: Region, InstanceID: Target, Whitelist: &events.Whitelist{Mode: mode, Group: "office", IPs: ips}}
+	return &events.Spec{Name: "office", Scenario: flow.PrivateWhitelist, Region: Region, InstanceID: Target, Whitelist: &events.Whitelist{Mode: mode, Group: "office", IPs: ips}}
 }
 
 // groupOf is the target's group of a name, nil if there is none.

@@ -259,11 +259,11 @@ func TestAChangeThatTheLinkDoesNotBearIsRefused(t *testing.T) {
 		id := w.ok(start(t)).RunID
 		w.put(id, standing)
 		p := w.refused(start(t, set("zone", "cn-hangzhou-j"), set("secrets", map[string]any{"instance": "eslink/x", "target": "eslink/y"}), set("indices", []any{map[string]any{"source": "b"}})), 409, "other-spec")
-		assert.Equal(t, "it differs in zone, secrets, indices", p.Errors[0].Message)
+		assert.Equal(t, "it differs in indices, secrets.instance, secrets.target, zone", p.Errors[0].Message)
 		assert.Equal(t, run.Done, w.run(id).Status)
 		assert.Empty(t, w.sent)
 		p = w.refused(start(t, set("target", map[string]any{"instanceId": "es-cn-src000000002", "protocol": "https"})), 409, "other-spec")
-		assert.Equal(t, "it differs in target", p.Errors[0].Message)
+		assert.Equal(t, "it differs in target.protocol", p.Errors[0].Message)
 	})
 }
 

@@ -4,13 +4,14 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,6 +141,7 @@ func (a *Runs) change(r *run.Run, req events.Request) error {
 		}
 		r.KeepConfig, r.DeleteDestination, r.Restore = req.KeepConfig, req.DeleteDestination, false
 	case "restore":
+		f, _ := flow.Of(r.Spec.Scenario)
 		settled := r.Status == run.Failed || r.Status == run.Cancelled || r.Status == run.Done || r.Status == run.DoneDifferences
 		if !settled || r.Direction == run.Down {
 			return wrongState(r, "restore", "only a run that has stopped on its way down the flow can be; teardown takes back what it wrote, too")
@@ -148,7 +150,7 @@ func (a *Runs) change(r *run.Run, req events.Request) error {
 			return wrongState(r, "restore", "it has written nothing into esConfig")
 		}
 		r.Restore, r.Facts.Configure.Writes = true, 0
-		engine.Goto(r, "configure", run.Running, now)
+		engine.Goto(r, f.Restoring(), run.Running, now)
 	case "throttle":
 		if !r.Status.Moving() || r.Direction == run.Down {
 			return wrongState(r, "throttle", "only a run that copies or is about to can be throttled")
@@ -188,7 +190,7 @@ func (a *Runs) start(ctx context.Context, account string, req events.Request) (R
 	if err != nil {
 		return Reply{}, err
 	}
-	if _, ok := f.Step("plan"); req.Plan && !ok {
+	if req.Plan && f.Asking() == "" {
 		return Reply{}, wrong("plan", "scenario "+spec.Scenario+" has no plan: it restarts nothing and costs nothing", "leave it out")
 	}
 	fresh := a.fresh(account, spec)
@@ -249,11 +251,11 @@ func (a *Runs) Begin(ctx context.Context, account string, spec events.Spec) (Rep
 // flowOf is the flow of a spec that this deployment can run.
 func (a *Runs) flowOf(spec events.Spec) (flow.Flow, error) {
 	if spec.Region != a.Region {
-		return nil, wrong("spec.region", "this deployment serves "+a.Region, "deploy eslink in "+spec.Region+", or mend the region")
+		return flow.Flow{}, wrong("spec.region", "this deployment serves "+a.Region, "deploy eslink in "+spec.Region+", or mend the region")
 	}
 	f, ok := flow.Of(spec.Scenario)
 	if !ok {
-		return nil, wrong("spec.scenario", "this deployment has no scenario "+spec.Scenario, "use one of "+strings.Join(flow.Scenarios(), ", "))
+		return flow.Flow{}, wrong("spec.scenario", "this deployment has no scenario "+spec.Scenario, "use one of "+strings.Join(flow.Scenarios(), ", "))
 	}
 	return f, nil
 }
@@ -263,7 +265,7 @@ func wrong(field, message, remedy string) error {
 }
 
 func (a *Runs) fresh(account string, spec events.Spec) *run.Run {
-	return &run.Run{ID: run.IDOf(account, spec), Generation: 1, AccountID: account, Spec: spec, Direction: run.Up, CreatedAt: a.Now()}
+	return &run.Run{ID: flow.RunID(account, spec), Generation: 1, AccountID: account, Spec: spec, Direction: run.Up, CreatedAt: a.Now()}
 }
 
 // claim takes the target's lock for a short time: this request may die before
@@ -336,7 +338,7 @@ func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 		return wrongState(r, "start", "it is being torn down")
 	case len(changed) == 0 && r.Status == run.Planned && !req.Plan:
 		r.PlanOnly = false
-		first = "plan"
+		first = f.Asking()
 	case len(changed) == 0 && (r.Status == run.Cancelled || r.Status == run.Expired):
 		r.PlanOnly = req.Plan
 	case len(changed) == 0 && req.Again && r.Status == run.Failed:
@@ -349,16 +351,16 @@ func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 	case stays(r, spec, req):
 		return nil
 	case r.Status.Moving():
-		return wrongState(r, "start", "the spec differs in "+strings.Join(changed, ", ")+" while it moves")
+		return wrongState(r, "start", "the spec differs in "+paths(changed)+" while it moves")
 	case !standing(r):
 		// Nothing is made yet, so there is nothing that the old spec stands for:
 		// this is how a spec is mended after findings.
 		a.renew(r, spec, req)
 		r.Facts, r.Plan, r.Approved = facts.Facts{}, nil, ""
-	case !overLink(r.Spec, spec, changed):
+	case slices.ContainsFunc(changed, func(d difference) bool { return !f.MayChange(d.path, d.appears) }):
 		return events.NewProblem(409, "other-spec", "the run stands with another spec",
-			events.Finding{Field: "spec", Message: "it differs in " + strings.Join(changed, ", "),
-				Remedy: "only useCases, indices, reindex and whitelist may change over a standing link; tear the run down first, or start under that spec"})
+			events.Finding{Field: "spec", Message: "it differs in " + paths(changed),
+				Remedy: "only " + strings.Join(f.Changes, ", ") + " may change over what stands; tear the run down first, or start under that spec"})
 	default:
 		a.renew(r, spec, req)
 		nextGeneration(&r.Facts)
@@ -422,48 +424,53 @@ func standing(r *run.Run) bool {
 	return true
 }
 
-// differences names the fields in which two specs differ.
-func differences(a, b events.Spec) []string {
-	var out []string
-	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
-	for i := range va.NumField() {
-		if !bytes.Equal(canonical(va.Field(i).Interface()), canonical(vb.Field(i).Interface())) {
-			name, _, _ := strings.Cut(va.Type().Field(i).Tag.Get("json"), ",")
-			out = append(out, name)
+// A difference is a field in which two specs differ, as a path of their JSON. It
+// appears if one of them lacks it.
+type difference struct {
+	path    string
+	appears bool
+}
+
+// differences are those of two specs: of what both have as an object, in the
+// fields below it.
+func differences(a, b events.Spec) []difference { return differing("", plain(a), plain(b)) }
+
+func differing(path string, a, b any) (out []difference) {
+	x, ok := a.(map[string]any)
+	y, both := b.(map[string]any)
+	if !ok || !both {
+		if !reflect.DeepEqual(a, b) {
+			out = append(out, difference{path, a == nil || b == nil})
 		}
+		return out
+	}
+	names := maps.Clone(x)
+	maps.Copy(names, y)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		out = append(out, differing(strings.TrimPrefix(path+"."+name, "."), x[name], y[name])...)
 	}
 	return out
 }
 
-// canonical encodes v with sorted keys, so that only meaning counts.
-func canonical(v any) []byte {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return nil
+// paths lists differences for a person.
+func paths(list []difference) string {
+	var out []string
+	for _, d := range list {
+		out = append(out, d.path)
 	}
-	var plain any
-	if err := json.Unmarshal(raw, &plain); err != nil {
-		return raw
-	}
-	raw, _ = json.Marshal(plain) // what was decoded encodes
-	return raw
+	return strings.Join(out, ", ")
 }
 
-// overLink reports whether all of changed may change over a standing link. The
-// secret of a cluster to copy from comes and goes with the use case reindex.
-func overLink(was, spec events.Spec, changed []string) bool {
-	for _, field := range changed {
-		switch field {
-		case "useCases", "indices", "reindex", "proof", "approve", "acceptRisks", "whitelist":
-		case "secrets":
-			if was.Secrets.Instance != spec.Secrets.Instance || was.Copies() == spec.Copies() {
-				return false
-			}
-		default:
-			return false
-		}
+// plain is v as any JSON decodes, so that only meaning counts.
+func plain(v any) (out any) {
+	raw, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal(raw, &out)
 	}
-	return true
+	if err != nil {
+		panic(err) // a spec came from JSON, and goes back to it
+	}
+	return out
 }
 
 // Next says what a person can do about a run now, or "" if nothing is needed.

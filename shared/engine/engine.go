@@ -355,7 +355,7 @@ func (e *Engine) next(ctx context.Context, r *run.Run, f flow.Flow, out Outcome)
 		status = run.DoneDifferences
 	case to == "":
 		status = run.Done
-	case r.PlanOnly && from == "plan": // only on the way up: it has nothing to undo
+	case r.PlanOnly && from == f.Asking(): // only on the way up: it has nothing to undo
 		// It stays on plan: whatever wakes it must ask for approval first.
 		to, status = from, run.Planned
 	}
@@ -384,7 +384,7 @@ func (e *Engine) Forget(ctx context.Context, r *run.Run) error {
 }
 
 // TargetLock names the lock by which one run owns what it connects.
-func TargetLock(r *run.Run) string { return "target/" + run.TargetOf(r.AccountID, r.Spec) }
+func TargetLock(r *run.Run) string { return "target/" + flow.TargetID(r.AccountID, r.Spec) }
 
 // stop ends the walk until a person looks; action retry resumes it.
 func (e *Engine) stop(r *run.Run, err error) {

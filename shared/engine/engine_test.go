@@ -192,7 +192,7 @@ func (w *world) take() message {
 func walk(direction run.Direction) (out []string) {
 	f, _ := flow.Of(flow.ESToES)
 	if direction == run.Up {
-		for _, s := range f {
+		for _, s := range f.Steps {
 			out = append(out, "up "+s.Name)
 		}
 		return out
@@ -468,7 +468,7 @@ func TestALostEventIsSweptUp(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		f, _ := flow.Of(flow.ESToES)
 		w.begin("preflight")
-		for range f { // each event once
+		for range f.Steps { // each event once
 			w.take()
 			time.Sleep(time.Minute)
 			require.NoError(t, w.engine.Sweep(t.Context()))

@@ -34,21 +34,21 @@ func TestTheFlowOfESToES(t *testing.T) {
 		again = append(again, at)
 	}
 	assert.Equal(t, names(f), again)
-	for _, s := range f {
+	for _, s := range f.Steps {
 		assert.GreaterOrEqual(t, s.Within, 20*time.Minute, s.Name)
 		assert.LessOrEqual(t, s.Within, 7*24*time.Hour, s.Name)
 	}
 	ecs, ok := flow.Of(flow.ESToECS)
 	require.True(t, ok)
 	instead := map[string]string{"nlb": "clb", "ip-whitelist": "firewall", "nlb-backend": "clb-backend"}
-	require.Len(t, ecs, len(f))
-	for i, s := range f {
+	require.Len(t, ecs.Steps, len(f.Steps))
+	for i, s := range f.Steps {
 		if name, ok := instead[s.Name]; ok {
-			assert.Equal(t, name, ecs[i].Name)
-			assert.True(t, ecs[i].Undo)
+			assert.Equal(t, name, ecs.Steps[i].Name)
+			assert.True(t, ecs.Steps[i].Undo)
 			continue
 		}
-		assert.Equal(t, s, ecs[i], "a step that both scenarios have is the same")
+		assert.Equal(t, s, ecs.Steps[i], "a step that both scenarios have is the same")
 	}
 	_, ok = f.Step("no-such-step")
 	assert.False(t, ok)
@@ -68,7 +68,7 @@ func TestTheFlowOfPrivateWhitelist(t *testing.T) {
 }
 
 func names(f flow.Flow) (out []string) {
-	for _, s := range f {
+	for _, s := range f.Steps {
 		out = append(out, s.Name)
 	}
 	return out
@@ -127,6 +127,16 @@ func TestNamesAgree(t *testing.T) {
 	want := steps(t)
 	others := []string{"check", "created", "runs", "status", "sweep"}
 	all := slices.Sorted(slices.Values(slices.Concat(want, others)))
+
+	var schema struct {
+		Properties struct {
+			Scenario struct{ Enum []string }
+		}
+	}
+	raw, err := os.ReadFile(root + "events/schema/spec.schema.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(raw, &schema))
+	assert.ElementsMatch(t, flow.Scenarios(), schema.Properties.Scenario.Enum, "the schema's scenarios")
 
 	dirs, err := filepath.Glob(root + "functions/*/main.go")
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package linkcheck_test
 
 import (
 	"context"
+	"eslink/shared/flow"
 	"net/http"
 	"slices"
 	"testing"
@@ -124,7 +125,7 @@ func (r remote) RoundTrip(q *http.Request) (*http.Response, error) {
 // its copy.
 func TestLinksOfARun(t *testing.T) {
 	t.Parallel()
-	r := &run.Run{ID: "0123456789abcdef", Spec: events.Spec{Scenario: events.ESToES, InstanceID: "es-cn-dst", Target: events.Target{Protocol: "https", Port: 9243},
+	r := &run.Run{ID: "0123456789abcdef", Spec: events.Spec{Scenario: flow.ESToES, InstanceID: "es-cn-dst", Target: events.Target{Protocol: "https", Port: 9243},
 		Indices: []events.Index{{Source: "orders", Dest: "copy"}, {Source: "more", Dest: "more"}}}}
 	r.Facts = facts.Facts{PrivateConnection: &facts.PrivateConnection{EndpointID: "ep-1"}, EndpointService: &facts.EndpointService{ID: "epsrv-1"}, Accept: &facts.Accept{Domain: domain}, NLBBackend: &facts.NLBBackend{ListenerID: "lsn-1"}}
 	links := linkcheck.OfRun(r)

@@ -100,12 +100,3 @@ func TestALockForGoodStays(t *testing.T) {
 	var held *run.HeldError
 	assert.ErrorAs(t, w.Lock(t.Context(), "target/1", "b", time.Minute), &held)
 }
-
-// Where one part of a name ends and the next begins counts.
-func TestPartsOfANameDoNotRunTogether(t *testing.T) {
-	t.Parallel()
-	a, b := full().Spec, full().Spec
-	a.Region, a.Scenario = "cn-a", "bc"
-	b.Region, b.Scenario = "cn-ab", "c"
-	assert.NotEqual(t, run.IDOf("1", a), run.IDOf("1", b))
-}

@@ -181,16 +181,6 @@ func (p *Plan) Seal() {
 	p.ID = digest(string(raw))
 }
 
-// IDOf is the run that spec belongs to. It does not depend on what is copied.
-func IDOf(accountID string, s events.Spec) string {
-	return digest(accountID, s.Region, s.Scenario, s.InstanceID, s.Connects(), s.Name)
-}
-
-// TargetOf identifies what a spec connects, whatever its name: one run owns it.
-func TargetOf(accountID string, s events.Spec) string {
-	return digest(accountID, s.Region, s.Scenario, s.InstanceID, s.Connects())
-}
-
 // Token returns the idempotency token for creating or changing a resource: the
 // same for every repetition, another for the next one of that name.
 func (r *Run) Token(resource string) string {

@@ -45,39 +45,6 @@ func TestTokensRepeatUntilRaised(t *testing.T) {
 	assert.Equal(t, b.Token("listener"), a.Token("listener"), "of one resource alone")
 }
 
-func TestARunIsWhatItConnectsAndItsName(t *testing.T) {
-	t.Parallel()
-	spec := full().Spec
-	group := spec
-	assert.NotEqual(t, run.IDOf("1", spec), func() string { group.Whitelist = &events.Whitelist{}; return run.IDOf("1", group) }(), "group")
-	spec.Whitelist = nil
-	base, target := run.IDOf("1", spec), run.TargetOf("1", spec)
-	assert.Regexp(t, "^[0-9a-f]{16}$", base)
-	for name, change := range map[string]func(*events.Spec){
-		"indices": func(s *events.Spec) { s.Indices = nil }, "reindex": func(s *events.Spec) { s.Reindex = events.Reindex{} },
-		"secrets": func(s *events.Spec) { s.Secrets.Target = "eslink/x" }, "use cases": func(s *events.Spec) { s.UseCases = nil }, "approve": func(s *events.Spec) { s.Approve = "auto" },
-	} {
-		s := spec
-		change(&s)
-		assert.Equal(t, base, run.IDOf("1", s), name)
-	}
-	for name, change := range map[string]func(*events.Spec){
-		"region": func(s *events.Spec) { s.Region = "x" }, "scenario": func(s *events.Spec) { s.Scenario = "x" },
-		"instance": func(s *events.Spec) { s.InstanceID = "x" }, "target": func(s *events.Spec) { s.Target.InstanceID = "x" },
-		"host": func(s *events.Spec) { s.Target = events.Target{ECSInstanceID: "x"} }, "address": func(s *events.Spec) { s.Target = events.Target{PrivateIP: "x"} },
-		"group": func(s *events.Spec) { s.Whitelist = &events.Whitelist{Group: "x"} }, "plain list": func(s *events.Spec) { s.Whitelist = &events.Whitelist{} },
-	} {
-		s := spec
-		change(&s)
-		assert.NotEqual(t, base, run.IDOf("1", s), name)
-		assert.NotEqual(t, target, run.TargetOf("1", s), name)
-	}
-	assert.NotEqual(t, base, run.IDOf("2", spec))
-	spec.Name = "other"
-	assert.NotEqual(t, base, run.IDOf("1", spec))
-	assert.Equal(t, target, run.TargetOf("1", spec), "whatever the name")
-}
-
 // What is approved is the difference and the cost, and nothing that moves by itself.
 func TestSealCoversWhatIsApproved(t *testing.T) {
 	t.Parallel()

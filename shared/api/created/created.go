@@ -24,6 +24,7 @@ import (
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/api"
 	"eslink/shared/apierr"
+	"eslink/shared/flow"
 	"eslink/shared/run"
 	"eslink/shared/wire"
 )
@@ -167,7 +168,7 @@ func (c *Creations) connect(ctx context.Context, log *slog.Logger, account, id s
 	}
 	// A later event must not start a second run because the profile has been
 	// changed meanwhile: which run an instance was taken for is kept for good.
-	runID := run.IDOf(account, spec)
+	runID := flow.RunID(account, spec)
 	var held *run.HeldError
 	if err := c.Profiles.Lock(ctx, "created/"+id, runID, 0); errors.As(err, &held) {
 		return no("another run was started for the instance, before its profile was changed", "profile", name, "run_id", held.Holder)

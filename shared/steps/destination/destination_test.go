@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"eslink/shared/flow"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -450,7 +451,7 @@ func TestDeletion(t *testing.T) {
 	}
 	w.down()
 
-	w.run.Spec.Scenario, w.run.Spec.Indices, w.run.Spec.UseCases = events.ESToECS, nil, []events.UseCase{{Kind: events.Watcher}}
+	w.run.Spec.Scenario, w.run.Spec.Indices, w.run.Spec.UseCases = flow.ESToECS, nil, []events.UseCase{{Kind: events.Watcher}}
 	out, err = w.once()
 	require.NoError(t, err)
 	require.True(t, out.IsDone())

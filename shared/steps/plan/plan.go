@@ -146,7 +146,7 @@ func costOf(s events.Spec) run.Cost {
 	if !strings.HasPrefix(s.Region, "cn-") {
 		c.Currency, c.PerHour, balancer = "USD", 0.01, 0.02
 	}
-	if s.Scenario == events.ESToECS {
+	if s.Target.InstanceID == "" {
 		c.Note = "the CLB's own hourly price (pay-by-LCU), traffic and capacity units come on top; list prices of 2026"
 	} else {
 		c.PerHour += balancer

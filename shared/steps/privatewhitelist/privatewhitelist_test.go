@@ -35,7 +35,7 @@ func newWorld(t *testing.T, seed uint64, w events.Whitelist) *world {
 	s := stepstest.New(t, seed)
 	r := s.Run("private-whitelist")
 	r.Spec = events.Spec{Name: "office", Scenario: flow.PrivateWhitelist, Region: faketest.Region, InstanceID: faketest.Src, Whitelist: &w}
-	r.ID = run.IDOf(s.Account.AccountID, r.Spec)
+	r.ID = flow.RunID(s.Account.AccountID, r.Spec)
 	s.ES.SetGroup(faketest.Src, "office", "10.9.0.0/16", "10.9.1.1")
 	return &world{s, privatewhitelist.New(s.Deps), r}
 }
@@ -237,7 +237,7 @@ func newWorldIn(w *world, change events.Whitelist) *world {
 	r := w.Run("private-whitelist")
 	r.Spec = w.run.Spec
 	r.Spec.Name, r.Spec.Whitelist = "other", &change
-	r.ID = run.IDOf(w.Account.AccountID, r.Spec)
+	r.ID = flow.RunID(w.Account.AccountID, r.Spec)
 	return &world{w.World, w.step, r}
 }
 

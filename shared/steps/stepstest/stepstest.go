@@ -75,7 +75,7 @@ func (w *World) Context() context.Context {
 func (w *World) Run(step string) *run.Run {
 	spec := events.Spec{Name: "orders", Scenario: flow.ESToES, Region: faketest.Region, InstanceID: faketest.Dst,
 		Target: events.Target{InstanceID: faketest.Src, Port: 9200, Protocol: "http"}}
-	r := &run.Run{ID: run.IDOf(w.Account.AccountID, spec), Generation: 1, AccountID: w.Account.AccountID, Spec: spec, Direction: run.Up, Status: run.Running}
+	r := &run.Run{ID: flow.RunID(w.Account.AccountID, spec), Generation: 1, AccountID: w.Account.AccountID, Spec: spec, Direction: run.Up, Status: run.Running}
 	r.Facts.Preflight = &facts.Preflight{
 		Zone: faketest.ZoneI,
 		VSwitches: []facts.VSwitch{{VSwitchID: "vsw-src-i", ZoneID: faketest.ZoneI, CIDR: "10.2.1.0/24"},
@@ -97,7 +97,7 @@ func (w *World) Run(step string) *run.Run {
 func (w *World) HostRun(step string, useCases ...events.UseCase) *run.Run {
 	r := w.Run(step)
 	r.Spec.Name, r.Spec.Scenario, r.Spec.Target, r.Spec.UseCases = "services", flow.ESToECS, events.Target{ECSInstanceID: faketest.Host}, useCases
-	r.ID = run.IDOf(w.Account.AccountID, r.Spec)
+	r.ID = flow.RunID(w.Account.AccountID, r.Spec)
 	h := w.ECS.Instances()[0]
 	r.Facts.Preflight.VSwitches = r.Facts.Preflight.VSwitches[:1]
 	r.Facts.Preflight.ECS = &facts.ECSHost{InstanceID: h.ID, PrivateIP: h.IP.String(), VpcID: h.VPCID, VSwitchID: h.VSwitchID, ZoneID: h.ZoneID, SecurityGroups: h.SecurityGroups}

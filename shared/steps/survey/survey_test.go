@@ -2,6 +2,7 @@ package survey_test
 
 import (
 	"context"
+	"eslink/shared/flow"
 	"fmt"
 	"io"
 	"net/http"
@@ -293,7 +294,7 @@ func TestWhatIndicesHold(t *testing.T) {
 
 	// Nothing is copied, and so nobody is asked.
 	w.nodes.Stop()
-	w.run.Spec = events.Spec{Scenario: events.ESToECS, UseCases: []events.UseCase{{Kind: events.Watcher}}}
+	w.run.Spec = events.Spec{Scenario: flow.ESToECS, UseCases: []events.UseCase{{Kind: events.Watcher}}}
 	require.NoError(t, w.up())
 	require.Empty(t, w.run.Facts.Survey.Indices)
 }

@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"context"
+	"eslink/shared/flow"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -109,7 +110,7 @@ func inLinked(t *testing.T, do func(t *testing.T, l *linked)) {
 		require.NoError(t, err)
 		store := &run.Store{Driver: &run.Mem{}, Now: time.Now}
 		l.step = &verify.Step{Clusters: l, Cloud: linkcheck.Cloud{Endpoints: l, Connections: l}, Rows: store, Now: time.Now}
-		l.run = &run.Run{ID: "0123456789abcdef", Generation: 1, Spec: events.Spec{Scenario: events.ESToES, InstanceID: "es-cn-dst", Target: events.Target{Protocol: "http", Port: 9200}, Indices: []events.Index{{Source: "orders", Dest: "orders"}}}}
+		l.run = &run.Run{ID: "0123456789abcdef", Generation: 1, Spec: events.Spec{Scenario: flow.ESToES, InstanceID: "es-cn-dst", Target: events.Target{Protocol: "http", Port: 9200}, Indices: []events.Index{{Source: "orders", Dest: "orders"}}}}
 		l.run.Facts = facts.Facts{Preflight: &facts.Preflight{}, PrivateConnection: &facts.PrivateConnection{EndpointID: "ep-1"}, EndpointService: &facts.EndpointService{ID: "epsrv-1"}, Accept: &facts.Accept{Domain: domain},
 			Survey:      &facts.Survey{Indices: []facts.SurveyedIndex{{Source: "orders", Dest: "orders", Documents: 3, Total: 3}}},
 			Destination: &facts.DestinationFacts{Indices: []facts.DestinationIndex{{Name: "orders", Created: true, UUID: def.UUID}}},
@@ -234,7 +235,7 @@ func TestTeardownDuringAChecks(t *testing.T) {
 // for, but not for ever. What is repeated is told once.
 func TestChecksThatMayYetPass(t *testing.T) {
 	begin := func(l *linked) {
-		l.run.Spec.Scenario, l.run.Cursor.Since = events.ESToECS, time.Now()
+		l.run.Spec.Scenario, l.run.Cursor.Since = flow.ESToECS, time.Now()
 		l.run.Spec.UseCases = []events.UseCase{{Kind: events.Dictionary, Port: 8080, Protocol: "http", Plugin: &events.Plugin{Path: "/words.dic", Analyzer: "remote_smart", Word: "cloud-native"}},
 			{Kind: events.ReindexUseCase, Port: 9200, Protocol: "http"}}
 	}
