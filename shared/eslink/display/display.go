@@ -117,8 +117,8 @@ func (d *Display) Show(v api.View) {
 			d.drawn++
 		}
 	}
-	if f, ok := flow.Of(v.Scenario); ok && v.Direction == run.Up && d.through < len(f) {
-		fmt.Fprintf(&b, "  %d of %d steps to go\n", len(f)-d.through, len(f))
+	if f, ok := flow.Of(v.Scenario); ok && v.Direction == run.Up && d.through < len(f.Steps) {
+		fmt.Fprintf(&b, "  %d of %d steps to go\n", len(f.Steps)-d.through, len(f.Steps))
 		d.drawn++
 	}
 	io.WriteString(d.W, b.String())
