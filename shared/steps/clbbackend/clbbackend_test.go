@@ -159,8 +159,8 @@ func TestDownFromTheMiddle(t *testing.T) {
 	}
 }
 
-// A group that was asked for, and whose reply did not come, is waited for as
-// long as the list may lag before another is asked for.
+// A group that was requested, and whose reply did not come, is waited for as
+// long as the list may lag before another is requested.
 func TestNoSecondGroupWhileTheListMayLag(t *testing.T) {
 	t.Parallel()
 	for _, m := range []stepstest.Mishap{stepstest.LoseReply, stepstest.CrashAfter} {
@@ -175,7 +175,7 @@ func TestNoSecondGroupWhileTheListMayLag(t *testing.T) {
 					out, err := w.Once(w.step, w.run)
 					require.True(t, err == nil || strings.Contains(err.Error(), "Processing") || strings.Contains(err.Error(), "onfiguring") || strings.Contains(err.Error(), "Busy"), err)
 					if w.Now().Sub(asked) < 2*time.Minute && len(w.run.Facts.CLBBackend.Ports) == 0 {
-						require.Contains(t, out.Reason(), "waits until the list")
+						require.Contains(t, out.Reason(), "the list may not show it yet")
 					}
 					require.LessOrEqual(t, len(w.CLB.Groups()), 1)
 					w.Advance(time.Second)
@@ -230,7 +230,7 @@ func TestDuplicateCallsCreateOnce(t *testing.T) {
 	w.serves(8080)
 }
 
-func TestWhatSomebodyChangesIsMended(t *testing.T) {
+func TestChangesFromOutsideAreReverted(t *testing.T) {
 	for name, harm := range map[string]func(*world){
 		"listener stopped": func(w *world) { w.CLB.SetListener(w.run.Facts.CLB.ID, 8080, "stopped") },
 		"listener deleted": func(w *world) { w.CLB.RemoveListener(w.run.Facts.CLB.ID, 8080) },
@@ -281,7 +281,7 @@ func TestAnotherHost(t *testing.T) {
 	require.Equal(t, []fake.Server{{ID: "i-two", Port: 8080, Weight: 100}}, w.CLB.Groups()[0].Servers)
 }
 
-func TestPortsThatTheRunLeavesAreTakenBack(t *testing.T) {
+func TestPortsThatTheSpecDropsAreRemoved(t *testing.T) {
 	w := newWorld(t, 8, webhook, directory)
 	w.Up(w.step, w.run)
 	w.run.Spec.UseCases = []events.UseCase{directory}
@@ -319,7 +319,7 @@ func TestUnhealthyNamesTheBackendAndWhatToLookAt(t *testing.T) {
 	}
 }
 
-// A listener that leads elsewhere is made anew; one that does not check health is
+// A listener that leads elsewhere is recreated; one that does not check health is
 // for a person.
 func TestForeignListeners(t *testing.T) {
 	w := newWorld(t, 10)
