@@ -1,10 +1,9 @@
 // Package accept is the step that admits the run's endpoint, and no other, to
-// its service, and learns the domain by which the instance reaches it.
+// its service, and records the domain by which the destination reaches it.
 package accept
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"eslink/shared/apierr"
 	"eslink/shared/deps"
 	"eslink/shared/engine"
+	"eslink/shared/ensure"
 	"eslink/shared/facts"
 	"eslink/shared/run"
 )
@@ -24,15 +24,9 @@ type Connections interface {
 	Disconnect(ctx context.Context, serviceID, endpointID, token string) error
 }
 
-// Endpoints are an instance's, as it sees them.
+// Endpoints are a cluster's, as it sees them.
 type Endpoints interface {
 	ListEndpoints(ctx context.Context, instanceID string) ([]escluster.Endpoint, error)
-}
-
-// Locks are wider than a run.
-type Locks interface {
-	Lock(ctx context.Context, name, holder string, d time.Duration) error
-	Unlock(ctx context.Context, name, holder string) error
 }
 
 // Step connects and disconnects the endpoint.
@@ -48,13 +42,8 @@ func New(d deps.Deps) engine.Step {
 	return &Step{Connections: privatelink.New(d.Aliyun), Endpoints: escluster.New(d.Aliyun), Locks: d.Runs, Now: d.Now}
 }
 
-const (
-	// lag is how long a list may trail a write.
-	lag = 2 * time.Minute
-	// lockFor outlives a change of a connection, which takes a minute at most.
-	lockFor      = 5 * time.Minute
-	first, pause = 30 * time.Second, 10 * time.Second
-)
+// first is when to look at a change that was just requested, pause when again.
+const first, pause = 30 * time.Second, 10 * time.Second
 
 // Up accepts the endpoint and waits until both sides see it Connected.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
@@ -67,37 +56,36 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	case err != nil:
 		return engine.Outcome{}, err
 	case c == nil:
-		return engine.Waitf(max(pause, s.Now().Sub(r.Cursor.Since)/3), "endpoint %s has not yet asked service %s for a connection", endpoint, service), nil
+		return engine.Waitf(ensure.Pause(r.Cursor.Since, s.Now(), pause, 5*time.Minute), "service %s does not list a connection request of endpoint %s yet", service, endpoint), nil
 	}
 	switch c.Status {
 	case privatelink.ConnectionConnected:
 		return s.connected(ctx, r, *c)
 	case privatelink.ConnectionDisconnected:
-		// Never accepted and closed by somebody look the same. Our record tells:
+		// Never accepted and closed by somebody look the same. The record tells:
 		// what was accepted just now is not accepted again before lists have
-		// caught up. A walk is asked to make the link stand, so a connection
-		// that somebody closed is opened again.
-		if a := r.Facts.Accept; a != nil && s.Now().Before(a.Asked.Add(lag)) {
+		// caught up. A connection that somebody closed is opened again.
+		if s.unlisted(r) {
 			return engine.Waitf(pause, "endpoint %s has been accepted; its service still lists it as %s", endpoint, c.Status), nil
 		}
 		return s.accept(ctx, r)
 	case privatelink.ConnectionConnecting, privatelink.ConnectionPending, privatelink.ConnectionDisconnecting:
 		return engine.Waitf(pause, "the connection of endpoint %s is %s", endpoint, c.Status), nil
 	}
-	return engine.Outcome{}, fmt.Errorf("the connection of endpoint %s to service %s is %s, which eslink cannot mend: see in the PrivateLink console why, then retry", endpoint, service, c.Status)
+	return engine.Outcome{}, fmt.Errorf("the connection of endpoint %s to service %s is %s, which eslink cannot recover from: see the PrivateLink console for the cause, fix it, then retry", endpoint, service, c.Status)
 }
 
-// accept admits the endpoint. The pasts it can meet: it was never accepted; the
-// reply to an earlier request was lost before it took effect (the token's
-// repetition is as good as the first time); it was connected and then closed
-// (connected has raised the token).
+// accept admits the endpoint. Possible prior states: never accepted; the reply to
+// an earlier request was lost before it took effect (repeating the token is as
+// good as the first time); connected and then closed (connected has raised the
+// token).
 func (s *Step) accept(ctx context.Context, r *run.Run) (engine.Outcome, error) {
-	if other, err := s.lock(ctx, r); other != "" || err != nil {
-		return engine.Waitf(2*pause, "run %s is changing a connection, and PrivateLink takes one change at a time per account; this one is next", other), err
+	if out, err := s.lock(ctx, r); err != nil || !out.IsDone() {
+		return out, err
 	}
 	service, endpoint := ids(r)
 	if a := r.Facts.Accept; a != nil && !a.Asked.IsZero() {
-		r.NextToken(tokenOf("accept", r)) // it has come to nothing, or was undone
+		r.NextToken(tokenOf("accept", r)) // the request failed or was reverted
 	}
 	r.Facts.Accept = &facts.Accept{}
 	if err := s.Connections.Accept(ctx, service, endpoint, r.Token(tokenOf("accept", r))); err != nil {
@@ -148,7 +136,7 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	}
 	switch c.Status {
 	case privatelink.ConnectionDisconnected:
-		if a := r.Facts.Accept; a != nil && s.Now().Before(a.Asked.Add(lag)) { // as on the way up
+		if s.unlisted(r) { // as in Up
 			return engine.Waitf(pause, "endpoint %s has been accepted; its service still lists it as %s", endpoint, c.Status), nil
 		}
 		return s.disconnected(ctx, r)
@@ -158,12 +146,12 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Waitf(pause, "the connection of endpoint %s is %s", endpoint, c.Status), nil
 	case privatelink.ConnectionConnected:
 	default:
-		return engine.Outcome{}, fmt.Errorf("the connection of endpoint %s to service %s is %s, which eslink cannot undo: see in the PrivateLink console why, then retry", endpoint, service, c.Status)
+		return engine.Outcome{}, fmt.Errorf("the connection of endpoint %s to service %s is %s, which eslink cannot undo: see the PrivateLink console for the cause, fix it, then retry", endpoint, service, c.Status)
 	}
-	if other, err := s.lock(ctx, r); other != "" || err != nil {
-		return engine.Waitf(2*pause, "run %s is changing a connection, and PrivateLink takes one change at a time per account; this one is next", other), err
+	if out, err := s.lock(ctx, r); err != nil || !out.IsDone() {
+		return out, err
 	}
-	if err := s.Connections.Disconnect(ctx, service, endpoint, r.Token(tokenOf("disconnect", r))); err != nil && !apierr.IsNotFound(err) {
+	if err := s.Connections.Disconnect(ctx, service, endpoint, r.Token(tokenOf("disconnect", r))); apierr.IgnoreNotFound(err) != nil {
 		return engine.Outcome{}, err
 	}
 	if r.Facts.Accept != nil {
@@ -184,18 +172,12 @@ func (s *Step) disconnected(ctx context.Context, r *run.Run) (engine.Outcome, er
 	return engine.Done(), nil
 }
 
-// lock makes changes of connections serial in the account, since PrivateLink
-// refuses concurrent ones. It returns the run whose turn it is, if not ours.
-func (s *Step) lock(ctx context.Context, r *run.Run) (other string, err error) {
-	err = s.Locks.Lock(ctx, lockOf(r), r.ID, lockFor)
-	var held *run.HeldError
-	if errors.As(err, &held) {
-		return held.Holder, nil
-	}
-	return "", err
+// unlisted reports whether lists may still miss that the endpoint was accepted.
+func (s *Step) unlisted(r *run.Run) bool {
+	return r.Facts.Accept != nil && ensure.Unlisted(r.Facts.Accept.Asked, s.Now()) > 0
 }
 
-// find returns the run's endpoint among those that ask for a connection, or nil.
+// find returns the connection of the run's endpoint, or nil.
 func (s *Step) find(ctx context.Context, service, endpoint string) (*privatelink.Connection, error) {
 	all, err := s.Connections.Connections(ctx, service)
 	if err != nil {
@@ -218,8 +200,6 @@ func ids(r *run.Run) (service, endpoint string) {
 	}
 	return service, endpoint
 }
-
-func lockOf(r *run.Run) string { return "accept/" + r.AccountID }
 
 func tokenOf(what string, r *run.Run) string {
 	_, endpoint := ids(r)

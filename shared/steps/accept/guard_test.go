@@ -75,14 +75,14 @@ func TestOneGuardEach(t *testing.T) {
 		done   bool
 	}{
 		"asks":                       {product.ConnectionDisconnected, none, false, "being connected", "", []string{"accept ep-1"}, false},
-		"only another asks":          {"", func(_ *run.Run, c *stub) { c.listed = c.listed[:1] }, false, "not yet asked", "", nil, false},
+		"only another asks":          {"", func(_ *run.Run, c *stub) { c.listed = c.listed[:1] }, false, "does not list a connection", "", nil, false},
 		"asks, not its turn":         {product.ConnectionDisconnected, func(_ *run.Run, c *stub) { c.other = "b" }, false, "run b is changing", "", nil, false},
 		"no endpoint on record":      {product.ConnectionDisconnected, func(r *run.Run, _ *stub) { r.Facts.PrivateConnection.EndpointID = "" }, false, "", "no service and endpoint", nil, false},
 		"no service on record":       {product.ConnectionDisconnected, func(r *run.Run, _ *stub) { r.Facts.EndpointService = nil }, false, "", "no service and endpoint", nil, false},
 		"is connecting":              {product.ConnectionConnecting, none, false, "Connecting", "", nil, false},
 		"is pending":                 {product.ConnectionPending, none, false, "Pending", "", nil, false},
 		"is connected":               {product.ConnectionConnected, none, false, "", "", nil, true},
-		"is in an odd state":         {"Odd", none, false, "", "cannot mend", nil, false},
+		"is in an odd state":         {"Odd", none, false, "", "cannot recover", nil, false},
 		"down":                       {product.ConnectionConnected, none, true, "being disconnected", "", []string{"disconnect ep-1"}, false},
 		"down, not its turn":         {product.ConnectionConnected, func(_ *run.Run, c *stub) { c.other = "b" }, true, "run b is changing", "", nil, false},
 		"down, disconnected already": {product.ConnectionConnected, func(_ *run.Run, c *stub) { c.refuse = errGone }, true, "being disconnected", "", []string{"disconnect ep-1"}, false},

@@ -45,16 +45,16 @@ func TestOneGuardEach(t *testing.T) {
 		"nothing":           {odd: func(*run.Run, *stub) {}, done: true},
 		"in another order":  {odd: func(_ *run.Run, c *stub) { c.in.Whitelist[0].IPs = []string{"10.0.0.2", "10.0.0.1"} }, done: true},
 		"no addresses":      {odd: func(r *run.Run, _ *stub) { r.Facts.NLB.LocalAddresses = nil }, err: "no local addresses"},
-		"a public namesake": {odd: func(_ *run.Run, c *stub) { c.in.Whitelist[0].Type = "PUBLIC_ES" }, reason: "takes up", writes: []string{group + "[10.0.0.1 10.0.0.2]"}},
+		"a public namesake": {odd: func(_ *run.Run, c *stub) { c.in.Whitelist[0].Type = "PUBLIC_ES" }, reason: "is adding", writes: []string{group + "[10.0.0.1 10.0.0.2]"}},
 		"being changed":     {odd: func(_ *run.Run, c *stub) { c.in.Status = product.Activating }, reason: "carrying out a change"},
 		"frozen":            {odd: func(_ *run.Run, c *stub) { c.in.Status = product.Inactive }, err: "cannot be changed"},
-		"down":              {down: true, odd: func(*run.Run, *stub) {}, reason: "drops", writes: []string{group + "[]"}},
+		"down":              {down: true, odd: func(*run.Run, *stub) {}, reason: "is removing", writes: []string{group + "[]"}},
 		"down: not there":   {down: true, odd: func(_ *run.Run, c *stub) { c.in.Whitelist[0].Name = "office" }, done: true},
 		"down: being changed": {down: true, odd: func(_ *run.Run, c *stub) { c.in.Status = product.Activating },
 			reason: "carrying out a change"},
 		"down: frozen": {down: true, odd: func(_ *run.Run, c *stub) { c.in.Status = product.Inactive }, err: "cannot be removed"},
 		"down: removed by somebody faster": {down: true, odd: func(_ *run.Run, c *stub) { c.refuse = &apierr.Error{Class: apierr.NotFound} },
-			reason: "drops", writes: []string{group + "[]"}},
+			reason: "is removing", writes: []string{group + "[]"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,7 +1,7 @@
-// Package ipwhitelist is the step by which the target cluster admits the
+// Package ipwhitelist is the step by which the source cluster admits the load
 // balancer: its packets, health checks among them, come from the balancer's
-// local addresses. They go into a whitelist group of the run's own; groups of
-// others are never touched.
+// local addresses. They go into a whitelist group of the run's own; it touches no
+// other group.
 package ipwhitelist
 
 import (
@@ -20,7 +20,7 @@ import (
 	"eslink/shared/run"
 )
 
-// Cluster is the target's control plane.
+// Cluster is the source's control plane.
 type Cluster interface {
 	Describe(ctx context.Context, id string) (escluster.Instance, error)
 	SetWhitelistGroup(ctx context.Context, id, group string, ips []string, token string) error
@@ -49,9 +49,9 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	switch in.Status {
 	case escluster.Active:
 	case escluster.Activating: // a whitelist, ours included, is in force only afterwards
-		return engine.Waitf(settles*2/3, "cluster %s is carrying out a change; its whitelist can be changed, and counts, when that is done", in.ID), nil
+		return engine.Waitf(settles*2/3, "cluster %s is carrying out a change; its whitelist can be changed, and takes effect, when that is done", in.ID), nil
 	default:
-		return engine.Outcome{}, fmt.Errorf("cluster %s is %s, and its whitelist cannot be changed: see in its console why, make it active, then retry", in.ID, in.Status)
+		return engine.Outcome{}, fmt.Errorf("cluster %s is %s, and its whitelist cannot be changed: see its console for the cause, make it active, then retry", in.ID, in.Status)
 	}
 	have, ours := group(in, groupOf(r))
 	switch {
@@ -62,20 +62,20 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		r.Facts.IPWhitelist = &facts.IPWhitelist{Addresses: want}
 		return engine.Done(), nil
 	}
-	// The pasts that this can meet: there is no group; a group with addresses of
-	// an earlier balancer; one that somebody edited. Covering it is the same
-	// whatever happened to an earlier request.
+	// Possible prior states: no group; a group with addresses of an earlier
+	// balancer; one that somebody edited. Mode Cover replaces its content whatever
+	// happened to an earlier request.
 	if err := s.Cluster.SetWhitelistGroup(ctx, in.ID, groupOf(r), want, token(r, in, want)); err != nil {
 		return engine.Outcome{}, err
 	}
 	r.Facts.IPWhitelist = &facts.IPWhitelist{Group: groupOf(r), Addresses: want}
-	return engine.Waitf(settles, "cluster %s takes up the whitelist group %s with %d addresses of the load balancer", in.ID, groupOf(r), len(want)), nil
+	return engine.Waitf(settles, "cluster %s is adding the whitelist group %s with %d addresses of the load balancer", in.ID, groupOf(r), len(want)), nil
 }
 
 // Down removes the run's group.
 func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	in, err := s.Cluster.Describe(ctx, r.Spec.Target.InstanceID)
-	if err != nil && !apierr.IsNotFound(err) {
+	if apierr.IgnoreNotFound(err) != nil {
 		return engine.Outcome{}, err
 	}
 	if _, ours := group(in, groupOf(r)); err != nil || !ours || in.Status == escluster.Invalid { // an invalid cluster is gone
@@ -89,10 +89,10 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	default:
 		return engine.Outcome{}, fmt.Errorf("cluster %s is %s, and its whitelist group %s cannot be removed: make the cluster active, then retry", in.ID, in.Status, groupOf(r))
 	}
-	if err := s.Cluster.SetWhitelistGroup(ctx, in.ID, groupOf(r), nil, token(r, in, nil)); err != nil && !apierr.IsNotFound(err) {
+	if err := s.Cluster.SetWhitelistGroup(ctx, in.ID, groupOf(r), nil, token(r, in, nil)); apierr.IgnoreNotFound(err) != nil {
 		return engine.Outcome{}, err
 	}
-	return engine.Waitf(settles, "cluster %s drops the whitelist group %s", in.ID, groupOf(r)), nil
+	return engine.Waitf(settles, "cluster %s is removing the whitelist group %s", in.ID, groupOf(r)), nil
 }
 
 // groupOf names the run's group. The console takes lower-case letters, digits

@@ -66,11 +66,11 @@ func TestOneGuardEach(t *testing.T) {
 		"nothing":             {odd: func(*run.Run, *stub) {}, done: true},
 		"no service":          {odd: func(r *run.Run, _ *stub) { r.Facts.EndpointService.ID = "" }, err: "no endpoint service"},
 		"in arrears":          {odd: func(_ *run.Run, c *stub) { c.listed[1].Business = product.FinancialLocked }, err: "arrears"},
-		"its service deleted": {odd: func(_ *run.Run, c *stub) { c.listed[1].Connection = product.ServiceDeleted }, err: "cannot mend"},
+		"its service deleted": {odd: func(_ *run.Run, c *stub) { c.listed[1].Connection = product.ServiceDeleted }, err: "cannot recover"},
 		"being made":          {odd: state(product.EndpointCreating), reason: "Creating"},
 		"being changed":       {odd: state(product.EndpointPending), reason: "Pending"},
 		"being deleted":       {odd: state(product.EndpointDeleting), reason: "being deleted"},
-		"to another service":  {odd: func(_ *run.Run, c *stub) { c.listed[1].ServiceID = "epsrv-9" }, reason: "not the run's", writes: []string{"delete ep-1"}},
+		"to another service":  {odd: func(_ *run.Run, c *stub) { c.listed[1].ServiceID = "epsrv-9" }, reason: "no longer the run's", writes: []string{"delete ep-1"}},
 		"to another service, being made": {odd: func(_ *run.Run, c *stub) {
 			c.listed[1].ServiceID, c.listed[1].Status = "epsrv-9", product.EndpointCreating
 		}, reason: "Creating"},

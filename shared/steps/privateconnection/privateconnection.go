@@ -1,30 +1,31 @@
-// Package privateconnection is the step by which the instance gets its endpoint
-// to the run's service. The Elasticsearch service makes it in its own account;
-// it has no tags, and is known by the service that it leads to.
+// Package privateconnection is the step that creates the destination cluster's
+// endpoint to the run's service. The Elasticsearch service creates it in its own
+// account; it has no tags, and is identified by the service that it leads to.
 package privateconnection
 
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
 	"eslink/shared/deps"
 	"eslink/shared/engine"
+	"eslink/shared/ensure"
 	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
-// Endpoints are an instance's endpoints.
+// Endpoints are those of a cluster. They cannot be read by ID, and their list
+// may trail a write.
 type Endpoints interface {
 	ListEndpoints(ctx context.Context, instanceID string) ([]escluster.Endpoint, error)
 	CreateEndpoint(ctx context.Context, instanceID, serviceID, zoneID, token string) (escluster.Endpoint, error)
 	DeleteEndpoint(ctx context.Context, instanceID, endpointID, token string) error
 }
 
-// Step makes and deletes the endpoint.
+// Step creates and deletes the endpoint.
 type Step struct {
 	Endpoints Endpoints
 	Now       func() time.Time
@@ -35,14 +36,11 @@ func New(d deps.Deps) engine.Step {
 	return &Step{Endpoints: escluster.New(d.Aliyun), Now: d.Now}
 }
 
-const (
-	// lag is how long a list may trail a write. There is no reading by ID.
-	lag          = 2 * time.Minute
-	first, pause = 30 * time.Second, 15 * time.Second
-)
+// first is when to look at a change that was just requested, pause when again.
+const first, pause = 30 * time.Second, 15 * time.Second
 
-// Up makes the endpoint and waits until it is Active. Whether it is connected
-// is the next step's concern.
+// Up creates the endpoint and waits until it is Active. The next step connects
+// it.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	f := r.Facts.EndpointService
 	if f == nil || f.ID == "" {
@@ -54,15 +52,15 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	}
 	c := r.Facts.PrivateConnection
 	switch {
-	case ep == nil && c != nil && c.EndpointID != "" && s.Now().Before(c.Asked.Add(lag)):
-		return engine.Waitf(max(pause, s.Now().Sub(c.Asked)/3), "endpoint %s is not listed yet", c.EndpointID), nil
+	case ep == nil && c != nil && c.EndpointID != "" && ensure.Unlisted(c.Asked, s.Now()) > 0:
+		return engine.Waitf(ensure.Pause(c.Asked, s.Now(), pause, ensure.ListLag), "endpoint %s is not listed yet", c.EndpointID), nil
 	case ep == nil:
 		return s.create(ctx, r)
-	case ep.ServiceID != f.ID && ep.Status == escluster.EndpointActive: // that service was deleted by another hand
-		if err := s.Endpoints.DeleteEndpoint(ctx, r.Spec.InstanceID, ep.ID, r.Token("delete/"+ep.ID)); err != nil && !apierr.IsNotFound(err) {
+	case ep.ServiceID != f.ID && ep.Status == escluster.EndpointActive: // somebody deleted that service
+		if err := s.Endpoints.DeleteEndpoint(ctx, r.Spec.InstanceID, ep.ID, r.Token("delete/"+ep.ID)); apierr.IgnoreNotFound(err) != nil {
 			return engine.Outcome{}, err
 		}
-		return engine.Waitf(first, "endpoint %s leads to the service %s, which is not the run's any more; it is being deleted, and a new one follows", ep.ID, ep.ServiceID), nil
+		return engine.Waitf(first, "endpoint %s leads to service %s, which is no longer the run's; it is being deleted, and a new one follows", ep.ID, ep.ServiceID), nil
 	}
 	s.record(r, ep)
 	switch {
@@ -75,13 +73,13 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	case ep.Status == escluster.EndpointDeleting:
 		return engine.Waitf(pause, "endpoint %s is being deleted; a new one follows when it is gone", ep.ID), nil
 	}
-	return engine.Outcome{}, fmt.Errorf("endpoint %s is %s and its connection %s, which eslink cannot mend: see in the cluster's console why, then retry", ep.ID, ep.Status, ep.Connection)
+	return engine.Outcome{}, fmt.Errorf("endpoint %s is %s and its connection %s, which eslink cannot recover from: see the cluster's console for the cause, fix it, then retry", ep.ID, ep.Status, ep.Connection)
 }
 
-// create asks for an endpoint when none was found. The pasts it can meet: it
-// was never asked for; the reply to an earlier request was lost, or its ID with
-// a crash, while the list does not show it yet (the token brings the same
-// endpoint again); an earlier one is gone from the list.
+// create requests an endpoint. Possible prior states: never requested;
+// requested, and the reply or its ID was lost, while the list does not show it
+// yet (the token returns the same endpoint); an earlier one is gone from the
+// list.
 func (s *Step) create(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	what := "endpoint/" + r.Facts.EndpointService.ID
 	if c := r.Facts.PrivateConnection; c != nil && c.EndpointID != "" {
@@ -109,8 +107,10 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Outcome{}, err
 	}
 	if ep == nil {
-		if c := r.Facts.PrivateConnection; c != nil && s.Now().Before(c.Asked.Add(lag)) {
-			return engine.Wait(c.Asked.Add(lag).Sub(s.Now()), "an endpoint was asked for a short while ago: waits until the list would show it"), nil
+		if c := r.Facts.PrivateConnection; c != nil {
+			if d := ensure.Unlisted(c.Asked, s.Now()); d > 0 {
+				return engine.Wait(d, "an endpoint was requested a short while ago: the list may not show it yet"), nil
+			}
 		}
 		if f := r.Facts.EndpointService; f != nil {
 			r.NextToken("endpoint/" + f.ID)
@@ -122,7 +122,7 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if ep.Status != escluster.EndpointActive { // every other state passes, and refuses changes meanwhile
 		return engine.Waitf(pause, "endpoint %s is %s", ep.ID, ep.Status), nil
 	}
-	if err := s.Endpoints.DeleteEndpoint(ctx, r.Spec.InstanceID, ep.ID, r.Token("delete/"+ep.ID)); err != nil && !apierr.IsNotFound(err) {
+	if err := s.Endpoints.DeleteEndpoint(ctx, r.Spec.InstanceID, ep.ID, r.Token("delete/"+ep.ID)); apierr.IgnoreNotFound(err) != nil {
 		return busy(r, err)
 	}
 	return engine.Waitf(first, "endpoint %s is being deleted", ep.ID), nil
@@ -134,30 +134,26 @@ func busy(r *run.Run, err error) (engine.Outcome, error) {
 	if apierr.ClassOf(err) != apierr.Conflict {
 		return engine.Outcome{}, err
 	}
-	return engine.Waitf(2*first, "cluster %s cannot change its endpoints now (%s); asked again soon", r.Spec.InstanceID, apierr.CodeOf(err)), nil
+	return engine.Waitf(2*first, "cluster %s cannot change its endpoints now (%s); the request is repeated soon", r.Spec.InstanceID, apierr.CodeOf(err)), nil
 }
 
 // find returns the run's endpoint, or nil: the recorded one, else the one that
-// leads to the run's service, which nobody else knows of.
+// leads to the run's service.
 func (s *Step) find(ctx context.Context, r *run.Run) (*escluster.Endpoint, error) {
 	listed, err := s.Endpoints.ListEndpoints(ctx, r.Spec.InstanceID)
 	if err != nil {
 		return nil, err
 	}
-	var found *escluster.Endpoint
-	var ids []string
+	var hits []escluster.Endpoint
 	for i, ep := range listed {
 		if c := r.Facts.PrivateConnection; c != nil && c.EndpointID == ep.ID {
 			return &listed[i], nil
 		}
 		if f := r.Facts.EndpointService; f != nil && f.ID != "" && ep.ServiceID == f.ID {
-			found, ids = &listed[i], append(ids, ep.ID)
+			hits = append(hits, ep)
 		}
 	}
-	if len(ids) > 1 {
-		return nil, fmt.Errorf("endpoints %s of cluster %s all lead to the run's service: delete all but one, then retry", strings.Join(ids, ", "), r.Spec.InstanceID)
-	}
-	return found, nil
+	return ensure.One("endpoint", hits, func(ep escluster.Endpoint) string { return ep.ID }, "delete all but one in the console of cluster "+r.Spec.InstanceID)
 }
 
 func (s *Step) record(r *run.Run, ep *escluster.Endpoint) {
