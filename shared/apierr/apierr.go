@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // A Class is what an error means for what may be done next.
@@ -46,6 +47,8 @@ type Error struct {
 	Message   string
 	Status    int // HTTP status, 0 when no reply came
 	RequestID string
+	// RetryAfter is the pause that the reply asked for, 0 if none.
+	RetryAfter time.Duration
 }
 
 func (e *Error) Error() string {
@@ -88,6 +91,15 @@ func CodeOf(err error) string {
 		return e.Code
 	}
 	return ""
+}
+
+// RetryAfter returns the pause that the service asked for, 0 if none.
+func RetryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
 }
 
 // IsNotFound reports whether err says that the thing does not exist.

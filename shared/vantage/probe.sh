@@ -39,13 +39,13 @@ getent ahostsv4 "$ESLINK_HOST" 2>/dev/null | while read -r ip rest; do echo "ip=
 # curl says why a connection failed; with one it is not, since curl would print it.
 # The login goes through a pipe: never in an argument list, never in a file.
 get() {
-  set -- -q --noproxy '*' -s -S --connect-timeout 8 --max-time 20 --max-redirs 0 --max-filesize 65536 \
+  set -- --noproxy '*' -s -S --connect-timeout 8 --max-time 20 --max-redirs 0 --max-filesize 65536 \
     -o "$dir/body" -w 'http=%{http_code} verify=%{ssl_verify_result}' "https://$ESLINK_HOST:$1/"
   : >"$dir/body"
   if [ -n "${ESLINK_AUTH:-}" ]; then
-    printf 'header = "Authorization: Basic %s"\n' "$ESLINK_AUTH" | curl -K - "$@" >"$dir/out" 2>/dev/null
+    printf 'header = "Authorization: Basic %s"\n' "$ESLINK_AUTH" | curl -q -K - "$@" >"$dir/out" 2>/dev/null
   else
-    curl -v "$@" >"$dir/out" 2>"$dir/err"
+    curl -q -v "$@" >"$dir/out" 2>"$dir/err"
   fi
 }
 
