@@ -36,6 +36,12 @@ var table = map[string][]string{
 	"shared/aliyun/*": {"shared/aliyun", "shared/apierr"},
 	"shared/es":       {"shared/apierr"},
 
+	"shared/azure":        {"shared/apierr"},
+	"shared/azure/*":      {"shared/azure", "shared/apierr"},
+	"shared/elasticcloud": {"shared/apierr"},
+	// azurelink is shared by the steps that run the probe on a machine of Azure.
+	"shared/azurelink": {"shared/apierr", "shared/azure", "shared/azure/compute", "shared/vantage"},
+
 	// Drivers stand beside what they drive.
 	"shared/run/tablestore": {"shared/aliyun", "shared/apierr", "shared/run"},
 	"shared/bus/mns":        {"shared/aliyun", "shared/apierr", "shared/bus"},
@@ -57,7 +63,7 @@ var table = map[string][]string{
 		"shared/apierr", "shared/clusters", "shared/es", "shared/facts", "shared/run"},
 
 	// The clients of products that a step may import are in table products.
-	"shared/steps/*": {"events", "shared/aliyun", "shared/apierr", "shared/checksum", "shared/clusters", "shared/copyjob", "shared/deps", "shared/engine", "shared/ensure",
+	"shared/steps/*": {"events", "shared/aliyun", "shared/apierr", "shared/azure", "shared/azurelink", "shared/checksum", "shared/clusters", "shared/copyjob", "shared/deps", "shared/engine", "shared/ensure",
 		"shared/es", "shared/esconfig", "shared/facts", "shared/linkcheck", "shared/run", "shared/scan", "shared/secrets", "shared/vantage"},
 	// A step reads rows that another step has written, in that step's form.
 	"shared/steps/destination": {"shared/steps/survey"},

@@ -21,6 +21,9 @@
 //
 //	aliyun      one call to Alibaba Cloud: credentials, endpoints, errors
 //	aliyun/nlb, slb, privatelink, escluster, ecs, vpc, kms   one narrow client a product
+//	azure       one call to Azure: a service principal, errors, operations taken up
+//	azure/network, privatedns, compute   one narrow client a product
+//	elasticcloud   the Elastic Cloud API: policies, associations, claims, deployments
 //	es          the clusters themselves: inspect, create, reindex, tasks
 //
 // What steps have in common:

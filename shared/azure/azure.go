@@ -8,6 +8,7 @@ package azure
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -47,10 +48,10 @@ func (c Credentials) GoString() string { return c.String() }
 var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // ParseCredentials reads a secret's value. Its errors never show the value.
-func ParseCredentials(value []byte) (Credentials, error) {
+func ParseCredentials(value string) (Credentials, error) {
 	var c Credentials
-	if json.Unmarshal(value, &c) != nil || !guid.MatchString(c.TenantID) || !guid.MatchString(c.ClientID) || c.ClientSecret == "" {
-		return Credentials{}, fmt.Errorf(`the value is not {"tenantId", "clientId", "clientSecret", "for"} with the IDs of a tenant and an application`)
+	if json.Unmarshal([]byte(value), &c) != nil || !guid.MatchString(c.TenantID) || !guid.MatchString(c.ClientID) || c.ClientSecret == "" {
+		return Credentials{}, errors.New(`it does not hold {"tenantId", "clientId", "clientSecret", "for"} with the IDs of a tenant and an application`)
 	}
 	return c, nil
 }

@@ -49,10 +49,10 @@ func (Key) String() string { return "***" }
 func (k Key) GoString() string { return k.String() }
 
 // ParseKey reads a secret's value. Its errors never show the value.
-func ParseKey(value []byte) (Key, error) {
+func ParseKey(value string) (Key, error) {
 	var k Key
-	if json.Unmarshal(value, &k) != nil || k.APIKey == "" {
-		return Key{}, errors.New(`the value is not {"apiKey"}`)
+	if json.Unmarshal([]byte(value), &k) != nil || k.APIKey == "" {
+		return Key{}, errors.New(`it does not hold {"apiKey"}`)
 	}
 	for _, c := range k.APIKey {
 		if c <= ' ' || c > '~' {

@@ -58,11 +58,11 @@ func TestPrivateNames(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	t.Parallel()
-	k, err := elasticcloud.ParseKey([]byte(`{"apiKey":"canary"}`))
+	k, err := elasticcloud.ParseKey(`{"apiKey":"canary"}`)
 	require.NoError(t, err)
 	assert.NotContains(t, k.String()+k.GoString(), "canary")
 	for _, value := range []string{"", "canary", `{"apiKey":""}`, `{"apiKey":"canary\nX-Other: 1"}`} {
-		_, err := elasticcloud.ParseKey([]byte(value))
+		_, err := elasticcloud.ParseKey(value)
 		require.Error(t, err)
 		assert.NotContains(t, err.Error(), "canary")
 	}

@@ -272,7 +272,7 @@ func (e *Engine) advance(ctx context.Context, log *slog.Logger, r *run.Run, step
 		e.next(ctx, r, f, out)
 	case (class == apierr.Retry || class == apierr.Conflict) && !late:
 		c.Attempt++
-		e.wake(r, e.pause(c.Attempt), "try "+fmt.Sprint(c.Attempt)+" failed, again soon: "+err.Error())
+		e.wake(r, max(e.pause(c.Attempt), apierr.RetryAfter(err)), "try "+fmt.Sprint(c.Attempt)+" failed, again soon: "+err.Error())
 		r.Note(now, c.Step, "retrying", err.Error())
 	case class == apierr.Retry || class == apierr.Conflict:
 		e.stop(r, fmt.Errorf("not done within %s: %w", def.Within, err))
