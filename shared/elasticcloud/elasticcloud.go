@@ -90,11 +90,11 @@ const (
 // (apidocs-user.json of cloud-sdk-go) and, for NotSeen, the acceptance test of
 // terraform-provider-ec. A code that is not here goes by the HTTP status.
 var classes = map[string]apierr.Class{
-	"traffic_filter.not_found":                                    apierr.NotFound,
-	NotSeen:                                                       apierr.Conflict,
-	"traffic_filter.request_execution_failed":                     apierr.Retry,
-	"traffic_filter_claimed_link_id.request_execution_failed":     apierr.Retry,
-	"deployments.deployment_not_found":                            apierr.NotFound,
+	"traffic_filter.not_found": apierr.NotFound,
+	NotSeen:                    apierr.Conflict,
+	"traffic_filter.request_execution_failed":                 apierr.Retry,
+	"traffic_filter_claimed_link_id.request_execution_failed": apierr.Retry,
+	"deployments.deployment_not_found":                        apierr.NotFound,
 }
 
 // call makes one request. in and out may be nil.
