@@ -429,6 +429,7 @@ func (w *world) day(t *testing.T, name, source string, split copyjob.Split) *day
 		return facts.Cluster{InstanceID: id, Domain: host, Port: port, Protocol: "http", Version: version, VpcID: "vpc-" + id}
 	}
 	nothing := given(func(*run.Run) {})
+	copies := copyjob.Opener{Clusters: d, Rows: store, Now: d.clock.now, Split: split}
 	d.steps = map[string]engine.Step{
 		"preflight": given(func(r *run.Run) {
 			r.Facts.Preflight = &facts.Preflight{Instance: cluster(instance, w.dest), Target: cluster(target, w.source)}
@@ -440,8 +441,8 @@ func (w *world) day(t *testing.T, name, source string, split copyjob.Split) *day
 		"survey":             &survey.Step{Clusters: d, Parts: store, Now: d.clock.now},
 		"plan":               &plan.Step{Clusters: d, Control: standing{}, Rows: store},
 		"destination":        &destination.Step{Clusters: d, Parts: store},
-		"reindex":            &reindex.Step{Clusters: d, Rows: store, Now: d.clock.now, Split: split},
-		"progress":           &progress.Step{Clusters: d, Rows: store, Now: d.clock.now, Split: split},
+		"reindex":            reindex.By(copies),
+		"progress":           progress.By(copies),
 		"digest":             &digest.Step{Clusters: d, Rows: store, Now: d.clock.now},
 		"verify":             &verify.Step{Clusters: d, Rows: store, Now: d.clock.now, Cloud: linkcheck.Cloud{Endpoints: standing{}, Connections: standing{}}},
 	}

@@ -263,7 +263,8 @@ func (p *bench) ours(dest, host string, port int) (m measure) {
 	r := p.begin(dest, host, port)
 	looks, people := 0, 0
 	began := time.Now()
-	for _, step := range []engine.Step{&reindex.Step{Clusters: p, Rows: p.store, Now: time.Now}, &progress.Step{Clusters: p, Rows: p.store, Now: time.Now}} {
+	copies := copyjob.Opener{Clusters: p, Rows: p.store, Now: time.Now}
+	for _, step := range []engine.Step{reindex.By(copies), progress.By(copies)} {
 		for {
 			looks++
 			out, err := step.Up(p.t.Context(), r)

@@ -193,18 +193,27 @@ func (w *world) survey(refresh string) {
 		MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos, State: fmt.Sprintf("uuid/%d", stats.Operations), Refresh: refresh}}}
 }
 
-func (w *world) open() *copyjob.Copy {
-	c, err := copyjob.Open(w.t.Context(), w, w.store, time.Now, w.run)
+func (w *world) open() *copyjob.Job {
+	c, err := w.opener().Open(w.t.Context(), w.run)
 	require.NoError(w.t, err)
-	c.Split = w.split
 	return c
+}
+
+// opener divides indices as the test says, usual as everywhere.
+func (w *world) opener() copyjob.Opener {
+	o := w.usual()
+	o.Split = w.split
+	return o
+}
+func (w *world) usual() copyjob.Opener {
+	return copyjob.Opener{Clusters: w, Rows: w.store, Now: time.Now}
 }
 
 // copy drives the copy as the steps do, and calls between before each kick-off
 // and after it. The record is saved between invocations.
 func (w *world) copy(between func()) error {
 	w.t.Helper()
-	if err := w.open().Plan(w.t.Context()); err != nil {
+	if err := w.open().PlanWindows(w.t.Context()); err != nil {
 		return err
 	}
 	return w.goOn(between)
@@ -422,7 +431,7 @@ func TestWindowsAreAPartition(t *testing.T) {
 		require.True(t, copyjob.Copied(w.run, 0))
 
 		// Nothing has changed, so there is nothing to do; then something has.
-		require.NoError(t, w.open().Plan(t.Context()))
+		require.NoError(t, w.open().PlanWindows(t.Context()))
 		require.False(t, w.open().Intend())
 		w.ask(w.source, "PUT", "/orders/_doc/7?refresh=true", `{"version":1}`)
 		w.survey("1s")
@@ -606,7 +615,7 @@ func TestScrollsThatAreLeftAtTheSource(t *testing.T) {
 				require.NoError(t, w.copy(func() {
 					running := strings.Count(string(w.ask(w.dest, "GET", "/_tasks?actions=*reindex", "")), "indices:data/write/reindex")
 					left = max(left, w.contexts()-running*w.shards)
-					lost = len(w.run.Facts.Reindex.Left)
+					lost = len(w.run.Facts.Reindex.LeakedScrolls)
 				}))
 				t.Logf("%d left, %d kept in mind, %d kick-offs", left, lost, len(w.kicked))
 				running := copyjob.Parallel * w.shards // of which each may break off
@@ -718,7 +727,7 @@ func TestAWindowThatBreaksOffWhileOthersFinish(t *testing.T) {
 			return &http.Response{StatusCode: 503, Body: http.NoBody}
 		}
 		// As if another one had finished just before each look.
-		require.ErrorContains(t, w.copy(func() { w.tasks()[0].Lost = 0 }), "was lost 100 times")
+		require.ErrorContains(t, w.copy(func() { w.tasks()[0].Retries = 0 }), "was lost 100 times")
 	})
 }
 
@@ -732,7 +741,7 @@ func TestRefusedPagesShrink(t *testing.T) {
 		require.NoError(t, w.copy(func() {}))
 		task := w.tasks()[0]
 		require.Equal(t, 75, task.Size)
-		require.Zero(t, task.Lost)
+		require.Zero(t, task.Retries)
 		require.Contains(t, fmt.Sprint(w.run.Timeline), "smaller pages")
 		require.Equal(t, w.documents(w.source), w.documents(w.dest))
 	})
@@ -980,7 +989,7 @@ func TestTheSpeedOfAThrottledCopy(t *testing.T) {
 		w.fill(1200, 10, "1s")
 		rate := 10.0
 		w.split.From, w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = 2000, &rate, 100
-		require.NoError(t, w.open().Plan(t.Context()))
+		require.NoError(t, w.open().PlanWindows(t.Context()))
 		time.Sleep(time.Minute)
 		require.True(t, w.open().Intend())
 		require.NoError(t, w.open().Start(t.Context()))
@@ -1030,11 +1039,11 @@ func TestPagesOfACopyThatGoesOn(t *testing.T) {
 		w.fill(1200, 10, "1s")
 		w.run.Facts.Survey.Indices[0].Bytes = 1200 * 50_000
 		w.run.Spec.Reindex.Size = 100
-		require.NoError(t, w.open().Plan(t.Context()))
+		require.NoError(t, w.open().PlanWindows(t.Context()))
 		require.Equal(t, 2, w.run.Facts.Reindex.Parallel)
 		time.Sleep(10 * time.Second) // until what the survey counted is visible
 		require.True(t, w.open().Intend())
-		require.NoError(t, w.open().Plan(t.Context()))
+		require.NoError(t, w.open().PlanWindows(t.Context()))
 		require.Equal(t, 2, w.run.Facts.Reindex.Parallel)
 	})
 }
@@ -1077,8 +1086,8 @@ func TestSettingsForTheLoad(t *testing.T) {
 				t.Parallel()
 				inWorld(t, elastic.Config{Nodes: 3}, func(t *testing.T, w *world) {
 					before := w.large(settings)
-					up := &reindex.Step{Clusters: w, Rows: w.store, Now: time.Now}
-					wait := &progress.Step{Clusters: w, Rows: w.store, Now: time.Now}
+					up := reindex.By(w.usual())
+					wait := progress.By(w.usual())
 					require.NoError(t, w.walk(up.Up))
 					during := w.settings()
 					for _, want := range []string{`"index.refresh_interval":"-1"`, `"index.number_of_replicas":"0"`, `"index.translog.durability":"async"`} {
@@ -1126,8 +1135,8 @@ func TestNodeDiesUnderTheLoad(t *testing.T) {
 	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
 		w.large(`{"number_of_replicas":0}`)
 		w.pause = 100 * time.Millisecond // a task is not finished by the look that starts it
-		require.NoError(t, w.walk((&reindex.Step{Clusters: w, Rows: w.store, Now: time.Now}).Up))
-		wait := &progress.Step{Clusters: w, Rows: w.store, Now: time.Now}
+		require.NoError(t, w.walk((reindex.By(w.usual())).Up))
+		wait := progress.By(w.usual())
 		step := func() {
 			_, err := wait.Up(t.Context(), w.run)
 			require.NoError(t, err)
@@ -1175,9 +1184,9 @@ func TestSettingsThatStay(t *testing.T) {
 					w.login = kms.Login{Username: "elastic", Password: "secret"}
 					before := w.large(`{"number_of_replicas":1}`)
 					alter(w)
-					require.NoError(t, w.walk((&reindex.Step{Clusters: w, Rows: w.store, Now: time.Now}).Up))
+					require.NoError(t, w.walk((reindex.By(w.usual())).Up))
 					require.Equal(t, before, w.settings())
-					require.NoError(t, w.walk((&progress.Step{Clusters: w, Rows: w.store, Now: time.Now}).Up))
+					require.NoError(t, w.walk((progress.By(w.usual())).Up))
 					require.Equal(t, before, w.settings())
 					require.Equal(t, name == "weak", strings.Contains(fmt.Sprint(w.run.Timeline), "privilege manage"))
 				})
@@ -1195,7 +1204,7 @@ func TestPlans(t *testing.T) {
 			ix.Source, ix.Dest = "orders", "orders"
 			w.run.Facts.Survey.Indices[0] = ix
 			w.run.Spec.Reindex.Size = size
-			require.NoError(t, w.open().Plan(t.Context()))
+			require.NoError(t, w.open().PlanWindows(t.Context()))
 			return *w.run.Facts.Reindex
 		}
 		seqs := func(n ...int64) []int64 { return n }

@@ -107,17 +107,14 @@ func TestReal(t *testing.T) {
 	}
 	copyAll := func(r *run.Run, split copyjob.Split, between func()) time.Duration {
 		began := time.Now()
-		open := func() *copyjob.Copy {
-			c, err := copyjob.Open(t.Context(), p, store, time.Now, r)
+		open := func() *copyjob.Job {
+			c, err := copyjob.Opener{Clusters: p, Rows: store, Now: time.Now, Split: split}.Open(t.Context(), r)
 			require.NoError(t, err)
-			c.Split = split
 			return c
 		}
 		c := open()
-		require.NoError(t, c.Plan(t.Context()))
-		_, err := c.Prepare(t.Context())
+		_, err := c.Plan(t.Context())
 		require.NoError(t, err)
-		require.NoError(t, c.Load(t.Context()))
 		for {
 			c := open()
 			c.Intend()
@@ -193,7 +190,7 @@ func TestReal(t *testing.T) {
 	require.Equal(t, 2, killed)
 	again := 0
 	for _, task := range r.Facts.Reindex.Tasks {
-		again += task.Lost
+		again += task.Retries
 	}
 	p.ask(p.source, "POST", "/orders/_refresh", "")
 	unequal, _ = prove(r, "wild")

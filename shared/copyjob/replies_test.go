@@ -25,12 +25,12 @@ func answer(status int, body string) *http.Response {
 
 // begun plans a copy in windows and starts as many as may run at once, which take
 // minutes, and has looked at them.
-func (w *world) begun() *copyjob.Copy {
+func (w *world) begun() *copyjob.Job {
 	w.t.Helper()
 	w.fill(1200, 10, "1s")
 	rate := 4.0
 	w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = &rate, 10
-	require.NoError(w.t, w.open().Plan(w.t.Context()))
+	require.NoError(w.t, w.open().PlanWindows(w.t.Context()))
 	time.Sleep(time.Minute)
 	c := w.open()
 	require.True(w.t, c.Intend())
@@ -65,10 +65,10 @@ func TestWhatALookMeets(t *testing.T) {
 		err    string
 	}{
 		"it runs":            {200, func(t facts.Task) string { return reply40(t.OpaqueID, t.StartedMS, `"completed":false`) }, "", ""},
-		"somebody's":         {200, func(t facts.Task) string { return reply40("kibana", t.StartedMS, `"completed":false`) }, "somebody else's", ""},
-		"another life's":     {200, func(t facts.Task) string { return reply40(t.OpaqueID, t.StartedMS+1, `"completed":false`) }, "somebody else's", ""},
+		"somebody's":         {200, func(t facts.Task) string { return reply40("kibana", t.StartedMS, `"completed":false`) }, "another task's", ""},
+		"another life's":     {200, func(t facts.Task) string { return reply40(t.OpaqueID, t.StartedMS+1, `"completed":false`) }, "another task's", ""},
 		"ended with nothing": {200, func(t facts.Task) string { return reply40(t.OpaqueID, t.StartedMS, `"completed":true`) }, "ended without a result", ""},
-		"unknown":            {404, func(facts.Task) string { return `{"error":{"type":"resource_not_found_exception","reason":"gone"}}` }, "knows nothing of task", ""},
+		"unknown":            {404, func(facts.Task) string { return `{"error":{"type":"resource_not_found_exception","reason":"gone"}}` }, "does not know task", ""},
 		"no answer":          {503, func(facts.Task) string { return `{}` }, "", "503"},
 		"the source is away": {200, func(t facts.Task) string {
 			return reply40(t.OpaqueID, t.StartedMS, `"completed":true,"error":{"type":"connect_exception","reason":"refused"}`)
@@ -85,7 +85,7 @@ func TestWhatALookMeets(t *testing.T) {
 			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
 				c := w.begun()
 				i := 1
-				w.tasks()[i].Nodes = "node@1"
+				w.tasks()[i].NodesAtStart = "node@1"
 				was := w.tasks()[i]
 				w.answer = func(q *http.Request) *http.Response {
 					if q.URL.Path != "/_tasks/"+was.ID {
@@ -102,14 +102,14 @@ func TestWhatALookMeets(t *testing.T) {
 					require.NoError(t, err)
 				}
 				if met.again == "" {
-					require.Zero(t, now.Lost)
+					require.Zero(t, now.Retries)
 					require.Equal(t, name == "it runs" || name == "no answer", now.ID == was.ID)
 					return
 				}
 				require.Contains(t, w.run.Timeline[len(w.run.Timeline)-1].Reason, met.again)
-				require.Equal(t, 1, now.Lost)
+				require.Equal(t, 1, now.Retries)
 				require.Equal(t, time.Now().Add(250*time.Millisecond), now.NotBefore)
-				require.Empty(t, now.ID+now.OpaqueID+now.Nodes)
+				require.Empty(t, now.ID+now.OpaqueID+now.NodesAtStart)
 				require.Zero(t, now.StartedMS)
 				require.True(t, now.Intent.IsZero())
 			})
@@ -164,7 +164,7 @@ func TestWhatLeavesScrolls(t *testing.T) {
 				t.Parallel()
 				inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
 					c := w.begun()
-					w.tasks()[1].Lost = lost
+					w.tasks()[1].Retries = lost
 					was := w.tasks()[1]
 					w.answer = func(q *http.Request) *http.Response {
 						if q.URL.Path != "/_tasks/"+was.ID {
@@ -174,13 +174,13 @@ func TestWhatLeavesScrolls(t *testing.T) {
 					}
 					_, _, err := c.Observe(t.Context())
 					require.NoError(t, err)
-					var want []facts.LeftScrolls
+					var want []facts.LeakedScrolls
 					if met.leaves {
-						want = []facts.LeftScrolls{{Until: time.Now().Add(kept), Count: 3}}
+						want = []facts.LeakedScrolls{{Until: time.Now().Add(kept), Count: 3}}
 					}
-					require.Equal(t, want, w.run.Facts.Reindex.Left)
-					require.NoError(t, w.open().Plan(t.Context()))
-					require.Equal(t, want, w.run.Facts.Reindex.Left)
+					require.Equal(t, want, w.run.Facts.Reindex.LeakedScrolls)
+					require.NoError(t, w.open().PlanWindows(t.Context()))
+					require.Equal(t, want, w.run.Facts.Reindex.LeakedScrolls)
 				})
 			})
 		}
@@ -204,7 +204,7 @@ func TestVanishedOnAFullDisk(t *testing.T) {
 		_, _, err := c.Observe(t.Context())
 		require.ErrorContains(t, err, "flood-stage watermark")
 		require.Empty(t, w.tasks()[0].ID)
-		require.Zero(t, w.tasks()[0].Lost)
+		require.Zero(t, w.tasks()[0].Retries)
 		w.ask(w.dest, "PUT", "/orders/_settings", `{"index.blocks.read_only_allow_delete":null}`)
 		require.True(t, w.open().Intend(), "retry goes on")
 		w.answer = nil
@@ -309,7 +309,7 @@ func TestPausesGrow(t *testing.T) {
 		w.fill(1200, 10, "1s")
 		w.split.From = 10_000
 		w.refuses = func(string) (bool, bool) { return true, false }
-		require.NoError(t, w.open().Plan(t.Context()))
+		require.NoError(t, w.open().PlanWindows(t.Context()))
 		time.Sleep(time.Minute)
 		var pauses []time.Duration
 		began := time.Now()
@@ -333,7 +333,7 @@ func TestPausesGrow(t *testing.T) {
 		require.Len(t, pauses, 24)
 		require.Equal(t, 512*s, pauses[23])
 		require.InDelta(t, 34*60, time.Since(began).Seconds(), 60)
-		require.Zero(t, w.tasks()[0].Lost, "retry begins anew")
+		require.Zero(t, w.tasks()[0].Retries, "retry begins anew")
 		require.True(t, w.open().Intend(), "at once")
 	})
 }
@@ -346,7 +346,7 @@ func TestRetryIsForAll(t *testing.T) {
 		c := w.begun()
 		was := slices.Clone(w.tasks()[:copyjob.Parallel])
 		for i := range w.tasks() {
-			w.tasks()[i].Lost = 24
+			w.tasks()[i].Retries = 24
 			w.tasks()[i].NotBefore = time.Now().Add(512 * time.Second)
 		}
 		ended := 1
@@ -375,7 +375,7 @@ func TestPauseIsTheSoonest(t *testing.T) {
 	t.Parallel()
 	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
 		w.fill(1200, 10, "1s")
-		require.NoError(t, w.open().Plan(t.Context()))
+		require.NoError(t, w.open().PlanWindows(t.Context()))
 		list := w.tasks()
 		for i := range list {
 			list[i].NotBefore = time.Now().Add(time.Duration(10+(i+3)%5) * time.Minute)
@@ -391,8 +391,8 @@ func TestPauseIsTheSoonest(t *testing.T) {
 		waits(0, "", "one runs")
 		list[1].Intent, list[1].NotBefore = time.Time{}, time.Now().Add(-time.Hour)
 		waits(0, "", "one is due")
-		left := &w.run.Facts.Reindex.Left
-		*left = []facts.LeftScrolls{{Until: time.Now().Add(3 * time.Minute), Count: 100}, {Until: time.Now().Add(4 * time.Minute), Count: 151}}
+		left := &w.run.Facts.Reindex.LeakedScrolls
+		*left = []facts.LeakedScrolls{{Until: time.Now().Add(3 * time.Minute), Count: 100}, {Until: time.Now().Add(4 * time.Minute), Count: 151}}
 		waits(3*time.Minute, "what is left starts when the source has closed scrolls that copies left open as they broke off", "one is due, and there is no room for it")
 		(*left)[0].Count = 99
 		waits(0, "", "there is room")
@@ -428,7 +428,7 @@ func TestRates(t *testing.T) {
 			inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
 				w.fill(1200, 10, "1s")
 				w.run.Spec.Reindex.RequestsPerSecond, w.run.RequestsPerSecond = c.spec, c.run
-				require.NoError(t, w.open().Plan(t.Context()))
+				require.NoError(t, w.open().PlanWindows(t.Context()))
 				list := w.tasks()
 				for i := range list {
 					list[i].NotBefore, list[i].PerSecond = time.Time{}, c.down
@@ -489,23 +489,21 @@ func TestAdoptedUnderTheLoad(t *testing.T) {
 		rate := 4.0
 		w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = &rate, 10
 		w.lose = func(id string) bool { return true }
-		require.NoError(t, w.open().Plan(t.Context()))
-		_, err := w.open().Prepare(t.Context())
-		require.NoError(t, err)
-		require.NoError(t, w.open().Load(t.Context()))
+		require.NoError(t, w.open().PlanWindows(t.Context()))
+		require.NoError(t, w.open().PrepareSettings(t.Context()))
 		time.Sleep(time.Minute)
 		require.True(t, w.open().Intend())
 		require.Error(t, w.open().Start(t.Context()))
-		noted := w.tasks()[0].Nodes
+		noted := w.tasks()[0].NodesAtStart
 		require.NotEmpty(t, noted)
 		w.lose = nil
-		w.tasks()[0].Nodes = "earlier"
-		w.tasks()[1].Nodes = ""
+		w.tasks()[0].NodesAtStart = "earlier"
+		w.tasks()[1].NodesAtStart = ""
 		for range 5 {
 			_ = w.open().Start(t.Context())
 		}
-		require.Equal(t, "earlier", w.tasks()[0].Nodes, "of when it was started")
-		require.Equal(t, noted, w.tasks()[1].Nodes)
+		require.Equal(t, "earlier", w.tasks()[0].NodesAtStart, "of when it was started")
+		require.Equal(t, noted, w.tasks()[1].NodesAtStart)
 		require.NotEmpty(t, w.tasks()[0].ID)
 	})
 }
@@ -520,10 +518,8 @@ func TestFlushedTogether(t *testing.T) {
 		w.split.Most = copyjob.Parallel
 		rate := 4.0
 		w.run.Spec.Reindex.RequestsPerSecond, w.run.Spec.Reindex.Size = &rate, 10
-		require.NoError(t, w.open().Plan(t.Context()))
-		_, err := w.open().Prepare(t.Context())
-		require.NoError(t, err)
-		require.NoError(t, w.open().Load(t.Context()))
+		require.NoError(t, w.open().PlanWindows(t.Context()))
+		require.NoError(t, w.open().PrepareSettings(t.Context()))
 		time.Sleep(time.Minute)
 		c := w.open()
 		require.True(t, c.Intend())
@@ -601,7 +597,7 @@ func TestFlushedTogether(t *testing.T) {
 			require.Zero(t, flushed)
 			require.NoError(t, w.dest.Restart(map[string]string{"reindex.remote.whitelist": "ep.example:9200"}))
 			look() // the fourth is unknown
-			require.Equal(t, 1, w.tasks()[3].Lost)
+			require.Equal(t, 1, w.tasks()[3].Retries)
 			time.Sleep(time.Minute)
 			c := w.open()
 			require.True(t, c.Intend())
@@ -638,7 +634,7 @@ func TestFlushedTogether(t *testing.T) {
 				w.tasks()[last].Result = &facts.TaskResult{}
 				require.False(t, copyjob.Copied(w.run, 0))
 				was := slices.Clone(w.tasks())
-				require.NoError(t, w.open().Plan(t.Context()))
+				require.NoError(t, w.open().PlanWindows(t.Context()))
 				require.Equal(t, was, w.tasks(), "a start with again goes on with it")
 			})
 		})
@@ -649,12 +645,12 @@ func TestFlushedTogether(t *testing.T) {
 			finish, look := begin(t, w)
 			w.run.Spec.Indices = append(w.run.Spec.Indices, events.Index{Source: "orders", Dest: "second"})
 			w.run.Facts.Survey.Indices = append(w.run.Facts.Survey.Indices, w.run.Facts.Survey.Indices[0])
-			w.run.Facts.Reindex.Tasks = append(w.run.Facts.Reindex.Tasks, facts.Task{Source: "orders", Dest: "second", Below: 10, Nodes: "n@1", Intent: time.Now(), Result: &facts.TaskResult{}},
+			w.run.Facts.Reindex.Tasks = append(w.run.Facts.Reindex.Tasks, facts.Task{Source: "orders", Dest: "second", Below: 10, NodesAtStart: "n@1", Intent: time.Now(), Result: &facts.TaskResult{}},
 				facts.Task{Source: "orders", Dest: "second", Window: 1, From: 10, Below: 20})
 			finish(0, 1, 2, 3)
 			left, flushed := look()
 			require.Equal(t, [2]int{3, 1}, [2]int{left, flushed}, "what belongs to the other is left alone")
-			require.Equal(t, "n@1", w.tasks()[last+1].Nodes)
+			require.Equal(t, "n@1", w.tasks()[last+1].NodesAtStart)
 		})
 	})
 	t.Run("while another stops the run", func(t *testing.T) {
@@ -705,7 +701,7 @@ func TestSoonest(t *testing.T) {
 					w.run.Facts.Reindex.Tasks = append(w.run.Facts.Reindex.Tasks, facts.Task{Source: "orders", Dest: "orders", Window: 1, From: 100, Below: 200})
 				}
 				task := &w.tasks()[0]
-				task.Lost = c.lost
+				task.Retries = c.lost
 				w.answer = func(q *http.Request) *http.Response {
 					if q.URL.Path != "/_tasks/"+task.ID {
 						return nil
@@ -717,7 +713,7 @@ func TestSoonest(t *testing.T) {
 				look := w.open()
 				_, _, err := look.Observe(t.Context())
 				require.NoError(t, err)
-				require.InDelta(t, c.want, look.Soonest(), float64(time.Millisecond))
+				require.InDelta(t, c.want, look.PollBy(), float64(time.Millisecond))
 			})
 		})
 	}
@@ -733,7 +729,7 @@ func TestFlushedByTheWay(t *testing.T) {
 			w.run.Facts.Survey.Indices[1].Bytes = bytes
 			w.run.Facts.Survey.Indices[1].ShardSeqNos = make([]int64, 5)
 			w.run.Facts.Destination.Indices[0].Load = "intended"
-			require.NoError(t, w.open().Load(t.Context()))
+			require.NoError(t, w.open().PrepareSettings(t.Context()))
 			require.Contains(t, w.settings(), `"index.translog.flush_threshold_size":"`+want+`"`)
 		})
 	}

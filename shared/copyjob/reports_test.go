@@ -96,8 +96,8 @@ func TestWhatATaskReports(t *testing.T) {
 				look := w.begun()
 				w.run.Spec.Secrets.Target = "eslink/es2"
 				task := &w.tasks()[0]
-				task.Size, task.Lost = c.size, 5
-				w.tasks()[1].Lost = 5
+				task.Size, task.Retries = c.size, 5
+				w.tasks()[1].Retries = 5
 				if c.stale {
 					w.run.Cursor.Since = time.Now()
 				}
@@ -122,7 +122,7 @@ func TestWhatATaskReports(t *testing.T) {
 					require.EqualValues(t, 40, now.Result.Created)
 					require.Equal(t, c.failed, now.Result.FailureCount)
 					require.Len(t, now.Result.Failures, min(c.failed, 20))
-					require.Equal(t, 1, w.tasks()[1].Lost, "something came through")
+					require.Equal(t, 1, w.tasks()[1].Retries, "something came through")
 					var lines []string
 					if c.failed > 0 {
 						require.NoError(t, w.store.GetPart(t.Context(), w.run.ID, "failures/00000/00000/1", &lines))
@@ -133,7 +133,7 @@ func TestWhatATaskReports(t *testing.T) {
 				require.True(t, c.again || c.err != "")
 				require.Empty(t, now.ID+now.OpaqueID)
 				require.True(t, now.Intent.IsZero(), "it may be started again")
-				require.Len(t, now.Unfit, c.unfit)
+				require.Len(t, now.Rejected, c.unfit)
 				if c.pages > 0 {
 					require.Equal(t, c.pages, now.Size)
 				}
@@ -185,7 +185,7 @@ func TestProgressShortensThePause(t *testing.T) {
 	t.Parallel()
 	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
 		look := w.begun()
-		w.tasks()[0].Lost, w.tasks()[1].Lost = 10, 10
+		w.tasks()[0].Retries, w.tasks()[1].Retries = 10, 10
 		was := [2]facts.Task(w.tasks()[:2])
 		w.answer = func(q *http.Request) *http.Response {
 			switch q.URL.Path {
@@ -218,11 +218,11 @@ func TestCancelIsOfThisRun(t *testing.T) {
 		resp, err := w.dest.RoundTrip(req)
 		require.NoError(t, err)
 		resp.Body.Close()
-		running, err := c.Cancel(t.Context())
+		running, err := c.Stop(t.Context())
 		require.NoError(t, err)
 		require.True(t, running)
 		time.Sleep(time.Minute)
-		running, err = w.open().Cancel(t.Context())
+		running, err = w.open().Stop(t.Context())
 		require.NoError(t, err)
 		require.False(t, running)
 		left := string(w.ask(w.dest, "GET", "/_tasks?actions=*reindex&detailed", ""))
@@ -241,21 +241,21 @@ func TestPlansGoOn(t *testing.T) {
 		for refresh, want := range map[string]time.Duration{"1s": 3 * time.Second, "": 3 * time.Second, "30s": 32 * time.Second, "-1": time.Second, "1d": 62 * time.Second} {
 			w.run.Facts.Reindex, w.run.Facts.Survey.At, ix.Refresh = nil, at, refresh
 			time.Sleep(time.Minute)
-			require.NoError(t, w.open().Plan(t.Context()))
+			require.NoError(t, w.open().PlanWindows(t.Context()))
 			require.Equal(t, at.Add(want), w.tasks()[0].NotBefore, refresh)
 			w.run.Facts.Reindex, w.run.Facts.Survey.At = nil, time.Time{} // an earlier release's
-			require.NoError(t, w.open().Plan(t.Context()))
+			require.NoError(t, w.open().PlanWindows(t.Context()))
 			require.Equal(t, time.Now().Add(want), w.tasks()[0].NotBefore, refresh)
 		}
 		kept := func(change func(list []facts.Task)) bool {
 			w.run.Facts.Reindex = nil
-			require.NoError(t, w.open().Plan(t.Context()))
+			require.NoError(t, w.open().PlanWindows(t.Context()))
 			for i := range w.tasks() {
 				w.tasks()[i].Attempt = 3 - i%2
 			}
 			w.tasks()[0].OpaqueID = "mark"
 			change(w.tasks())
-			require.NoError(t, w.open().Plan(t.Context()))
+			require.NoError(t, w.open().PlanWindows(t.Context()))
 			now := w.tasks()[0]
 			if now.OpaqueID != "mark" {
 				require.Equal(t, 3, now.Attempt, "names go on")
@@ -274,12 +274,11 @@ func TestPlansGoOn(t *testing.T) {
 		assert.True(t, kept(all), "all is copied")
 		assert.False(t, kept(func(list []facts.Task) { all(list); list[1].Result.FailureCount = 1 }))
 		assert.False(t, kept(func(list []facts.Task) { all(list); list[1].Result.VersionConflicts = 1 }))
-		assert.False(t, kept(func(list []facts.Task) { all(list); list[1].Result.Cancelled = true }))
 		assert.False(t, kept(func(list []facts.Task) { all(list); list[1].SourceState = "uuid/0" }), "it was written to since")
 
 		// A server that does not tell its shards is not divided.
 		w.run.Facts.Reindex, ix.ShardSeqNos = nil, nil
-		require.NoError(t, w.open().Plan(t.Context()))
+		require.NoError(t, w.open().PlanWindows(t.Context()))
 		assert.Len(t, w.tasks(), 1)
 	})
 }
@@ -296,7 +295,7 @@ func TestWindowsOfTwoIndices(t *testing.T) {
 		again.Dest = "second"
 		w.run.Facts.Survey.Indices = append(w.run.Facts.Survey.Indices, again)
 		w.run.Spec.Reindex.Size = 10
-		require.NoError(t, w.open().Plan(t.Context()))
+		require.NoError(t, w.open().PlanWindows(t.Context()))
 		n := len(w.tasks()) / 2
 		for i := range n - 1 {
 			w.tasks()[i].Result = &facts.TaskResult{}
@@ -307,7 +306,7 @@ func TestWindowsOfTwoIndices(t *testing.T) {
 		require.True(t, c.Intend())
 		require.False(t, last.Intent.IsZero(), "the other index keeps it from nothing")
 		require.NoError(t, c.Start(t.Context()))
-		w.tasks()[n].Unfit = map[string]string{"17": "does not fit"}
+		w.tasks()[n].Rejected = map[string]string{"17": "does not fit"}
 		was := []facts.Task{w.tasks()[n], w.tasks()[n+1]}
 		w.answer = func(q *http.Request) *http.Response {
 			for _, task := range was {
@@ -326,8 +325,8 @@ func TestWindowsOfTwoIndices(t *testing.T) {
 			next = task.Below
 		}
 		require.Equal(t, 2*n+2*10, len(w.tasks()), "eleven pieces of each, three numbers of three shards")
-		require.Empty(t, w.tasks()[n].Unfit, "told of once, by the piece that meets it again")
-		require.Empty(t, w.tasks()[n+1].Unfit)
+		require.Empty(t, w.tasks()[n].Rejected, "told of once, by the piece that meets it again")
+		require.Empty(t, w.tasks()[n+1].Rejected)
 		require.Equal(t, "orders", w.tasks()[n-1].Dest)
 
 		// A record that is full takes no more of them.
@@ -366,7 +365,7 @@ func TestWhenTheNextLookComes(t *testing.T) {
 	t.Parallel()
 	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
 		w.begun()
-		step := &progress.Step{Clusters: w, Rows: w.store, Now: time.Now, Split: w.split}
+		step := progress.By(w.opener())
 		look := func() engine.Outcome {
 			out, err := step.Up(t.Context(), w.run)
 			require.NoError(t, err)

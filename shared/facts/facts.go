@@ -340,13 +340,13 @@ type Reindex struct {
 	Tasks []Task `json:"tasks"`
 	// Parallel is how many run at once.
 	Parallel int `json:"parallel,omitempty"`
-	// Left are scrolls that tasks may have left open at the source when they broke
+	// LeakedScrolls are those that tasks may have left open at the source when they broke
 	// off, the oldest first.
-	Left []LeftScrolls `json:"left,omitempty"`
+	LeakedScrolls []LeakedScrolls `json:"leakedScrolls,omitempty"`
 }
 
-// LeftScrolls are those of one task: one of each shard, until the source ends them.
-type LeftScrolls struct {
+// LeakedScrolls are those of one task: one of each shard, until the source ends them.
+type LeakedScrolls struct {
 	Until time.Time `json:"until"`
 	Count int       `json:"count"`
 }
@@ -368,9 +368,9 @@ type Task struct {
 	// SourceState is the source's (SurveyedIndex) when the copy was planned:
 	// while it stays, there is nothing more to copy.
 	SourceState string `json:"sourceState,omitempty"`
-	// Lost counts tasks of this copy that vanished or broke off and were
+	// Retries counts tasks of this copy that vanished or broke off and were
 	// started again, the next one not before NotBefore.
-	Lost      int       `json:"lost,omitempty"`
+	Retries   int       `json:"retries,omitempty"`
 	NotBefore time.Time `json:"notBefore,omitzero"`
 	// Size, if set, is the page size that was chosen, or that the copy came down
 	// to; PerSecond the rate in documents that it came down to.
@@ -379,16 +379,16 @@ type Task struct {
 	// Ordered says that documents are read in the order of their sequence numbers,
 	// so that one that cannot be read has a place.
 	Ordered bool `json:"ordered,omitempty"`
-	// Unfit are documents that the destination refuses, or that are larger than a
+	// Rejected are documents that the destination refuses, or that are larger than a
 	// page may be, by ID, with what is said of each: the copy leaves them out.
-	Unfit map[string]string `json:"unfit,omitempty"`
-	// Nodes names the lives of the destination's nodes when it was started, while
+	Rejected map[string]string `json:"rejected,omitempty"`
+	// NodesAtStart says when the destination's nodes had started as the task was, while
 	// one that ends would take documents with it (settings for the load): until
 	// what a finished task wrote is on disk.
-	Nodes     string      `json:"nodes,omitempty"`
-	ID        string      `json:"id,omitempty"`
-	StartedMS int64       `json:"startedMs,omitempty"`
-	Result    *TaskResult `json:"result,omitempty"`
+	NodesAtStart string      `json:"nodesAtStart,omitempty"`
+	ID           string      `json:"id,omitempty"`
+	StartedMS    int64       `json:"startedMs,omitempty"`
+	Result       *TaskResult `json:"result,omitempty"`
 }
 
 // TaskResult is what a task reported at its end.
@@ -401,7 +401,6 @@ type TaskResult struct {
 	VersionConflicts int64    `json:"versionConflicts"`
 	Failures         []string `json:"failures,omitempty"` // at most 20, as type: reason of id; all are in a row
 	FailureCount     int      `json:"failureCount,omitempty"`
-	Cancelled        bool     `json:"cancelled,omitempty"`
 }
 
 // Progress is how far the copy has come.

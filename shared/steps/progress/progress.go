@@ -3,7 +3,6 @@
 package progress
 
 import (
-	"cmp"
 	"context"
 	"time"
 
@@ -16,29 +15,43 @@ import (
 	"eslink/shared/run"
 )
 
-// Step is the step progress. It runs in the instance's VPC.
+// Copier follows the copies of a run.
+type Copier interface {
+	// Start starts what Intend noted before.
+	Start(ctx context.Context) error
+	// Observe says how many tasks are unfinished, and how far each index is.
+	Observe(ctx context.Context) (unfinished int, counts []copyjob.Count, err error)
+	// Next notes what is due, and says when it is worth coming back.
+	Next() copyjob.Next
+	// Restore puts back what was changed for the copy.
+	Restore(ctx context.Context) error
+}
+
+// Step is the step progress. It runs in the destination's VPC.
 type Step struct {
-	Clusters copyjob.Clusters
-	Rows     copyjob.Rows
-	Now      func() time.Time
-	// Split, if set, divides indices otherwise than usual.
-	Split copyjob.Split
+	Open func(ctx context.Context, r *run.Run) (Copier, error)
+	Now  func() time.Time
 }
 
 // New returns the step.
 func New(d deps.Deps) engine.Step {
-	return &Step{Clusters: clusters.Opener{Cloud: d.Aliyun}, Rows: d.Runs, Now: d.Now}
+	return By(copyjob.Opener{Clusters: clusters.Opener{Cloud: d.Aliyun}, Rows: d.Runs, Now: d.Now})
+}
+
+// By returns the step that follows copies by _reindex.
+func By(o copyjob.Opener) *Step {
+	return &Step{Open: func(ctx context.Context, r *run.Run) (Copier, error) { return o.Open(ctx, r) }, Now: o.Now}
 }
 
 const (
 	minPause = 100 * time.Millisecond
 	maxPause = 5 * time.Minute
-	// lingers is the longest pause that is shorter than to come again.
-	lingers = 2 * time.Second
+	// inProcess is the longest pause that is cheaper than another invocation.
+	inProcess = 2 * time.Second
 )
 
 func wait(d time.Duration, reason string) engine.Outcome {
-	if d <= lingers {
+	if d <= inProcess {
 		return engine.Soon(d, reason)
 	}
 	return engine.Wait(d, reason)
@@ -51,11 +64,10 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if !r.Spec.Copies() {
 		return engine.Done(), nil
 	}
-	c, err := copyjob.Open(ctx, s.Clusters, s.Rows, s.Now, r)
+	c, err := s.Open(ctx, r)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	c.Split = cmp.Or(s.Split, c.Split)
 	out, err := s.up(ctx, c, r)
 	if err != nil && ctx.Err() == nil && apierr.ClassOf(err) == apierr.Fatal {
 		if put := c.Restore(ctx); put != nil {
@@ -65,7 +77,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	return out, clusters.Explain(err, clusters.Destination(r))
 }
 
-func (s *Step) up(ctx context.Context, c *copyjob.Copy, r *run.Run) (engine.Outcome, error) {
+func (s *Step) up(ctx context.Context, c Copier, r *run.Run) (engine.Outcome, error) {
 	if err := c.Start(ctx); err != nil { // intended the last time round
 		return engine.Outcome{}, err
 	}
@@ -75,17 +87,21 @@ func (s *Step) up(ctx context.Context, c *copyjob.Copy, r *run.Run) (engine.Outc
 	}
 	s.record(r, counts)
 	if left == 0 {
-		return engine.Done(), c.Restore(ctx)
+		if err := c.Restore(ctx); err != nil {
+			return engine.Outcome{}, err
+		}
+		return engine.Done(), nil
 	}
 	p := r.Facts.Progress
 	reason := p.String()
-	if c.Intend() {
+	switch next := c.Next(); {
+	case next.Due:
 		return wait(0, reason), nil
+	case next.Pause > 0:
+		return wait(next.Pause, reason+"; "+next.Why), nil
+	default:
+		return wait(pause(p, next.PollBy), reason), nil
 	}
-	if next, why := c.Pause(); next > 0 {
-		return wait(next, reason+"; "+why), nil
-	}
-	return wait(pause(p, c.Soonest()), reason), nil
 }
 
 // record notes how far the copy is, and how fast: all in all, and each index.

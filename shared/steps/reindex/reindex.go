@@ -1,9 +1,8 @@
-// Package reindex starts the copy: _reindex tasks on the instance, one of an
-// index or of each of its windows, that read from the target through the link.
+// Package reindex starts the copy: _reindex tasks on the destination, one of
+// an index or of each of its windows, that read from the source through the link.
 package reindex
 
 import (
-	"cmp"
 	"context"
 	"time"
 
@@ -14,18 +13,30 @@ import (
 	"eslink/shared/run"
 )
 
-// Step is the step reindex. It runs in the instance's VPC.
+// Copier starts the copies of a run, and stops them.
+type Copier interface {
+	// Plan decides what is copied in which tasks, and which are about to start. It
+	// reports whether any are: then the record must be saved before Start.
+	Plan(ctx context.Context) (due bool, err error)
+	Start(ctx context.Context) error
+	// Stop reports whether any still runs; once none does, what was changed for the
+	// copy is put back.
+	Stop(ctx context.Context) (running bool, err error)
+}
+
+// Step is the step reindex. It runs in the destination's VPC.
 type Step struct {
-	Clusters copyjob.Clusters
-	Rows     copyjob.Rows
-	Now      func() time.Time
-	// Split, if set, divides indices otherwise than usual.
-	Split copyjob.Split
+	Open func(ctx context.Context, r *run.Run) (Copier, error)
 }
 
 // New returns the step.
 func New(d deps.Deps) engine.Step {
-	return &Step{Clusters: clusters.Opener{Cloud: d.Aliyun}, Rows: d.Runs, Now: d.Now}
+	return By(copyjob.Opener{Clusters: clusters.Opener{Cloud: d.Aliyun}, Rows: d.Runs, Now: d.Now})
+}
+
+// By returns the step that copies with _reindex.
+func By(o copyjob.Opener) *Step {
+	return &Step{Open: func(ctx context.Context, r *run.Run) (Copier, error) { return o.Open(ctx, r) }}
 }
 
 // Up plans the tasks, notes which are about to start and what is changed for
@@ -35,36 +46,29 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if !r.Spec.Copies() {
 		return engine.Done(), nil
 	}
-	c, err := copyjob.Open(ctx, s.Clusters, s.Rows, s.Now, r)
+	c, err := s.Open(ctx, r)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	c.Split = cmp.Or(s.Split, c.Split)
 	out, err := up(ctx, c, r)
 	return out, clusters.Explain(err, clusters.Destination(r))
 }
 
-func up(ctx context.Context, c *copyjob.Copy, r *run.Run) (engine.Outcome, error) {
-	if !intended(r) {
-		if err := c.Plan(ctx); err != nil {
+func up(ctx context.Context, c Copier, r *run.Run) (engine.Outcome, error) {
+	if intended(r) {
+		if err := c.Start(ctx); err != nil {
 			return engine.Outcome{}, err
 		}
-		changes, err := c.Prepare(ctx)
-		if err != nil {
-			return engine.Outcome{}, err
-		}
-		if !c.Intend() && !changes {
-			return engine.Done(), nil // everything is copied already, or step progress starts it in a moment
-		}
-		return engine.Soon(0, "starting the copy"), nil
+		return engine.Done(), nil
 	}
-	if err := c.Load(ctx); err != nil {
+	due, err := c.Plan(ctx)
+	if err != nil {
 		return engine.Outcome{}, err
 	}
-	if err := c.Start(ctx); err != nil {
-		return engine.Outcome{}, err
+	if !due {
+		return engine.Done(), nil // everything is copied already, or step progress starts it in a moment
 	}
-	return engine.Done(), nil
+	return engine.Soon(0, "starting the copy"), nil
 }
 
 // intended reports whether anything is noted that was not seen done.
@@ -86,14 +90,11 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		r.Facts.Reindex = nil
 		return engine.Done(), nil
 	}
-	c, err := copyjob.Open(ctx, s.Clusters, s.Rows, s.Now, r)
+	c, err := s.Open(ctx, r)
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	running, err := c.Cancel(ctx)
-	if err == nil && !running {
-		err = c.Restore(ctx)
-	}
+	running, err := c.Stop(ctx)
 	switch {
 	case err != nil:
 		return engine.Outcome{}, clusters.Explain(err, clusters.Destination(r))

@@ -326,7 +326,7 @@ func (x *index) tell(found []checksum.Difference) {
 		x.line(d)
 	}
 	if x.proof.Differences[checksum.Missing]+x.proof.Differences[checksum.Differs] > 0 {
-		copyjob.Distrust(x.run, x.i)
+		copyjob.ForceRecopy(x.run, x.i)
 	}
 }
 
