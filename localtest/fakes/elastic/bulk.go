@@ -68,6 +68,10 @@ func (c *call) parseBulk() ([]write, error) {
 	if c.body[len(c.body)-1] != '\n' {
 		return nil, illegal("The bulk request must be terminated by a newline [\\n]")
 	}
+	copies, e := c.activeShards()
+	if e != nil {
+		return nil, e
+	}
 	var out []write
 	lines := bytes.Split(c.body, []byte("\n"))
 	for i := 0; i < len(lines); i++ {
@@ -83,7 +87,10 @@ func (c *call) parseBulk() ([]write, error) {
 				l = &bulkLine{}
 			}
 			w := write{action: action, index: l.Index, id: l.ID, routing: l.Routing, versionType: l.VersionType,
-				version: l.number(l.Version, 0), ifSeq: l.number(l.IfSeq, -1), ifTerm: l.number(l.IfTerm, -1)}
+				version: l.number(l.Version, 0), copies: copies, ifSeq: l.number(l.IfSeq, -1), ifTerm: l.number(l.IfTerm, -1)}
+			if e := w.checkVersion(l.Version != ""); e != nil {
+				return nil, e
+			}
 			if w.requireAlias = c.flag("require_alias", false); l.RequireAlias != nil {
 				w.requireAlias = *l.RequireAlias
 			}

@@ -29,23 +29,25 @@ func (s *Server) nodeName(n int) string { return fmt.Sprintf("%s-%d", s.config.N
 // health counts shards: a replica needs a node of its own.
 func (c *call) health() (int, any, error) {
 	list, err := c.named("cluster:monitor/health")
-	if err != nil {
+	missing := false // an index that is not there is waited for
+	if e, ok := err.(*Error); ok && e.Type == "index_not_found_exception" {
+		missing = true
+	} else if err != nil {
 		return 0, nil, err
 	}
 	if c.vars["index"] == "" {
 		list = slices.Collect(maps.Values(c.s.indices))
 	}
-	primaries, active, unassigned := 0, 0, 0
-	for _, ix := range list {
-		n, replicas := len(ix.shards), atoi(ix.settings["index.number_of_replicas"], 1)
-		assigned := min(replicas, c.s.config.Nodes-1)
-		primaries, active, unassigned = primaries+n, active+n*(1+assigned), unassigned+n*(replicas-assigned)
+	h := c.s.health(list)
+	if missing {
+		h.status = "red"
 	}
-	status, percent := "green", 100.0
-	if unassigned > 0 {
-		status, percent = "yellow", 100*float64(active)/float64(active+unassigned)
+	primaries, active, unassigned, status, percent := h.primaries, h.active, h.unassigned, h.status, h.percent()
+	late, e := c.tooLate(h)
+	if e != nil {
+		return 0, nil, e
 	}
-	late := c.q.Get("wait_for_status") == "green" && status != "green"
+	late = late || missing
 	code := 200
 	if late {
 		code = 408
@@ -54,6 +56,68 @@ func (c *call) health() (int, any, error) {
 		"active_primary_shards", primaries, "active_shards", active, "relocating_shards", 0, "initializing_shards", 0, "unassigned_shards", unassigned,
 		"delayed_unassigned_shards", 0, "number_of_pending_tasks", 0, "number_of_in_flight_fetch", 0, "task_max_waiting_in_queue_millis", 0,
 		"active_shards_percent_as_number", javaFloat(percent)), nil
+}
+
+type healthOf struct {
+	primaries, active, unassigned int
+	status                        string
+}
+
+func (s *Server) health(list []*index) healthOf {
+	h := healthOf{status: "green"}
+	for _, ix := range list {
+		all, active := ix.copiesOf()
+		n := len(ix.shards)
+		h.primaries, h.active, h.unassigned = h.primaries+n, h.active+n*active, h.unassigned+n*(all-active)
+	}
+	if h.unassigned > 0 {
+		h.status = "yellow"
+	}
+	return h
+}
+
+func (h healthOf) percent() float64 {
+	if h.unassigned == 0 {
+		return 100
+	}
+	return 100 * float64(h.active) / float64(h.active+h.unassigned)
+}
+
+// tooLate tells whether what health is asked to wait for is not there: nothing
+// changes here while it waits.
+func (c *call) tooLate(h healthOf) (bool, *Error) {
+	rank := map[string]int{"": 0, "red": 0, "yellow": 1, "green": 2}
+	status := strings.ToLower(c.q.Get("wait_for_status"))
+	if _, is := rank[status]; !is {
+		return false, illegal("unknown cluster health status [%s]", status)
+	}
+	late := rank[h.status] < rank[status]
+	wanted, e := c.activeShards()
+	switch {
+	case e != nil:
+		return false, e
+	case wanted == "all":
+		late = late || h.unassigned > 0
+	case wanted != "":
+		late = late || h.active < atoi(wanted, 0)
+	}
+	nodes := c.q.Get("wait_for_nodes")
+	n := atoi(strings.TrimLeft(nodes, "<>="), 0)
+	switch op := strings.TrimRight(nodes, "0123456789"); op {
+	case "":
+		late = late || nodes != "" && c.s.config.Nodes != n
+	case ">=":
+		late = late || c.s.config.Nodes < n
+	case "<=":
+		late = late || c.s.config.Nodes > n
+	case ">":
+		late = late || c.s.config.Nodes <= n
+	case "<":
+		late = late || c.s.config.Nodes >= n
+	default:
+		return false, unsupported("wait_for_nodes [%s]", nodes)
+	}
+	return late, nil
 }
 
 func (s *Server) nodeHead(n int) object {
@@ -182,8 +246,8 @@ func (c *call) stats() (int, any, error) {
 		replicas := min(atoi(ix.settings["index.number_of_replicas"], 1), c.s.config.Nodes-1)
 		byShard := obj()
 		for n, sh := range ix.shards {
-			docs, size := len(sh.visible), 0
-			for _, d := range sh.visible {
+			docs, size := len(sh.counted), 0
+			for _, d := range sh.counted {
 				size += len(d.source)
 			}
 			sum[0], sum[1] = sum[0]+docs, sum[1]+size

@@ -3,6 +3,7 @@ package elastic
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math/bits"
 	"net/http"
 	"slices"
@@ -19,6 +20,7 @@ type doc struct {
 	seq, term   int64
 	shard       int
 	source      []byte // nil if the mapping does not store it
+	written     time.Time
 	values      map[string]any
 	deleted     bool
 }
@@ -27,23 +29,35 @@ type doc struct {
 // what the last refresh made visible, by sequence number.
 type shard struct {
 	docs    map[string]*doc
-	next    int64 // sequence number
-	visible []*doc
+	next    int64     // sequence number
+	visible []*doc    // to searches
+	counted []*doc    // to _stats: a realtime GET of something newer refreshes for itself alone
 	dirty   time.Time // first write since the refresh; zero: none
+	stale   bool      // written since counted
 }
 
 func (sh *shard) refresh() {
 	if sh.dirty.IsZero() {
 		return
 	}
-	sh.visible = make([]*doc, 0, len(sh.docs))
+	sh.refreshInside()
+	sh.visible = sh.counted
+	sh.dirty = time.Time{}
+}
+
+// refreshInside is what Elasticsearch calls an internal refresh.
+func (sh *shard) refreshInside() {
+	if !sh.stale {
+		return
+	}
+	sh.stale = false
+	sh.counted = make([]*doc, 0, len(sh.docs))
 	for _, d := range sh.docs {
 		if !d.deleted {
-			sh.visible = append(sh.visible, d)
+			sh.counted = append(sh.counted, d)
 		}
 	}
-	slices.SortFunc(sh.visible, func(a, b *doc) int { return int(a.seq - b.seq) })
-	sh.dirty = time.Time{}
+	slices.SortFunc(sh.counted, func(a, b *doc) int { return int(a.seq - b.seq) })
 }
 
 func (ix *index) refresh() {
@@ -105,7 +119,32 @@ type write struct {
 	version       int64
 	versionType   string // "": internal
 	ifSeq, ifTerm int64  // -1: no condition
+	copies        string // that must be active: "", a number, or "all"
 	requireAlias  bool
+}
+
+// checkVersion refuses a version without a type, and a type without a version.
+func (w *write) checkVersion(given bool) *Error {
+	invalid := func(format string, args ...any) *Error {
+		return fail(400, "action_request_validation_exception", "Validation Failed: 1: "+format+";", args...)
+	}
+	switch w.versionType {
+	case "", "internal":
+		if given {
+			return invalid("internal versioning can not be used for optimistic concurrency control. Please use `if_seq_no` and `if_primary_term` instead")
+		}
+		return nil
+	case "external", "external_gt", "external_gte":
+	default:
+		return illegal("No version type match [%s]", w.versionType)
+	}
+	if !given {
+		w.version = -3 // MATCH_ANY
+	}
+	if w.version < 0 {
+		return invalid("illegal version value [%d] for version type [%s]", w.version, map[bool]string{true: "EXTERNAL_GTE", false: "EXTERNAL"}[w.versionType == "external_gte"])
+	}
+	return nil
 }
 
 // target finds the index an operation writes to, and makes it if that is allowed.
@@ -140,6 +179,9 @@ func (c *call) apply(w write) (object, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	if e := c.s.readOnly(); e != nil {
+		return nil, 0, e
+	}
 	if e := ix.blocked("write"); e != nil {
 		return nil, 0, e
 	}
@@ -148,6 +190,9 @@ func (c *call) apply(w write) (object, int, error) {
 	}
 	if len(w.id) > 512 {
 		return nil, 0, illegal("id is too long, must be no longer than 512 bytes but was: %d", len(w.id))
+	}
+	if e := ix.enoughActive(w, c.q.Get("timeout")); e != nil {
+		return nil, 0, e
 	}
 	var e *Error
 	if w.routing, e = ix.routed(w.index, w.id, w.routing); e != nil {
@@ -187,13 +232,13 @@ func (ix *index) apply(w write) (*doc, string, error) {
 	}
 	n := ix.shardOf(routing)
 	sh := ix.shards[n]
-	old := sh.docs[w.id]
+	old := ix.newest(sh, w.id)
 	exists := old != nil && !old.deleted
 	conflict := func(format string, args ...any) error {
 		return fail(http.StatusConflict, "version_conflict_engine_exception", "[%s]: version conflict, "+format, append([]any{w.id}, args...)...).
 			with("index_uuid", ix.uuid, "shard", strconv.Itoa(n), "index", ix.name)
 	}
-	d := &doc{ix: ix, id: w.id, routing: w.routing, shard: n, term: int64(ix.s.generation), version: 1, deleted: w.action == "delete"}
+	d := &doc{ix: ix, id: w.id, routing: w.routing, shard: n, term: int64(ix.s.generation), version: 1, deleted: w.action == "delete", written: ix.s.config.Now()}
 	if old != nil {
 		d.version = old.version + 1
 	}
@@ -219,7 +264,7 @@ func (ix *index) apply(w write) (*doc, string, error) {
 	}
 	d.seq = sh.next
 	sh.next++
-	sh.docs[w.id] = d
+	sh.docs[w.id], sh.stale = d, true
 	if sh.dirty.IsZero() {
 		sh.dirty = ix.s.config.Now()
 	}
@@ -234,8 +279,34 @@ func (ix *index) apply(w write) (*doc, string, error) {
 	return d, "created", nil
 }
 
+// newest is the last version of a document. Of a deleted one nothing is known after
+// index.gc_deletes: it begins again at version 1.
+func (ix *index) newest(sh *shard, id string) *doc {
+	old := sh.docs[id]
+	if old == nil || !old.deleted {
+		return old
+	}
+	keep := time.Minute
+	if v := ix.settings["index.gc_deletes"]; v != "" {
+		keep, _ = parseTime(v, "") // checked when it was set
+	}
+	if ix.s.config.Now().Sub(old.written) > keep {
+		return nil
+	}
+	return old
+}
+
 func (ix *index) parse(d *doc, source []byte) *Error {
-	if err := decode(source, &d.values); err != nil || d.values == nil {
+	err := decode(source, &d.values)
+	if err == nil {
+		// An object that has fewer members than its text: one is there twice.
+		if plain := uncomment(source); colons(plain) != membersOf(d.values) {
+			if name, is := duplicate(plain); is {
+				err = fmt.Errorf("Duplicate field '%s'", name) //nolint:staticcheck // Jackson's words
+			}
+		}
+	}
+	if err != nil || d.values == nil {
 		typ := "mapper_parsing_exception"
 		if ix.s.version.atLeast(8, 9) {
 			typ = "document_parsing_exception"
@@ -245,6 +316,10 @@ func (ix *index) parse(d *doc, source []byte) *Error {
 			reason = err.Error()
 		}
 		return fail(400, typ, "failed to parse").because(fail(400, "json_parse_exception", "%s", reason))
+	}
+	if first := bytes.TrimSpace(source); len(first) > 0 && first[0] != '{' { // a comment, since it was read
+		return fail(400, "mapper_parsing_exception", "failed to parse").because(
+			fail(400, "not_x_content_exception", "Compressor detection can only be called on some xcontent bytes or compressed xcontent bytes"))
 	}
 	if e := ix.fit(d.id, source, d.values); e != nil {
 		return e
@@ -288,6 +363,13 @@ func (c *call) single(action string) (int, any, error) {
 		}
 		*into = int64(n)
 	}
+	if e := w.checkVersion(c.q.Has("version")); e != nil {
+		return 0, nil, e
+	}
+	var e *Error
+	if w.copies, e = c.activeShards(); e != nil {
+		return 0, nil, e
+	}
 	if len(c.body) == 0 && action != "delete" {
 		return 0, nil, fail(400, "parse_exception", "request body is required")
 	}
@@ -301,7 +383,7 @@ func (c *call) single(action string) (int, any, error) {
 	return status, reply, nil
 }
 
-// fetch finds a document by id, also one that no refresh has shown yet.
+// fetch finds a document by id, with realtime also one that no refresh has shown yet.
 func (c *call) fetch(name, id, routing string) (*doc, error) {
 	if e := c.permit("indices:data/read/get", name); e != nil {
 		return nil, e
@@ -327,7 +409,7 @@ func (c *call) fetch(name, id, routing string) (*doc, error) {
 		}
 		routing = id
 	}
-	d := ix.shards[ix.shardOf(routing)].docs[id]
+	d := c.read1(ix, ix.shards[ix.shardOf(routing)], id)
 	if d == nil || d.deleted {
 		return nil, nil
 	}
@@ -341,6 +423,27 @@ func (c *call) fetch(name, id, routing string) (*doc, error) {
 		}
 	}
 	return d, nil
+}
+
+// read1 reads one document: the newest version, for which a shard refreshes itself
+// inside, or with realtime=false what a search would see.
+func (c *call) read1(ix *index, sh *shard, id string) *doc {
+	if c.flag("refresh", false) {
+		sh.refresh()
+	}
+	if c.flag("realtime", true) {
+		if sh.stale && sh.docs[id] != nil && !slices.Contains(sh.counted, sh.docs[id]) {
+			sh.refreshInside()
+		}
+		return sh.docs[id]
+	}
+	ix.catchUp()
+	for _, d := range sh.visible {
+		if d.id == id {
+			return d
+		}
+	}
+	return nil
 }
 
 func (c *call) found(d *doc, name, id string, show sourceFilter) object {

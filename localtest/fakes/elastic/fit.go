@@ -147,7 +147,7 @@ func (ft *fitting) fault(typ, path, format string, args ...any) *Error {
 
 // position is the column of the value at a dotted path, counted from 1.
 func position(source []byte, path string) int {
-	dec := json.NewDecoder(bytes.NewReader(source))
+	dec := json.NewDecoder(bytes.NewReader(uncomment(source)))
 	head, rest, deeper := strings.Cut(path, ".")
 	if _, err := dec.Token(); err != nil {
 		return 1

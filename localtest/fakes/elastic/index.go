@@ -132,6 +132,9 @@ func checkIndexName(name string) *Error {
 
 // create makes an index: what templates say of its name, below its own definition.
 func (s *Server) create(name string, own definition) (*index, error) {
+	if e := s.readOnly(); e != nil {
+		return nil, e
+	}
 	if e := checkIndexName(name); e != nil {
 		return nil, e
 	}
@@ -157,6 +160,9 @@ func (s *Server) create(name string, own definition) (*index, error) {
 		return nil, e
 	}
 	d.add(own, name)
+	if e := s.roomFor(d.values()); e != nil {
+		return nil, e
+	}
 	if e := s.checkAliases(d.aliases); e != nil {
 		return nil, e
 	}
@@ -172,6 +178,24 @@ func (s *Server) create(name string, own definition) (*index, error) {
 	}
 	s.indices[name] = ix
 	return ix, nil
+}
+
+// roomFor refuses more shards than cluster.max_shards_per_node leaves.
+func (s *Server) roomFor(settings map[string]string) *Error {
+	limit := s.config.Nodes * atoi(s.clusterSetting("cluster.max_shards_per_node", "1000"), 1000)
+	has, more := 0, atoi(settings["index.number_of_shards"], 1)*(1+atoi(settings["index.number_of_replicas"], 1))
+	for _, ix := range s.indices {
+		all, _ := ix.copiesOf()
+		has += len(ix.shards) * all
+	}
+	if has+more <= limit {
+		return nil
+	}
+	added, most := "shards", "maximum normal shards"
+	if !s.version.atLeast(7, 11) {
+		added, most = "total shards", "maximum shards"
+	}
+	return fail(400, "validation_exception", "Validation Failed: 1: this action would add [%d] %s, but this cluster currently has [%d]/[%d] %s open;", more, added, has, limit, most)
 }
 
 // build is an index of settings alone, which the cluster does not have yet.
@@ -224,10 +248,21 @@ func (c *call) createIndex() (int, any, error) {
 			return 0, nil, c.forbidden(action, "", "index", granting(indexPrivileges, action))
 		}
 	}
-	if _, err := c.s.create(c.vars["index"], own); err != nil {
+	wanted, e := c.activeShards()
+	if e != nil {
+		return 0, nil, e
+	}
+	ix, err := c.s.create(c.vars["index"], own)
+	if err != nil {
 		return 0, nil, err
 	}
-	return 200, obj("acknowledged", true, "shards_acknowledged", true, "index", c.vars["index"]), nil
+	all, active := ix.copiesOf()
+	needed := ix.needed(wanted)
+	if needed > all {
+		delete(c.s.indices, ix.name)
+		return 0, nil, illegal("invalid wait_for_active_shards[%d]: cannot be greater than number of shard copies [%d]", needed, all)
+	}
+	return 200, obj("acknowledged", true, "shards_acknowledged", needed <= active, "index", c.vars["index"]), nil
 }
 
 func decodeMember(raw json.RawMessage, into any) error {
@@ -399,6 +434,17 @@ func (c *call) deleteIndex() (int, any, error) {
 func (ix *index) hasAlias(name string) bool {
 	_, ok := ix.aliases[name]
 	return ok
+}
+
+// readOnly is the block on the whole cluster.
+func (s *Server) readOnly() *Error {
+	switch {
+	case s.clusterSetting("cluster.blocks.read_only", "false") == "true":
+		return fail(403, "cluster_block_exception", "blocked by: [FORBIDDEN/6/cluster read-only (api)];")
+	case s.clusterSetting("cluster.blocks.read_only_allow_delete", "false") == "true":
+		return fail(403, "cluster_block_exception", "blocked by: [FORBIDDEN/13/cluster read-only / allow delete (api)];")
+	}
+	return nil
 }
 
 // blocked tells which index block refuses a kind of operation: write, read,

@@ -147,7 +147,7 @@ func javaNumber(f float64, bits int) string {
 // the way through a remote _reindex or a _source filter: whitespace goes,
 // integers stay exact, every other number becomes a double printed by Java.
 func copyStructure(raw []byte) ([]byte, error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec := json.NewDecoder(bytes.NewReader(uncomment(raw)))
 	dec.UseNumber()
 	var out []byte
 	type level struct {
@@ -201,9 +201,107 @@ func copyNumber(s string) string {
 	return javaNumber(f, 64)
 }
 
+// uncomment blanks out the comments that Elasticsearch's JSON reader takes for white
+// space. Columns stay; JSON without comments is returned as it is.
+func uncomment(raw []byte) []byte {
+	if bytes.IndexByte(raw, '/') < 0 {
+		return raw
+	}
+	out, quoted := bytes.Clone(raw), false
+	for i := 0; i < len(out); i++ {
+		switch rest := raw[i:]; {
+		case quoted && raw[i] == '\\':
+			i++
+		case raw[i] == '"':
+			quoted = !quoted
+		case quoted:
+		case bytes.HasPrefix(rest, []byte("//")):
+			for i < len(out) && raw[i] != '\n' {
+				out[i], i = ' ', i+1
+			}
+		case bytes.HasPrefix(rest, []byte("/*")):
+			end := bytes.Index(rest[2:], []byte("*/"))
+			if end < 0 {
+				return raw // an open comment is a fault
+			}
+			for n := range end + 4 {
+				out[i+n] = ' '
+			}
+			i += end + 3
+		}
+	}
+	return out
+}
+
+// duplicate is a name that an object of a JSON text has twice, which
+// Elasticsearch refuses.
+func duplicate(raw []byte) (name string, is bool) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	type level struct {
+		names map[string]bool // nil: a list
+		value bool            // a value is next
+	}
+	var stack []level
+	for {
+		tok, err := dec.Token()
+		if err != nil {
+			return "", false
+		}
+		top := len(stack) - 1
+		if key, ok := tok.(string); ok && top >= 0 && stack[top].names != nil && !stack[top].value {
+			if stack[top].names[key] {
+				return key, true
+			}
+			stack[top].names[key], stack[top].value = true, true
+			continue
+		}
+		if top >= 0 {
+			stack[top].value = false
+		}
+		switch tok {
+		case json.Delim('{'):
+			stack = append(stack, level{names: map[string]bool{}})
+		case json.Delim('['):
+			stack = append(stack, level{})
+		case json.Delim('}'), json.Delim(']'):
+			stack = stack[:top]
+		}
+	}
+}
+
+// membersOf counts the members of all objects in a value.
+func membersOf(v any) (n int) {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, inner := range v {
+			n += 1 + membersOf(inner)
+		}
+	case []any:
+		for _, inner := range v {
+			n += membersOf(inner)
+		}
+	}
+	return n
+}
+
+// colons counts those outside strings: the members of all objects of a text.
+func colons(raw []byte) (n int) {
+	for i, quoted := 0, false; i < len(raw); i++ {
+		switch {
+		case quoted && raw[i] == '\\':
+			i++
+		case raw[i] == '"':
+			quoted = !quoted
+		case raw[i] == ':' && !quoted:
+			n++
+		}
+	}
+	return n
+}
+
 // decode reads one JSON value and nothing after it; numbers stay text.
 func decode(raw []byte, into any) error {
-	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec := json.NewDecoder(bytes.NewReader(uncomment(raw)))
 	dec.UseNumber()
 	if err := dec.Decode(into); err != nil {
 		return err
@@ -216,6 +314,7 @@ func decode(raw []byte, into any) error {
 
 // members decodes an object and keeps the order of its keys.
 func members(raw []byte) (keys []string, values map[string]json.RawMessage, err error) {
+	raw = uncomment(raw)
 	if err := decode(raw, &values); err != nil {
 		return nil, nil, err
 	}

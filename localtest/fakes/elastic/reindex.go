@@ -224,7 +224,7 @@ func (c *call) writeHits(t *task, req *reindexRequest, hits []pageHit, last bool
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	for _, h := range hits {
-		w := write{action: req.opType, index: req.dest, id: h.id, routing: h.routing, source: h.source, versionType: req.versionType, version: h.version, ifSeq: -1}
+		w := write{action: req.opType, index: req.dest, id: h.id, routing: h.routing, source: h.source, versionType: req.versionType, version: h.version, ifSeq: -1, copies: req.copies}
 		switch {
 		case req.routing == "discard":
 			w.routing = ""

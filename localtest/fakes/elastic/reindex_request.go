@@ -30,6 +30,7 @@ type reindexRequest struct {
 	perSecond                          float64
 	scroll                             time.Duration
 	refresh                            bool
+	copies                             string // that must be active for a write
 }
 
 // bodyFault is a fault inside a field of the body, at the column where its
@@ -52,7 +53,7 @@ func bodyFault(raw []byte, name string, cause *Error) *Error {
 
 // endOf is the column of the last character of a top-level member's value.
 func endOf(raw []byte, name string) int {
-	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec := json.NewDecoder(bytes.NewReader(uncomment(raw)))
 	if _, err := dec.Token(); err != nil {
 		return 1
 	}
@@ -89,6 +90,9 @@ func (c *call) reindexRequest() (*reindexRequest, *Error) {
 			n, err := strconv.Atoi(string(body[k]))
 			if err != nil || n < 0 {
 				cause = illegal("[max_docs] parameter cannot be negative, found [%s]", body[k])
+			}
+			if cause == nil && req.maxDocs >= 0 && req.maxDocs != n {
+				cause = illegal("[max_docs] set to two different values [%d] and [%d]", req.maxDocs, n)
 			}
 			req.maxDocs = n
 		case "conflicts":
@@ -258,6 +262,9 @@ func perSecond(q url.Values) (float64, *Error) {
 func (req *reindexRequest) parameters(c *call) *Error {
 	var e *Error
 	if req.perSecond, e = perSecond(c.q); e != nil {
+		return e
+	}
+	if req.copies, e = c.activeShards(); e != nil {
 		return e
 	}
 	if v := c.q.Get("scroll"); v != "" {

@@ -236,7 +236,7 @@ func (p *remotePages) fetch(t *task, target string, body []byte) (page, bool, *E
 	unfit := func(cause *Error) *Error {
 		return fail(500, "exception", "Error parsing the response, remote is likely not an Elasticsearch instance").because(cause)
 	}
-	if err := json.Unmarshal(raw, &reply); err != nil || reply.Hits == nil {
+	if err := json.Unmarshal(uncomment(raw), &reply); err != nil || reply.Hits == nil {
 		return page{}, true, unfit(fail(500, "x_content_parse_exception", "[1:1] [search_response] failed to parse"))
 	}
 	if reply.ScrollID != "" {

@@ -366,7 +366,7 @@ func TestWhatIsNotDoneIsSaid(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, "8.15.1")
 	for _, ask := range [][3]string{
-		{"GET", "/_cat/indices", ""},
+		{"GET", "/_cat/segments", ""},
 		{"PUT", "/_watcher/watch/w", "{}"},
 		{"POST", "/_count", `{"query":{"wildcard":{"a":"b*"}}}`},
 		{"POST", "/_search", `{"aggs":{"a":{"terms":{"field":"x"}}}}`},

@@ -34,9 +34,11 @@ type route struct {
 }
 
 const (
-	searchParams = "from size sort scroll allow_partial_search_results version seq_no_primary_term _source _source_includes _source_excludes track_total_hits rest_total_hits_as_int request_cache preference search_type batched_reduce_size ccs_minimize_roundtrips typed_keys timeout " + expandParams
+	searchParams = stringParams + " from size sort scroll allow_partial_search_results version seq_no_primary_term _source _source_includes _source_excludes track_total_hits rest_total_hits_as_int request_cache preference search_type batched_reduce_size ccs_minimize_roundtrips typed_keys timeout " + expandParams
+	stringParams = "q df default_operator analyzer analyze_wildcard lenient"
 	expandParams = "ignore_unavailable allow_no_indices expand_wildcards ignore_throttled"
 	adminParams  = "timeout master_timeout wait_for_active_shards"
+	catParams    = "format h v s help bytes local master_timeout " + expandParams
 	docParams    = "refresh routing version version_type if_seq_no if_primary_term timeout wait_for_active_shards require_alias"
 	readParams   = "refresh realtime routing preference _source _source_includes _source_excludes version version_type stored_fields"
 	taskParams   = "actions nodes detailed group_by parent_task_id wait_for_completion timeout"
@@ -84,8 +86,8 @@ func routes() []route {
 		{"DELETE", "/_pit", "", "", (*call).closePIT, false},
 		{"GET", "/_search", "", searchParams, (*call).search, false},
 		{"POST", "/_search", "", searchParams, (*call).search, false},
-		{"GET", "/_count", "indices:data/read/search", "preference " + expandParams, (*call).count, false},
-		{"POST", "/_count", "indices:data/read/search", "preference " + expandParams, (*call).count, false},
+		{"GET", "/_count", "indices:data/read/search", "preference " + stringParams + " " + expandParams, (*call).count, false},
+		{"POST", "/_count", "indices:data/read/search", "preference " + stringParams + " " + expandParams, (*call).count, false},
 		{"POST", "/_bulk", "indices:data/write/bulk", docParams + " _source pipeline", (*call).bulk, false},
 		{"PUT", "/_bulk", "indices:data/write/bulk", docParams + " _source pipeline", (*call).bulk, false},
 		{"POST", "/_mget", "indices:data/read/mget", readParams, (*call).mget, false},
@@ -125,6 +127,14 @@ func routes() []route {
 		{"POST", "/_template/{name}", "indices:admin/template/put", "create cause " + adminParams, (*call).putLegacyTemplate, false},
 		{"DELETE", "/_template/{name}", "indices:admin/template/delete", adminParams, (*call).deleteLegacyTemplate, false},
 
+		{"GET", "/_cat/indices", "indices:monitor/settings/get", catParams, (*call).catIndices, false},
+		{"GET", "/_cat/indices/{index}", "indices:monitor/settings/get", catParams, (*call).catIndices, false},
+		{"GET", "/_cat/health", "cluster:monitor/health", catParams + " ts", (*call).catHealth, false},
+		{"GET", "/_cat/count", "indices:data/read/search", catParams, (*call).catCount, false},
+		{"GET", "/_cat/count/{index}", "indices:data/read/search", catParams, (*call).catCount, false},
+		{"GET", "/_cat/aliases", "indices:admin/aliases/get", catParams, (*call).catAliases, false},
+		{"GET", "/_cat/nodes", "cluster:monitor/state", catParams, (*call).catNodes, false},
+
 		{"PUT", "/{index}", "indices:admin/create", "include_type_name " + adminParams, (*call).createIndex, false},
 		{"GET", "/{index}", "indices:admin/get", "include_type_name " + flatParams + " " + expandParams, (*call).getIndex, false},
 		{"HEAD", "/{index}", "indices:admin/get", "include_type_name " + flatParams + " " + expandParams, (*call).hasIndex, false},
@@ -147,8 +157,8 @@ func routes() []route {
 		{"GET", "/{index}/_search", "indices:data/read/search", searchParams, (*call).search, false},
 		{"POST", "/{index}/_search", "indices:data/read/search", searchParams, (*call).search, false},
 		{"POST", "/{index}/_pit", "indices:data/read/open_point_in_time", "keep_alive preference " + expandParams, (*call).openPIT, false},
-		{"GET", "/{index}/_count", "indices:data/read/search", "preference " + expandParams, (*call).count, false},
-		{"POST", "/{index}/_count", "indices:data/read/search", "preference " + expandParams, (*call).count, false},
+		{"GET", "/{index}/_count", "indices:data/read/search", "preference " + stringParams + " " + expandParams, (*call).count, false},
+		{"POST", "/{index}/_count", "indices:data/read/search", "preference " + stringParams + " " + expandParams, (*call).count, false},
 		{"POST", "/{index}/_bulk", "indices:data/write/bulk", docParams + " _source pipeline", (*call).bulk, false},
 		{"PUT", "/{index}/_bulk", "indices:data/write/bulk", docParams + " _source pipeline", (*call).bulk, false},
 		{"POST", "/{index}/_mget", "indices:data/read/mget", readParams, (*call).mget, false},
@@ -266,6 +276,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if id := r.Header.Get("X-Opaque-Id"); id != "" {
 		w.Header().Set("X-Opaque-Id", id)
+	}
+	if table, is := body.(text); is {
+		w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, string(table)) // as below
+		return
 	}
 	w.Header().Set("Content-Type", s.contentType(r))
 	w.WriteHeader(status)

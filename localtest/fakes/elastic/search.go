@@ -164,6 +164,12 @@ func (c *call) count() (int, any, error) {
 		}
 		q = queryIn(c.body, values["query"])
 	}
+	if c.q.Has("q") {
+		var err error
+		if q, err = c.queryString(); err != nil {
+			return 0, nil, err
+		}
+	}
 	targets, err := c.targets(c.vars["index"], "indices:data/read/search")
 	if err != nil {
 		return 0, nil, err
@@ -291,6 +297,11 @@ func (c *call) searchRequest() (*request, error) {
 	}
 	if req.source, err = c.sourceParams(req.source); err != nil {
 		return nil, err
+	}
+	if c.q.Has("q") {
+		if req.query, err = c.queryString(); err != nil {
+			return nil, err
+		}
 	}
 	req.version = c.flag("version", req.version)
 	req.seqNo = c.flag("seq_no_primary_term", req.seqNo)

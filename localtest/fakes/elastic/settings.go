@@ -135,11 +135,67 @@ func settingsReply(flat map[string]string, asFlat bool) map[string]any {
 	return out
 }
 
-// dynamicCluster are the cluster settings that _cluster/settings takes.
-var dynamicCluster = []string{
-	"action.auto_create_index", "action.destructive_requires_name", "cluster.routing.", "cluster.max_shards_per_node",
-	"cluster.blocks.", "indices.recovery.", "indices.id_field_data.enabled", "search.max_open_scroll_context", "search.default_search_timeout",
-	"search.max_keep_alive", "search.default_keep_alive", "search.max_buckets", "logger.", "xpack.monitoring.",
+// dynamicCluster are the cluster settings that _cluster/settings takes, and what it
+// makes of a value. Those of freeCluster have no effect that a client of this server
+// could see; any other that a real cluster takes is refused.
+var (
+	dynamicCluster = map[string]func(key, value string) *Error{
+		"action.auto_create_index": checkAutoCreate, "action.destructive_requires_name": checkBoolean, "cluster.blocks.read_only": checkBoolean,
+		"cluster.blocks.read_only_allow_delete": checkBoolean, "indices.id_field_data.enabled": checkBoolean,
+		"cluster.max_shards_per_node": checkPositive, "search.max_open_scroll_context": checkPositive,
+		"search.max_keep_alive": checkTime, "search.default_keep_alive": checkTime, "search.default_search_timeout": checkTime,
+	}
+	freeCluster  = []string{"indices.recovery.", "cluster.routing.allocation.disk.", "search.max_buckets", "logger.", "xpack.monitoring."}
+	otherCluster = []string{"cluster.", "indices.", "search.", "script.", "ingest.", "network.breaker.", "xpack."}
+)
+
+func checkBoolean(_, v string) *Error {
+	if v != "true" && v != "false" {
+		return illegal("Failed to parse value [%s] as only [true] or [false] are allowed.", v)
+	}
+	return nil
+}
+
+func checkPositive(k, v string) *Error {
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		return illegal("Failed to parse value [%s] for setting [%s]", v, k)
+	}
+	if n < 1 {
+		return illegal("Failed to parse value [%s] for setting [%s] must be >= 1", v, k)
+	}
+	return nil
+}
+
+func checkTime(k, v string) *Error {
+	_, e := parseTime(v, k)
+	return e
+}
+
+// checkAutoCreate takes true, false, or a list of patterns.
+func checkAutoCreate(k, v string) *Error {
+	for _, p := range splitList(v) {
+		if sign := p[:1]; p == "+" || p == "-" {
+			return illegal("Can't parse [%s] for setting [%s] must contain an index name after [%s]", v, k, sign)
+		}
+	}
+	return nil
+}
+
+// checkCluster refuses what _cluster/settings does not take.
+func checkCluster(scope, k string, v *string) *Error {
+	check, dynamic := dynamicCluster[k]
+	switch {
+	case dynamic && v == nil, known(freeCluster, k), strings.HasSuffix(k, "*") && v == nil:
+		return nil
+	case dynamic:
+		return check(k, *v)
+	case known(staticSettings, k) && !known(otherCluster, k):
+		return illegal("%s setting [%s], not dynamically updateable", scope, k)
+	case known(otherCluster, k):
+		return unsupported("cluster setting [%s]", k)
+	}
+	return illegal("%s setting [%s], not recognized", scope, k)
 }
 
 func (c *call) getClusterSettings() (int, any, error) {
@@ -156,6 +212,14 @@ func (c *call) putClusterSettings() (int, any, error) {
 	if err := c.json(&body); err != nil {
 		return 0, nil, err
 	}
+	for _, scope := range []string{"persistent", "transient"} {
+		if m, ok := body[scope].(map[string]any); ok && len(m) == 0 {
+			delete(body, scope)
+		}
+	}
+	if body["persistent"] == nil && body["transient"] == nil {
+		return 0, nil, fail(400, "action_request_validation_exception", "Validation Failed: 1: no settings to update;")
+	}
 	reply := obj("acknowledged", true)
 	for _, scope := range []string{"persistent", "transient"} {
 		changes := map[string]*string{}
@@ -165,15 +229,11 @@ func (c *call) putClusterSettings() (int, any, error) {
 		target := map[string]map[string]string{"persistent": c.s.persistent, "transient": c.s.transient}[scope]
 		done := map[string]string{}
 		for _, k := range slices.Sorted(maps.Keys(changes)) {
-			switch {
-			case known(dynamicCluster, k):
-			case known(staticSettings, k):
-				return 0, nil, illegal("%s setting [%s], not dynamically updateable", scope, k)
-			default:
-				return 0, nil, illegal("%s setting [%s], not recognized", scope, k)
+			if e := checkCluster(scope, k, changes[k]); e != nil {
+				return 0, nil, e
 			}
 			if changes[k] == nil {
-				delete(target, k)
+				maps.DeleteFunc(target, func(set, _ string) bool { return wild(k, set) })
 			} else {
 				target[k], done[k] = *changes[k], *changes[k]
 			}

@@ -9,7 +9,7 @@
 //	> PUT /{i}-a                the request; "src" before the method sends it to the source, "as NAME" (or NAME:PASSWORD) logs in as that user
 //	+ X-Opaque-Id: op-1         a header
 //	{"settings": …}             the body, to the next line that starts with < or >
-//	< 200                       the status; "within 5s" repeats the request until the reply fits
+//	< 200                       the status; "text": a reply that is no JSON, which is compared but for blanks; "within 5s" repeats the request until the reply fits
 //	{"acknowledged": true, …}   the reply, as a template
 //
 // In a template "<any>" fits every value, "<name>" every value and keeps it for
@@ -114,6 +114,7 @@ type Step struct {
 	Header       http.Header
 	Body         string
 	Status       string
+	Text         bool // the reply is text
 	Within       time.Duration
 	Reply        string
 }
@@ -193,7 +194,8 @@ func parse(text string) ([]Case, error) {
 			step.Header.Set(k, v)
 		case mark == "<":
 			status, within, waits := strings.Cut(rest, " within ")
-			step.Status, part = status, &step.Reply
+			step.Status, step.Text = strings.CutSuffix(status, " text")
+			part = &step.Reply
 			if waits {
 				d, err := time.ParseDuration(within)
 				if err != nil {
@@ -347,6 +349,12 @@ func (p *player) play(s Step) error {
 	if s.Reply == "" {
 		return nil
 	}
+	if s.Text {
+		if want, have := table(p.fill(s.Reply)), table(string(body)); want != have {
+			return fmt.Errorf("want\n%s\nhave\n%s", want, have)
+		}
+		return nil
+	}
 	template, err := read([]byte(p.fill(s.Reply)))
 	if err != nil {
 		return fmt.Errorf("template: %w in %s", err, p.fill(s.Reply))
@@ -359,6 +367,15 @@ func (p *player) play(s Step) error {
 		return fmt.Errorf("%w\nin %s", err, body)
 	}
 	return nil
+}
+
+// table is text with one blank between columns.
+func table(s string) string {
+	var out []string
+	for line := range strings.Lines(s) {
+		out = append(out, strings.Join(strings.Fields(line), " "))
+	}
+	return strings.TrimSpace(strings.Join(out, "\n"))
 }
 
 func read(raw []byte) (v any, err error) {
