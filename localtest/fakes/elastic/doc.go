@@ -40,7 +40,9 @@
 // Watcher's, which were read, not seen; columns in parse errors; the order of a
 // directory user's roles, which is sorted here and hashed there; the digits of a
 // few doubles that Java 17 prints longer than needed; ?refresh=wait_for, which
-// refreshes at once; _aliases, which is not atomic; the order of overlapping
+// refreshes at once; wait_for_active_shards and health's waits, which are answered
+// at once, too; _cat, which prints no loads; q=, which knows words only; docs.deleted,
+// which is 0; _aliases, which is not atomic; the order of overlapping
 // templates, which is that of their names; _resolve/index, which knows no closed indices and no data streams. Watcher is off unless a
 // setting switches it on, as on Alibaba Cloud.
 package elastic
