@@ -29,12 +29,16 @@ var table = map[string][]string{
 	"shared/run":      {"events", "shared/facts"},
 
 	// The proof from inside a network, for every cloud.
-	"shared/vantage": {},
+	"shared/vantage":   {},
+	"shared/vantage/*": {"shared/vantage"},
 
 	// Clients: of products and of the clusters. They know no run.
 	"shared/aliyun":   {"shared/apierr"},
 	"shared/aliyun/*": {"shared/aliyun", "shared/apierr"},
 	"shared/es":       {"shared/apierr"},
+	"shared/aws":      {"shared/apierr"},
+	"shared/aws/*":    {"shared/aws", "shared/apierr"},
+	"shared/zilliz":   {"shared/apierr"},
 
 	"shared/azure":        {"shared/apierr"},
 	"shared/azure/*":      {"shared/azure", "shared/apierr"},

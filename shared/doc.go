@@ -8,6 +8,7 @@
 //	apierr      what may be done after an error: retry, not found, conflict, fatal
 //	checksum    whether two sets of documents are the same, and where not
 //	vantage     the proof from inside a network: a probe script and what it says
+//	vantage/zillizprobe   that script as a Systems Manager document, with a login
 //
 // What remembers and wakes:
 //
@@ -24,6 +25,7 @@
 //	azure       one call to Azure: a service principal, errors, operations taken up
 //	azure/network, privatedns, compute   one narrow client a product
 //	elasticcloud   the Elastic Cloud API: policies, associations, claims, deployments
+//	aws, aws/ec2, route53, ssm, sts, zilliz   accounts by a key or role; clients of AWS and Zilliz Cloud
 //	es          the clusters themselves: inspect, create, reindex, tasks
 //
 // What steps have in common:
