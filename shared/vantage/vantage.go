@@ -64,6 +64,10 @@ func (t Target) Script() (string, error) {
 	return "ESLINK_HOST=" + Quote(t.Host) + "\nESLINK_PORTS=" + Quote(strings.Join(ports, " ")) + "\n" + probe, nil
 }
 
+// Probe is the script by itself, for machines that get its environment in another
+// way. It holds no secret.
+func Probe() string { return probe }
+
 // Quote makes one word of s for a POSIX shell (Shell Command Language, §2.2.2).
 // Nothing enters a script but through it.
 func Quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
