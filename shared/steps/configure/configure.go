@@ -1,31 +1,32 @@
-// Package configure is the step that gives the instance what a run's use cases
-// need: entries and settings of esConfig, secure settings, role mappings. The
-// cloud replaces esConfig as a whole and restarts the nodes, one by one; so it
-// is read, merged and written back once, under a lock, only as far as a person
-// approved it, and what the nodes really took up is read from the nodes.
+// Package configure is the step that gives the destination cluster what a run's
+// use cases need: entries and settings of esConfig, secure settings, role
+// mappings. The cloud replaces esConfig as a whole and restarts the nodes, one by
+// one; so it is read, merged and written back once, under a lock, only as far as
+// a person approved it, and what the nodes run with is read from the nodes.
+//
+// A walk is a provisioning (up), a removal (down) or a restoration (up, when a
+// person asked for it because the nodes do not come up). All three meet the same
+// states: they look, follow a change that the cluster is carrying out, write, or
+// finish.
 package configure
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
-	"eslink/events"
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/aliyun/kms"
-	"eslink/shared/apierr"
 	"eslink/shared/clusters"
 	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/esconfig"
-	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
-// Cluster is the instance's control plane.
+// Cluster is the destination's control plane.
 type Cluster interface {
 	Describe(ctx context.Context, id string) (escluster.Instance, error)
 	UpdateConfig(ctx context.Context, id string, config map[string]string, token string) (changeID string, err error)
@@ -36,7 +37,7 @@ type Cluster interface {
 	SetKeystore(ctx context.Context, id string, update map[string]string, remove []string) error
 }
 
-// Nodes are the instance's nodes themselves.
+// Nodes are the cluster's nodes themselves.
 type Nodes interface {
 	// NodeSettings are those that each node runs with, by its name.
 	NodeSettings(ctx context.Context) (map[string]es.Settings, error)
@@ -75,24 +76,26 @@ const (
 	lockFor = 30 * time.Minute
 	// minWait and maxWait bound the pause between two looks at a restart.
 	minWait, maxWait = 20 * time.Second, 15 * time.Minute
-	// maxWrites bounds the restarts of one walk: somebody who keeps overwriting
-	// esConfig has to be asked, not fought.
+	// maxWrites bounds the restarts of one walk: when somebody keeps overwriting
+	// esConfig, a person has to decide.
 	maxWrites = 3
 	// unlikeFor is how long nodes may differ from what the cloud says, failingFor
-	// how long they may not come up.
+	// how long they may fail to start.
 	unlikeFor, failingFor = 10 * time.Minute, 15 * time.Minute
 )
 
-// goal is what a walk brings the instance to: what a spec needs, or nothing.
-type goal struct {
-	spec   events.Spec
-	domain string
-	// up is the way down the flow. On the way up it, and in a restoration, the
-	// run's own is taken out; only a restoration has been asked for already.
-	up, restore bool
+// view is what the cluster has, and what a walk changes of it.
+type view struct {
+	in       escluster.Instance
+	journal  *esconfig.Book
+	change   esconfig.Change
+	keystore keystore
 }
 
-// Up merges what the run needs and waits until all nodes have it.
+// complete reports whether esConfig and keystore are as the walk wants them.
+func (v view) complete() bool { return len(v.change.Difference) == 0 && v.keystore.empty() }
+
+// Up adds what the run needs and waits until all nodes have it.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if r.Restore {
 		return s.restore(ctx, r)
@@ -101,200 +104,57 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if domain == esconfig.Placeholder {
 		return engine.Outcome{}, fmt.Errorf("run %s has no endpoint domain on record: step accept writes it", r.ID)
 	}
-	return s.walk(ctx, r, goal{spec: r.Spec, domain: domain, up: true})
+	return s.provision(ctx, r, provisioning{r.Spec, domain})
 }
 
-// Down takes the run's own out again, unless it is to be kept.
+// Down removes what the run added, unless that is to be kept.
 func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if r.KeepConfig {
-		return engine.Done(), s.Records.Unlock(ctx, lockOf(r), r.ID)
+		return s.unlocked(ctx, r)
 	}
-	return s.walk(ctx, r, goal{domain: esconfig.Domain(r)})
+	return s.remove(ctx, r, removal{esconfig.Domain(r)})
 }
 
-// restore takes the run's own out of a configuration with which the nodes may
-// not come up, and stops the run: what is to happen next is for a person.
-func (s *Step) restore(ctx context.Context, r *run.Run) (engine.Outcome, error) {
-	out, err := s.walk(ctx, r, goal{domain: esconfig.Domain(r), restore: true})
-	if err != nil || !out.IsDone() {
-		return out, err
+// unlocked is Done once the run has given up the configuration's lock.
+func (s *Step) unlocked(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	if err := s.Records.Unlock(ctx, lockOf(r), r.ID); err != nil {
+		return engine.Outcome{}, err
 	}
-	r.Restore = false
-	return engine.Outcome{}, events.NewProblem(409, "restored", "esConfig is as it was before the run wrote it",
-		events.Finding{Field: "instanceId", Message: r.Spec.InstanceID + " runs without what this run had added", Remedy: "start with a mended spec, or tear the run down"})
+	return engine.Done(), nil
 }
 
-// walk brings esConfig from where it is to where the goal wants it. All
-// directions meet the same states.
-func (s *Step) walk(ctx context.Context, r *run.Run, g goal) (engine.Outcome, error) {
-	book, err := esconfig.Read(ctx, s.Records, r)
-	if err != nil {
-		return engine.Outcome{}, err
+// look compares an active cluster with what a walk wants.
+func (s *Step) look(ctx context.Context, r *run.Run, w walk, journal *esconfig.Book, in escluster.Instance) (view, error) {
+	v := view{in: in, journal: journal}
+	if in.Status != escluster.Active {
+		return v, fmt.Errorf("cluster %s is %s, and its configuration cannot be changed: see its console for the cause, make it active, then retry", in.ID, in.Status)
 	}
-	if !g.up && book.Empty() && !wrote(r) {
-		return s.gone(ctx, r)
-	}
-	in, err := s.Cluster.Describe(ctx, r.Spec.InstanceID)
-	switch {
-	case isGone(in, err) && !g.up: // and its configuration with it
-		return s.gone(ctx, r)
-	case err != nil:
-		return engine.Outcome{}, err
-	case in.Status == escluster.Activating:
-		return s.follow(ctx, r, in.ID, book)
-	case in.Status != escluster.Active:
-		return engine.Outcome{}, fmt.Errorf("cluster %s is %s, and its configuration cannot be changed: see in its console why, make it active, then retry", in.ID, in.Status)
-	}
-	if book.Shares(in.Config, g.spec) {
+	spec, domain := w.goal()
+	if journal.Shares(in.Config, spec) {
 		all, err := s.Records.List(ctx)
-		if err == nil {
-			err = book.Beside(ctx, r, all)
-		}
 		if err != nil {
-			return engine.Outcome{}, err
+			return v, err
+		}
+		if err := journal.Beside(ctx, r, all); err != nil {
+			return v, err
 		}
 	}
-	c, err := book.Of(in.Config, g.spec, g.domain)
-	if err != nil {
-		return engine.Outcome{}, fmt.Errorf("cluster %s: %w", in.ID, err)
+	var err error
+	if v.change, err = journal.Of(in.Config, spec, domain); err != nil {
+		return v, fmt.Errorf("cluster %s: %w", in.ID, err)
 	}
-	keystore, err := s.keystore(ctx, book, g.spec)
-	if err != nil {
-		return engine.Outcome{}, err
-	}
-	if len(c.Difference) > 0 || !keystore.empty() {
-		return s.write(ctx, r, g, book, keystore)
-	}
-	if book.Unread && g.up {
-		return s.restarted(ctx, r, book)
-	}
-	return s.finish(ctx, r, g, book, c)
+	v.keystore, err = s.keystore(ctx, journal, spec)
+	return v, err
 }
 
-func isGone(in escluster.Instance, err error) bool {
-	return apierr.IsNotFound(err) || err == nil && in.Status == escluster.Invalid
-}
-
-// gone ends a walk after which nothing of the run is left.
-func (s *Step) gone(ctx context.Context, r *run.Run) (engine.Outcome, error) {
-	r.Facts.Configure = nil
-	return engine.Done(), s.Records.Unlock(ctx, lockOf(r), r.ID)
-}
-
-// write replaces esConfig once the difference is approved. The pasts it can
-// meet: nothing was written yet; the reply to an earlier write was lost before
-// it took effect (nothing at the instance has changed since, so the token is the
-// same); it took effect and somebody has overwritten it since (then the token is
-// another one, and the write is counted).
-func (s *Step) write(ctx context.Context, r *run.Run, g goal, book *esconfig.Book, k keystore) (engine.Outcome, error) {
-	err := s.Records.Lock(ctx, lockOf(r), r.ID, lockFor)
-	var held *run.HeldError
-	if errors.As(err, &held) {
-		return engine.Waitf(2*time.Minute, "run %s is changing the configuration of %s, which one run at a time may do; this one is next", held.Holder, r.Spec.InstanceID), nil
-	}
-	if err != nil {
-		return engine.Outcome{}, err
-	}
-	// Read again under the lock, right before writing.
-	in, err := s.Cluster.Describe(ctx, r.Spec.InstanceID)
-	if err != nil {
-		return engine.Outcome{}, err
-	}
-	c, err := book.Of(in.Config, g.spec, g.domain)
-	if err != nil {
-		return engine.Outcome{}, fmt.Errorf("cluster %s: %w", in.ID, err)
-	}
-	if len(c.Difference) == 0 && k.empty() || in.Status != escluster.Active {
-		return engine.Waitf(minWait, "cluster %s has just been changed by another hand", in.ID), nil
-	}
-	if err := s.again(r, g, c, in.ID); err != nil {
-		return engine.Outcome{}, err
-	}
-	if ask, err := s.plan(ctx, r, g, c, in.ID); err != nil {
-		return engine.Outcome{}, err
-	} else if ask != nil { // which may take days
-		return engine.Ask(ask), s.Records.Unlock(ctx, lockOf(r), r.ID)
-	}
-	if r.Facts.Configure == nil {
-		r.Facts.Configure = &facts.Configure{}
-	}
+// wrote reports whether this walk has written something.
+func wrote(r *run.Run) bool {
 	f := r.Facts.Configure
-	// The keystore comes first, in both directions: a realm without its password
-	// may be, and a password without its realm keeps nodes from starting.
-	switch {
-	case len(k.drop) > 0:
-		return s.dropPasswords(ctx, r, book, k.drop)
-	case len(k.set) > 0:
-		return s.setPasswords(ctx, r, book, k.set)
-	}
-	book.Unread = false
-	book.Ours = book.Ours.With(c.Then)
-	if err := book.Save(ctx, in.Config); err != nil {
-		return engine.Outcome{}, err
-	}
-	f.Entry, f.Added = c.Want.Entry, slices.Contains(c.Then.Entries, c.Want.Entry)
-	f.Keys = keys(c.Difference)
-	f.WroteAt = s.Now()
-	f.Writes++
-	f.ChangeID, err = s.Cluster.UpdateConfig(ctx, in.ID, c.Next, r.Token(fmt.Sprintf("configure/%d/%t", in.UpdatedAt.UnixMilli(), g.up)))
-	if err != nil {
-		return engine.Outcome{}, refused(f, err)
-	}
-	estimate, err := s.Cluster.EstimateRestart(ctx, in.ID)
-	if err != nil {
-		estimate = 2 * minWait // only the first wait depends on it
-	}
-	return engine.Waitf(between(estimate/2), "cluster %s takes up its new configuration and restarts its nodes one by one, in about %s by the cloud's estimate", in.ID, estimate), nil
+	return f != nil && (f.Writes > 0 || !f.WroteAt.Before(r.Cursor.Since))
 }
 
-// again judges a write after an earlier one of the same walk. retry begins to
-// count anew.
-func (s *Step) again(r *run.Run, g goal, c esconfig.Change, id string) error {
-	f := r.Facts.Configure
-	if f == nil || f.Writes == 0 {
-		return nil
-	}
-	var lost []string
-	for _, k := range keys(c.Difference) {
-		if slices.Contains(f.Keys, k) {
-			lost = append(lost, k)
-		}
-	}
-	switch {
-	case g.up && len(lost) > 0 && len(lost) < len(f.Keys):
-		f.Writes = 0
-		return fmt.Errorf("cluster %s did not keep %s, but the rest: have Alibaba Cloud allow that setting, or do without it (of certificates: with a protocol without TLS); teardown takes the rest back", id, list(lost))
-	case f.Writes >= maxWrites:
-		f.Writes = 0
-		return fmt.Errorf("esConfig of cluster %s was written %d times and is different each time: somebody else is writing it too; stop that, then retry", id, maxWrites)
-	}
-	return nil
-}
+func list(items []string) string { return strings.Join(items, ", ") }
 
-// plan returns what has to be approved before the change may be written, or nil
-// if it has been.
-func (s *Step) plan(ctx context.Context, r *run.Run, g goal, c esconfig.Change, id string) (*run.Plan, error) {
-	if g.restore {
-		return nil, nil
-	}
-	var p run.Plan
-	if r.Plan != nil {
-		p = *r.Plan
-	}
-	p.Difference = c.Difference
-	if g.up {
-		p.Difference = esconfig.Hide(slices.Clone(c.Difference), g.domain)
-	} else {
-		p.Creates, p.Cost = nil, run.Cost{Currency: p.Cost.Currency}
-	}
-	p.Seal()
-	if r.Granted(&p) {
-		return nil, nil
-	}
-	estimate, err := s.Cluster.EstimateRestart(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	p.Restart = run.Restart{Needed: true, Seconds: int(estimate.Seconds())}
-	return &p, nil
-}
+func lockOf(r *run.Run) string { return "config/" + r.Spec.InstanceID }
+
+func between(d time.Duration) time.Duration { return min(max(d, minWait), maxWait) }

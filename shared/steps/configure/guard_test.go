@@ -72,7 +72,7 @@ func TestReadAgainUnderTheLock(t *testing.T) {
 		c, s, r := stubbed(look(escluster.Active, "a:1"), second)
 		out, err := s.Up(t.Context(), r)
 		require.NoError(t, err, name)
-		require.Contains(t, out.Reason(), "another hand", name)
+		require.Contains(t, out.Reason(), "outside this run", name)
 		require.Empty(t, c.written, name)
 		require.Nil(t, r.Facts.Configure, name)
 	}
