@@ -77,5 +77,5 @@ func (fs Findings) Problem(step string, accepted []string) error {
 	if len(left) == 0 {
 		return nil
 	}
-	return NewProblem(409, "findings", step+" found what must be mended first; nothing was written", left...)
+	return NewProblem(409, "findings", step+" found what must be fixed first; nothing was written", left...)
 }

@@ -354,5 +354,5 @@ func TestFindingsKeepWhatNobodyAccepted(t *testing.T) {
 	assert.Len(t, p.Errors, 2)
 	assert.Equal(t, `add nodes, or name "single-node" in acceptRisks`, p.Errors[0].Remedy)
 	require.ErrorAs(t, fs.Problem("plan", []string{"single-node"}), &p)
-	assert.Equal(t, "plan found what must be mended first; nothing was written; indices[0].source: there is no such index (mend its name)", p.Error())
+	assert.Equal(t, "plan found what must be fixed first; nothing was written; indices[0].source: there is no such index (mend its name)", p.Error())
 }

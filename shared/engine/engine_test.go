@@ -518,7 +518,7 @@ func TestAPanicStopsTheRunAndRetryResumesIt(t *testing.T) {
 }
 
 func TestWhatStopsARun(t *testing.T) {
-	problem := events.NewProblem(409, "findings", "survey found what must be mended first", events.Finding{Field: "indices[0].source", Message: "missing", Remedy: "mend it"})
+	problem := events.NewProblem(409, "findings", "survey found what must be fixed first", events.Finding{Field: "indices[0].source", Message: "missing", Remedy: "fix it"})
 	for name, c := range map[string]struct {
 		outcome engine.Outcome
 		err     error

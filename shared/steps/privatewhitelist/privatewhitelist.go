@@ -1,6 +1,6 @@
 // Package privatewhitelist is the one step of scenario private-whitelist: it
 // changes one group of an instance's private IP whitelist as the spec says, and
-// takes back what it changed, entry by entry, so that what others add or remove
+// reverts what it changed, entry by entry, so that what others add or remove
 // meanwhile stays as they left it.
 //
 // The plain list is the group default: it can be changed, but not be deleted.
@@ -46,7 +46,7 @@ const (
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	in, have, exists, err := s.look(ctx, r)
 	if apierr.IsNotFound(err) {
-		return engine.Outcome{}, found("instanceId", "there is no cluster "+r.Spec.InstanceID+" in this region and account", "mind the ID")
+		return engine.Outcome{}, found("instanceId", "there is no cluster "+r.Spec.InstanceID+" in this region and account", "check the ID")
 	}
 	if err != nil {
 		return engine.Outcome{}, err
@@ -54,9 +54,9 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	switch in.Status {
 	case escluster.Active:
 	case escluster.Activating: // a change, ours included, counts only when it is done
-		return engine.Waitf(settles/2, "cluster %s is carrying out a change; its whitelist can be changed, and counts, when that is done", in.ID), nil
+		return engine.Waitf(settles/2, "cluster %s is carrying out a change; its whitelist can be changed, and takes effect, when that is done", in.ID), nil
 	default:
-		return engine.Outcome{}, found("instanceId", fmt.Sprintf("%s is %s, and its whitelist cannot be changed", in.ID, in.Status), "see in its console why, make it active, then retry")
+		return engine.Outcome{}, found("instanceId", fmt.Sprintf("%s is %s, and its whitelist cannot be changed", in.ID, in.Status), "see its console for the cause, make it active, then retry")
 	}
 	f := r.Facts.PrivateWhitelist
 	if f == nil {
@@ -79,19 +79,19 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		f.Pending = next
 		return engine.Waitf(time.Second, "cluster %s is about to change its whitelist group %s: %s", in.ID, f.Group, difference(next.Add, next.Remove)), nil
 	}
-	// The pasts that this can meet: the change was never sent; it was sent and
-	// refused; somebody has undone it. Had it come through, settle would have seen
-	// it. Sent twice it does no more than once.
+	// Possible prior states: the change was never sent; it was sent and refused;
+	// somebody has reverted it. Had it taken effect, settle would have seen it. The
+	// request is idempotent.
 	c := change(r.Spec.Whitelist, have, next)
 	if err := s.Cluster.ChangeWhitelist(ctx, in.ID, c, token(r, in, c)); err != nil {
 		return engine.Outcome{}, err
 	}
 	fold(f)
-	return engine.Waitf(settles, "cluster %s takes up its whitelist group %s: %s", in.ID, f.Group, difference(next.Add, next.Remove)), nil
+	return engine.Waitf(settles, "cluster %s is changing its whitelist group %s: %s", in.ID, f.Group, difference(next.Add, next.Remove)), nil
 }
 
-// Down takes back what the run changed: first what it removed comes in again,
-// then what it added goes, and with it the group if it was the run's own.
+// Down reverts what the run changed: first it adds what the run removed, then it
+// removes what the run added, and with it the group if the run created it.
 func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	f := r.Facts.PrivateWhitelist
 	if f == nil {
@@ -108,9 +108,9 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	switch in.Status {
 	case escluster.Active:
 	case escluster.Activating:
-		return engine.Waitf(settles/2, "cluster %s is carrying out a change; its whitelist group %s can be put back when that is done", in.ID, f.Group), nil
+		return engine.Waitf(settles/2, "cluster %s is carrying out a change; its whitelist group %s can be reverted when that is done", in.ID, f.Group), nil
 	default:
-		return engine.Outcome{}, found("instanceId", fmt.Sprintf("%s is %s, and its whitelist group %s cannot be put back", in.ID, in.Status, f.Group), "make the cluster active, then retry")
+		return engine.Outcome{}, found("instanceId", fmt.Sprintf("%s is %s, and its whitelist group %s cannot be reverted", in.ID, in.Status, f.Group), "make the cluster active, then retry")
 	}
 	settle(f, have, exists)
 	f.Pending = nil
@@ -129,13 +129,13 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	case f.Created:
 		c.Mode = escluster.Cover
 	default:
-		return engine.Outcome{}, found("whitelist.group", fmt.Sprintf("of the whitelist group %s of %s nothing is left but what this run added, and at least one IP has to stay", f.Group, in.ID),
-			"put into it what is to stay, or delete it, then retry")
+		return engine.Outcome{}, found("whitelist.group", fmt.Sprintf("the whitelist group %s of %s holds only what this run added, and a group keeps at least one IP", f.Group, in.ID),
+			"add what is to stay, or delete the group, then retry")
 	}
 	if err := s.Cluster.ChangeWhitelist(ctx, in.ID, c, token(r, in, c)); err != nil {
 		return engine.Outcome{}, err
 	}
-	return engine.Waitf(settles, "cluster %s puts its whitelist group %s back: %s", in.ID, f.Group, difference(back, ours)), nil
+	return engine.Waitf(settles, "cluster %s is reverting its whitelist group %s: %s", in.ID, f.Group, difference(back, ours)), nil
 }
 
 // look reads the group as it is.
@@ -159,12 +159,12 @@ func wanted(w *events.Whitelist, id string, have []string, exists bool) ([]strin
 	case w.Mode == events.Cover:
 	case !exists:
 		return nil, found("whitelist.group", fmt.Sprintf("the private whitelist of %s has no group %s, and %s wants one that exists", id, group, w.Mode),
-			"mind its name, or use mode Cover, which creates it")
+			"check its name, or use mode Cover, which creates it")
 	case w.Mode == events.Append:
 		want = append(append([]string{}, have...), minus(w.IPs, have)...)
 	default:
 		if want = minus(have, w.IPs); len(want) == 0 {
-			return nil, found("whitelist.ips", fmt.Sprintf("nothing would be left in the whitelist group %s of %s, and at least one IP has to stay", group, id),
+			return nil, found("whitelist.ips", fmt.Sprintf("the whitelist group %s of %s would be empty, and a group keeps at least one IP", group, id),
 				"leave one out, or delete the group: mode Cover without ips")
 		}
 	}
@@ -195,7 +195,7 @@ func token(r *run.Run, in escluster.Instance, c escluster.WhitelistChange) strin
 }
 
 func found(field, message, remedy string) error {
-	return events.NewProblem(409, "findings", "private-whitelist found what must be mended first", events.Finding{Field: field, Message: message, Remedy: remedy})
+	return events.NewProblem(409, "findings", "private-whitelist found what must be fixed first", events.Finding{Field: field, Message: message, Remedy: remedy})
 }
 
 // difference is a change as a person reads it.

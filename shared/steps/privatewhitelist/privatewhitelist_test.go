@@ -223,7 +223,7 @@ func TestTheDifferenceIsSaid(t *testing.T) {
 	require.Zero(t, w.Writes(), "it is saved first")
 	out, err = w.Once(w.step, w.run)
 	require.NoError(t, err)
-	require.Equal(t, "cluster "+faketest.Src+" takes up its whitelist group office: adds 10.3.0.1, removes 10.9.0.0/16", out.Reason())
+	require.Equal(t, "cluster "+faketest.Src+" is changing its whitelist group office: adds 10.3.0.1, removes 10.9.0.0/16", out.Reason())
 
 	many := newWorldIn(w, events.Whitelist{Mode: "Append", Group: "office", IPs: list(200)})
 	out, err = many.Once(many.step, many.run)
@@ -306,7 +306,7 @@ func TestOthersChangeTheGroupToo(t *testing.T) {
 		w.Up(w.step, w.run)
 		w.ES.SetGroup(faketest.Src, "office", "10.3.0.1")
 		_, err := w.Walk(w.step, w.run, run.Down)
-		require.ErrorContains(t, err, "put into it what is to stay")
+		require.ErrorContains(t, err, "add what is to stay")
 		w.ES.SetGroup(faketest.Src, "office", "10.3.0.1", "10.4.0.1")
 		w.Down(w.step, w.run)
 		require.Equal(t, with("office", "10.4.0.1"), w.groups())
@@ -401,7 +401,7 @@ func TestStatesOnTheWayDown(t *testing.T) {
 			switch state {
 			case "activating":
 				require.NoError(t, err)
-				require.Contains(t, out.Reason(), "can be put back when that is done")
+				require.Contains(t, out.Reason(), "can be reverted when that is done")
 				w.ES.SetStatus(faketest.Src, "active")
 				w.Down(w.step, w.run)
 				w.back()
