@@ -27,7 +27,7 @@ if [ -n "$ESLINK_PARAMETER" ]; then
     *)
       echo login=sent
       : >"$dir/body"
-      printf 'header = "Authorization: Bearer %s"\n' "$token" | curl -K - -q --noproxy '*' -s -S --connect-timeout 8 --max-time 20 --max-redirs 0 \
+      printf 'header = "Authorization: Bearer %s"\n' "$token" | curl -q -K - --noproxy '*' -s -S --connect-timeout 8 --max-time 20 --max-redirs 0 \
         --max-filesize 1048576 -o "$dir/body" -w 'http=%{http_code}' -H 'Content-Type: application/json' -d '{}' \
         "https://$ESLINK_HOST:$ESLINK_PORTS/v2/vectordb/collections/list" >"$dir/out" 2>/dev/null
       echo "logincurl=$?"
