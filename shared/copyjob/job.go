@@ -11,8 +11,10 @@ package copyjob
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"eslink/events"
 	"eslink/shared/aliyun/kms"
 	"eslink/shared/clusters"
 	"eslink/shared/es"
@@ -72,24 +74,50 @@ type Job struct {
 }
 
 // Plan makes the list of tasks and notes what is about to be done: settings that
-// are changed for the load, tasks that start. It reports whether there is anything:
-// then the record must be saved before Start.
-func (j *Job) Plan(ctx context.Context) (due bool, err error) {
+// are changed for the load, tasks that start. If the next is due, the record must be
+// saved before Start. A copy of an earlier generation stops first.
+func (j *Job) Plan(ctx context.Context) (Next, error) {
+	tasks, err := j.client.Tasks(ctx)
+	if err != nil {
+		return Next{}, err
+	}
+	strays := slices.DeleteFunc(slices.Clone(tasks), func(t es.Task) bool { return !ours(j.run, t) || recorded(j.run, t) })
+	if running, err := cancelAll(ctx, j.client, strays); running || err != nil {
+		return Next{Pause: stopTime, Why: "an earlier copy of this run stops after its current page"}, err
+	}
+	var fs events.Findings
+	OtherWriters(j.run, tasks, &fs)
+	if err := fs.Problem("copy", nil); err != nil {
+		return Next{}, err
+	}
 	if err := j.planWindows(ctx); err != nil {
-		return false, err
+		return Next{}, err
 	}
 	changes, err := j.bulk.Prepare(ctx)
 	if err != nil {
-		return false, err
+		return Next{}, err
 	}
-	return j.Intend() || changes, nil
+	return Next{Due: j.Intend() || changes}, nil
 }
 
-// Stop stops what runs and reports whether anything still does. Once nothing does,
-// settings that were changed for the load are put back.
+// Stop cancels the run's tasks of every generation, and reports whether any still
+// runs. Once none does, settings that were changed for the load are put back, and
+// what was stopped is as if it had never been started: it was our own doing.
 func (j *Job) Stop(ctx context.Context) (running bool, err error) {
-	if running, err = j.cancel(ctx); running || err != nil {
+	tasks, err := j.client.Tasks(ctx)
+	if err != nil {
+		return false, err
+	}
+	running, err = cancelAll(ctx, j.client, slices.DeleteFunc(tasks, func(t es.Task) bool { return !ours(j.run, t) }))
+	if running || err != nil {
 		return running, err
+	}
+	if j.run.Facts.Reindex != nil {
+		for i := range j.tasks() {
+			if t := &j.tasks()[i]; started(t) {
+				reset(t)
+			}
+		}
 	}
 	return false, j.Restore(ctx)
 }

@@ -187,25 +187,6 @@ func (j *Job) Pause() (pause time.Duration, why string) {
 	return pause, why
 }
 
-// cancel stops what runs, whether its reply ever came or not, and reports whether
-// anything still does.
-func (j *Job) cancel(ctx context.Context) (running bool, err error) {
-	tasks, err := j.client.Tasks(ctx)
-	if err != nil {
-		return false, err
-	}
-	for _, t := range tasks {
-		if !strings.HasPrefix(t.OpaqueID, fmt.Sprintf("%s%d/", runPrefix(j.run), j.run.Generation)) {
-			continue
-		}
-		if err := j.client.CancelTask(ctx, t.ID, false); err != nil {
-			return false, err
-		}
-		running = true
-	}
-	return running, nil
-}
-
 // crowded reports whether a task waits for the place of one that runs.
 func (j *Job) crowded() bool {
 	return slices.ContainsFunc(j.tasks(), func(t facts.Task) bool { return t.Result == nil && t.Intent.IsZero() })

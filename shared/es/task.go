@@ -113,6 +113,7 @@ type Task struct {
 	Completed bool
 	StartedMS int64
 	OpaqueID  string
+	Into      string        // the index that it writes, of tasks that Tasks lists
 	Running   time.Duration // for how long, by the cluster's clock
 	Status    TaskStatus    // while it runs
 	Response  *TaskResponse
@@ -169,17 +170,30 @@ func (f Failure) String() string {
 }
 
 type taskInfo struct {
-	Node      string            `json:"node"`
-	ID        int64             `json:"id"`
-	StartedMS int64             `json:"start_time_in_millis"`
-	RunningNS int64             `json:"running_time_in_nanos"`
-	Status    TaskStatus        `json:"status"`
-	Headers   map[string]string `json:"headers"`
+	Node      string `json:"node"`
+	ID        int64  `json:"id"`
+	StartedMS int64  `json:"start_time_in_millis"`
+	RunningNS int64  `json:"running_time_in_nanos"`
+	// Description is as "reindex from [host=… query={…}][src] to [dst][_doc]"; 8.x
+	// has no type.
+	Description string            `json:"description"`
+	Status      TaskStatus        `json:"status"`
+	Headers     map[string]string `json:"headers"`
 }
 
 func (t taskInfo) task() Task {
 	return Task{ID: fmt.Sprintf("%s:%d", t.Node, t.ID), StartedMS: t.StartedMS, OpaqueID: t.Headers["X-Opaque-Id"],
-		Running: time.Duration(t.RunningNS), Status: t.Status}
+		Running: time.Duration(t.RunningNS), Status: t.Status, Into: t.into()}
+}
+
+// into is the index that a task writes, "" if it does not say.
+func (t taskInfo) into() string {
+	at := strings.LastIndex(t.Description, "] to [")
+	if at < 0 {
+		return ""
+	}
+	index, _, _ := strings.Cut(t.Description[at+len("] to ["):], "]")
+	return index
 }
 
 // Task returns a task, or an error of class NotFound if the cluster knows

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"eslink/events"
 	"eslink/shared/apierr"
@@ -55,6 +56,15 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	c, err := s.Clusters.Open(ctx, side)
 	if err != nil {
 		return engine.Outcome{}, err
+	}
+	if r.Generation > 1 && r.Facts.Reindex == nil { // what an earlier one copies would count as held before
+		running, err := copyjob.StopStrays(ctx, c, r)
+		if err != nil {
+			return engine.Outcome{}, clusters.Explain(err, side)
+		}
+		if running {
+			return engine.Wait(5*time.Second, "an earlier copy of this run stops after its current page"), nil
+		}
 	}
 	f := r.Facts.Destination
 	if f == nil {

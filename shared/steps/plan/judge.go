@@ -72,6 +72,9 @@ func (s *Step) judge(ctx context.Context, r *run.Run, restarts bool, fs *events.
 	if err := judgeDisk(ctx, c, r, fs); err != nil {
 		return err
 	}
+	if err := judgeCopies(ctx, c, r, fs); err != nil {
+		return err
+	}
 	return s.judgeIndices(ctx, c, r, fs)
 }
 

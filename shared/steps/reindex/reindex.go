@@ -15,9 +15,9 @@ import (
 
 // Copier starts the copies of a run, and stops them.
 type Copier interface {
-	// Plan decides what is copied in which tasks, and which are about to start. It
-	// reports whether any are: then the record must be saved before Start.
-	Plan(ctx context.Context) (due bool, err error)
+	// Plan decides what is copied in which tasks, and which are about to start. If the
+	// next is due, the record must be saved before Start.
+	Plan(ctx context.Context) (copyjob.Next, error)
 	Start(ctx context.Context) error
 	// Stop reports whether any still runs; once none does, what was changed for the
 	// copy is put back.
@@ -44,7 +44,7 @@ func By(o copyjob.Opener) *Step {
 // progress.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if !r.Spec.Copies() {
-		return engine.Done(), nil
+		return s.Stop(ctx, r) // what an earlier generation copies
 	}
 	c, err := s.Open(ctx, r)
 	if err != nil {
@@ -61,14 +61,16 @@ func up(ctx context.Context, c Copier, r *run.Run) (engine.Outcome, error) {
 		}
 		return engine.Done(), nil
 	}
-	due, err := c.Plan(ctx)
-	if err != nil {
+	next, err := c.Plan(ctx)
+	switch {
+	case err != nil:
 		return engine.Outcome{}, err
+	case next.Pause > 0:
+		return engine.Wait(next.Pause, next.Why), nil
+	case next.Due:
+		return engine.Soon(0, "starting the copy"), nil
 	}
-	if !due {
-		return engine.Done(), nil // everything is copied already, or step progress starts it in a moment
-	}
-	return engine.Soon(0, "starting the copy"), nil
+	return engine.Done(), nil // everything is copied already, or step progress starts it in a moment
 }
 
 // intended reports whether anything is noted that was not seen done.
@@ -86,8 +88,17 @@ func intended(r *run.Run) bool {
 
 // Down stops what runs, and puts back what was changed for it.
 func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
-	if r.Facts.Reindex == nil || r.Facts.Preflight == nil || !unfinished(r) && !copyjob.Loading(r) {
+	out, err := s.Stop(ctx, r)
+	if err == nil && out.IsDone() {
 		r.Facts.Reindex = nil
+	}
+	return out, err
+}
+
+// Stop stops what runs, of any generation, and puts back what was changed for it. What
+// was copied stays, and what was not is copied when the run goes on.
+func (s *Step) Stop(ctx context.Context, r *run.Run) (engine.Outcome, error) {
+	if r.Facts.Preflight == nil || !mayRun(r) {
 		return engine.Done(), nil
 	}
 	c, err := s.Open(ctx, r)
@@ -101,8 +112,13 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	case running:
 		return engine.Wait(5*time.Second, "the copy stops after its current page"), nil
 	}
-	r.Facts.Reindex = nil
 	return engine.Done(), nil
+}
+
+// mayRun reports whether a task of the run may run, or settings are changed for one.
+// What earlier generations started is not in the record.
+func mayRun(r *run.Run) bool {
+	return r.Generation > 1 || r.Facts.Reindex != nil && unfinished(r) || copyjob.Loading(r)
 }
 
 func unfinished(r *run.Run) bool {
