@@ -35,6 +35,7 @@ lint: ## vet, staticcheck, gofmt, module checksums
 	$(GO) vet ./... ./.deploy ./.deploy/cmd
 	$(GO) vet -tags real ./...
 	$(GO) vet -tags bench ./localtest/...
+	$(GO) vet -tags browser ./localtest/demo
 	$(GO) tool staticcheck ./... ./.deploy ./.deploy/cmd
 	@test -z "$$(gofmt -l events functions localtest shared .deploy)" || { gofmt -l events functions localtest shared .deploy; exit 1; }
 	$(GO) mod verify
@@ -73,7 +74,10 @@ bench-migrate: ## our copy beside seed 001's, elasticdump's and the destination'
 	$(if $(findstring -without-elasticdump,$(MIGRATE)),,npm install --no-audit --no-fund --loglevel=error --prefix .build/elasticdump elasticdump@$(ELASTICDUMP_VERSION))
 	set -o pipefail; $(GO) test -count=1 -tags bench -timeout 3h -run Migration -v ./localtest/migrate -args $(MIGRATE) | grep --line-buffered -v '^=== '
 
-.PHONY: eslink
+.PHONY: eslink test-browser
+test-browser: ## the page in a real browser, clicked through (needs Chromium); pictures in .build/page
+	$(GO) test -count=1 -tags browser -run 'Page|Markup|Thousand' ./localtest/demo
+
 eslink: ## the command that people run, as ./.build/eslink
 	$(GO) build -o .build/eslink ./shared/eslink
 

@@ -85,6 +85,7 @@ var table = map[string][]string{
 	// The command that people run knows the wire and what api shows, no step.
 	"shared/eslink":           {"shared/eslink/commands"},
 	"shared/eslink/commands":  {"events", "shared/api", "shared/api/check", "shared/eslink/*", "shared/run"},
+	"shared/eslink/page":      {"events", "shared/eslink/functions", "shared/flow"},
 	"shared/eslink/display":   {"shared/api", "shared/facts", "shared/flow", "shared/run"},
 	"shared/eslink/functions": {"events"},
 	"shared/eslink/specs":     {},

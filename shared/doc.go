@@ -59,8 +59,9 @@
 // What a person touches:
 //
 //	eslink      the command: init, plan, start, watch, approve, check, teardown
-//	eslink/commands, functions, display, specs   its commands; how it calls the
-//	            functions; how a run is shown; specs to begin with
+//	eslink/commands, functions, display, page, specs   its commands; how it calls
+//	            the functions; how a run is shown in a terminal and in a browser;
+//	            specs to begin with
 //
 // To follow one event: functions/nlb/main.go, wire.Step, engine.Handle,
 // steps/nlb, and back through Store.SaveAndRelease to Bus.Publish.

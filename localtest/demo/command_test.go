@@ -14,9 +14,9 @@ import (
 	"eslink/localtest/world"
 )
 
-// served keeps a local cloud up for a test, as serve does, and returns a function
-// that runs the command eslink in a directory of its own.
-func served(t *testing.T, rate float64) (w *world.Deployment, eslink func(stdin string, args ...string) (out string, code int)) {
+// served keeps a local cloud up for a test, as serve does, and returns the
+// command eslink that finds it.
+func served(t *testing.T, rate float64) (*world.Deployment, command) {
 	t.Helper()
 	local, err := world.New(world.Config{Clock: runtime.Clock{Epoch: time.Now(), Rate: rate}, Root: "../.."})
 	require.NoError(t, err)
@@ -34,17 +34,29 @@ func served(t *testing.T, rate float64) (w *world.Deployment, eslink func(stdin 
 	_, err = announce(d, key, cache)
 	require.NoError(t, err)
 
-	dir, binary := t.TempDir(), filepath.Join(t.TempDir(), "eslink")
+	binary := filepath.Join(t.TempDir(), "eslink")
 	built, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../shared/eslink").CombinedOutput()
 	require.NoError(t, err, string(built))
-	return d, func(stdin string, args ...string) (string, int) {
-		t.Helper()
-		c := exec.CommandContext(t.Context(), binary, append(args, "--local")...)
-		c.Dir, c.Stdin = dir, strings.NewReader(stdin)
-		c.Env = append(os.Environ(), "XDG_CACHE_HOME="+cache)
-		out, _ := c.CombinedOutput()
-		return string(out), c.ProcessState.ExitCode()
-	}
+	return d, command{binary, t.TempDir(), append(os.Environ(), "XDG_CACHE_HOME="+cache)}
+}
+
+// command is the command eslink in a directory of its own.
+type command struct {
+	binary, dir string
+	environment []string
+}
+
+func (c command) prepare(t *testing.T, stdin string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(t.Context(), c.binary, append(args, "--local")...)
+	cmd.Dir, cmd.Stdin, cmd.Env = c.dir, strings.NewReader(stdin), c.environment
+	return cmd
+}
+
+func (c command) run(t *testing.T, stdin string, args ...string) (out string, code int) {
+	t.Helper()
+	cmd := c.prepare(t, stdin, args...)
+	raw, _ := cmd.CombinedOutput()
+	return string(raw), cmd.ProcessState.ExitCode()
 }
 
 // TestALifeByCommands is what README tells a person to type, from a spec to its
@@ -54,7 +66,7 @@ func TestALifeByCommands(t *testing.T) {
 	d, eslink := served(t, 300)
 	ok := func(want int, says []string, stdin string, args ...string) {
 		t.Helper()
-		out, code := eslink(stdin, args...)
+		out, code := eslink.run(t, stdin, args...)
 		require.Equal(t, want, code, "eslink %v: %s", args, out)
 		for _, part := range says {
 			require.Contains(t, out, part, "eslink %v", args)
