@@ -58,6 +58,9 @@ type Flow struct {
 	Changes []string
 	// Appears are the fields that may come and go then, but not change.
 	Appears []string
+	// Picture lists the parts of the connection from what is reached to who reaches
+	// it, which is the way that copied documents take; empty if there is none.
+	Picture []Part
 }
 
 // The parts that scenarios have in common.
@@ -112,6 +115,7 @@ var flows = []Flow{
 		Steps:    slices.Concat(judge, throughNLB, privateLink, adopt, copies),
 		Connects: toTarget,
 		Changes:  overLink,
+		Picture:  clusters,
 	},
 	{
 		Scenario: ESToECS,
@@ -120,6 +124,7 @@ var flows = []Flow{
 		Changes:  slices.Concat(overLink, []string{"useCases"}),
 		// The secret of a cluster to copy from comes and goes with the use case.
 		Appears: []string{"secrets.target"},
+		Picture: host,
 	},
 	{
 		Scenario: PrivateWhitelist,

@@ -216,3 +216,17 @@ func TestTimesNest(t *testing.T) {
 		assert.Greater(t, time.Duration(retention)*time.Second, 24*bus.MaxDelay, "%s: a message outlives its delay", step)
 	}
 }
+
+func TestPicturesNameTheFlowsOwnSteps(t *testing.T) {
+	t.Parallel()
+	for _, name := range flow.Scenarios() {
+		f, _ := flow.Of(name)
+		for _, part := range f.Picture {
+			require.NotEmpty(t, part.Steps, "%s: %s", name, part.Name)
+			for _, step := range part.Steps {
+				s, ok := f.Step(step)
+				require.True(t, ok && s.Undo, "%s: %s is made by %s", name, part.Name, step)
+			}
+		}
+	}
+}

@@ -174,11 +174,11 @@ func (p *Page) about(*http.Request) (any, error) {
 	scenarios := map[string]any{}
 	for _, name := range flow.Scenarios() {
 		f, _ := flow.Of(name)
-		steps := make([]map[string]any, len(f))
-		for i, s := range f {
+		steps := make([]map[string]any, len(f.Steps))
+		for i, s := range f.Steps {
 			steps[i] = map[string]any{"name": s.Name, "undo": s.Undo}
 		}
-		scenarios[name] = map[string]any{"steps": steps, "picture": flow.Picture(name)}
+		scenarios[name] = map[string]any{"steps": steps, "picture": f.Picture}
 	}
 	return map[string]any{"where": p.Where, "readOnly": p.ReadOnly, "scenarios": scenarios}, nil
 }
