@@ -11,13 +11,15 @@ import (
 
 	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/fakes/network"
+	"eslink/shared/clusters"
 )
 
 // CreateInstance creates a third cluster beside ES_1 by the cloud's API, as a
 // user of the account would, and returns its ID. Its elastic has the password of
-// SecretInstance. It takes 10 to 60 minutes until it is there; the event of its
+// SecretInstance, which may be sent to any instance from now on. It takes 10 to 60 minutes until it is there; the event of its
 // creation reaches the default bus sooner.
 func (w *World) CreateInstance(tags map[string]string) (string, error) {
+	w.Secrets.Put(SecretInstance, Login("elastic", InstancePassword, Instance, clusters.AnyInstance))
 	type tag struct {
 		Key   string `json:"tagKey"`
 		Value string `json:"tagValue"`

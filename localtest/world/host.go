@@ -69,7 +69,11 @@ func (w *World) HostSpec(kinds ...string) events.Spec {
 // says what it takes.
 func (w *World) Serve(ctx context.Context, kinds ...string) error {
 	for _, u := range slices.Concat(people.Users, staff.Users) {
-		w.Secrets.Put("eslink/"+u.Name, login(u.Name, u.Password))
+		recipients := []string{Instance}
+		if u.Name == "reader" { // with whose login the realm searches
+			recipients = []string{"ldap://" + HostIP + ":389"}
+		}
+		w.Secrets.Put("eslink/"+u.Name, Login(u.Name, u.Password, recipients...))
 	}
 	for _, kind := range kinds {
 		service, err := w.offer(ctx, kind)

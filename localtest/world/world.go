@@ -47,6 +47,7 @@ const (
 	// Host is an ECS instance in the source's VPC. Its security group admits the
 	// functions there and nobody else; what listens on it is for SetService.
 	Host          = "i-bp1src0000000000001"
+	HostIP        = "10.2.1.200"
 	SecurityGroup = "sg-bp1src000000000001"
 
 	SourceVPC      = "vpc-src0000000000000001"
@@ -219,7 +220,7 @@ func (w *World) addHost() error {
 	if err := w.Hosts.AddSecurityGroup(SecurityGroup, SourceVPC, ecs.Rule{From: 1, To: 65535, Source: netip.MustParsePrefix(SourceCIDR), Description: "functions"}); err != nil {
 		return err
 	}
-	return w.Hosts.AddInstance(ecs.Instance{ID: Host, Name: "services", VPCID: SourceVPC, VSwitchID: "vsw-src-i000000000001", SecurityGroups: []string{SecurityGroup}})
+	return w.Hosts.AddInstance(ecs.Instance{ID: Host, Name: "services", VPCID: SourceVPC, VSwitchID: "vsw-src-i000000000001", IP: netip.MustParseAddr(HostIP), SecurityGroups: []string{SecurityGroup}})
 }
 
 // Users of both clusters: the superuser, and at the target one who reads as
@@ -253,8 +254,8 @@ func (w *World) addClusters() error {
 	}
 	w.Clusters.OnCreate(w.born)
 	w.Clusters.OnConfig(w.takeUp)
-	w.Secrets.Put(SecretInstance, login("elastic", InstancePassword))
-	w.Secrets.Put(SecretTarget, login("eslink_reader", TargetPassword))
+	w.Secrets.Put(SecretInstance, Login("elastic", InstancePassword, Instance))
+	w.Secrets.Put(SecretTarget, Login("eslink_reader", TargetPassword, Target, "http://"+HostIP+":9200"))
 	return nil
 }
 
@@ -286,9 +287,15 @@ func (w *World) embed(in escluster.Instance) (Server, error) {
 	return elastic.New(c), nil
 }
 
-func login(user, password string) string {
-	raw, _ := json.Marshal(map[string]string{"username": user, "password": password}) // strings encode
+// Login is the value of a secret whose login may be sent to the recipients.
+func Login(user, password string, recipients ...string) string {
+	raw, _ := json.Marshal(map[string]any{"username": user, "password": password, "for": recipients}) // strings encode
 	return string(raw)
+}
+
+// login is one that may be sent to whatever this world has.
+func login(user, password string) string {
+	return Login(user, password, Instance, Target, "http://"+HostIP+":9200", "ldap://"+HostIP+":389", "ldap://"+HostIP+":3268")
 }
 
 // tableTime is how long a new table refuses its first requests at most.

@@ -28,6 +28,9 @@ func New(c aliyun.Config) *Client { return &Client{c} }
 type Login struct {
 	Username string `json:"username"`
 	Password string `json:"password"`
+	// For lists where the login may be sent: instance IDs, and addresses with
+	// their scheme, such as http://10.1.2.3:9200.
+	For []string `json:"for"`
 	// Version changes whenever the secret's value does.
 	Version string `json:"-"`
 }
@@ -51,7 +54,7 @@ func (c *Client) Value(ctx context.Context, name string) (value, version string,
 }
 
 // Login returns the login that the secret called name holds, as
-// {"username": …, "password": …}. Its errors never show the value.
+// {"username": …, "password": …, "for": […]}. Its errors never show the value.
 func (c *Client) Login(ctx context.Context, name string) (Login, error) {
 	value, version, err := c.Value(ctx, name)
 	if err != nil {
@@ -59,7 +62,7 @@ func (c *Client) Login(ctx context.Context, name string) (Login, error) {
 	}
 	var l Login
 	if json.Unmarshal([]byte(value), &l) != nil || l.Username == "" || l.Password == "" {
-		return Login{}, fmt.Errorf(`secret %s does not hold {"username", "password"}`, name)
+		return Login{}, fmt.Errorf(`secret %s does not hold {"username", "password", "for"}`, name)
 	}
 	l.Version = version
 	return l, nil

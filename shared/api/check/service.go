@@ -116,7 +116,7 @@ func (s *Service) ofRun(ctx context.Context, id string) (subject, error) {
 		return subject{}, events.NewProblem(409, "no-link", "the run has no link yet",
 			events.Finding{Field: "runId", Message: fmt.Sprintf("it is %s at step %s", r.Status, r.Cursor.Step), Remedy: "wait until it is past step accept"})
 	}
-	sub := subject{links: linkcheck.OfRun(r), instance: clusters.Destination(r), target: clusters.Source(r), users: linkcheck.Users(r), cleanup: true}
+	sub := subject{links: linkcheck.OfRun(r), instance: clusters.Destination(r), target: clusters.Source(r), users: clusters.Users(r), cleanup: true}
 	if d := f.Destination; d != nil && len(d.Indices) > 0 && d.Indices[0].Before == 0 && r.Status == run.Done {
 		sub.local = r.Indices()[0].Dest
 	}
@@ -152,7 +152,12 @@ func (s *Service) foreign(ctx context.Context, req events.CheckRequest) (subject
 	sum := sha256.Sum256([]byte(l.InstanceID + "\x00" + l.EndpointID))
 	l.ID = hex.EncodeToString(sum[:8])
 	cluster := facts.Cluster{InstanceID: instance.ID, Domain: instance.Domain, Port: instance.Port, Protocol: lower(instance.Protocol)}
-	target := clusters.Side{Secret: req.Secrets.Target, Field: "secrets.target"}
+	// A directory's user logs in to the instance. A cluster's login goes to whatever
+	// is behind the endpoint, which the secret must name by its address.
+	target := clusters.Side{Cluster: cluster, Secret: req.Secrets.Target, Field: "secrets.target"}
+	if req.UseCase == events.ReindexUseCase {
+		target.Address = fmt.Sprintf("%s://%s:%d", req.Protocol, l.Domain, req.Port)
+	}
 	return subject{links: []linkcheck.Link{l}, local: req.LocalIndex, cleanup: req.Cleanup, target: target, users: map[string]clusters.Side{l.Kind: target},
 		instance: clusters.Side{Cluster: cluster, Secret: req.Secrets.Instance, Field: "secrets.instance"}}, nil
 }

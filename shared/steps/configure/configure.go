@@ -143,7 +143,7 @@ func (s *Step) look(ctx context.Context, r *run.Run, w walk, journal *esconfig.B
 	if v.change, err = journal.Of(in.Config, spec, domain); err != nil {
 		return v, fmt.Errorf("cluster %s: %w", in.ID, err)
 	}
-	v.keystore, err = s.keystore(ctx, journal, spec)
+	v.keystore, err = s.keystore(ctx, journal, spec, r.Facts.Preflight)
 	return v, err
 }
 

@@ -33,20 +33,17 @@ type password struct {
 
 // keystore finds the passwords that realms bind with and that the nodes do not
 // have yet, or have in an older version, and those of the run that no realm needs.
-func (s *Step) keystore(ctx context.Context, journal *esconfig.Book, spec events.Spec) (keystore, error) {
+func (s *Step) keystore(ctx context.Context, journal *esconfig.Book, spec events.Spec, p *facts.Preflight) (keystore, error) {
 	var out keystore
 	unused := maps.Clone(journal.Keystore)
-	for i, u := range spec.UseCases {
-		d := u.Directory()
-		if d == nil || d.BindDN == "" {
-			continue
-		}
-		field := fmt.Sprintf("useCases[%d].%s.bindSecret", i, u.Part())
-		login, err := s.Login(ctx, clusters.Side{Secret: d.BindSecret, Field: field})
+	binds := clusters.Binds(spec, p)
+	for _, i := range slices.Sorted(maps.Keys(binds)) {
+		side := binds[i]
+		login, err := s.Login(ctx, side)
 		if err != nil {
 			return keystore{}, err
 		}
-		p := password{esconfig.SecurePassword(u), login.Password, d.BindSecret + " " + login.Version, field}
+		p := password{esconfig.SecurePassword(spec.UseCases[i]), login.Password, side.Secret + " " + login.Version, side.Field}
 		if journal.Keystore[p.setting] != p.version {
 			out.set = append(out.set, p)
 		}

@@ -72,6 +72,7 @@ func newDirectoryIn(t *testing.T, seed uint64, sample string) *directory {
 	require.NoError(t, err)
 	w.run.Spec = *r.Spec
 	w.run.Spec.InstanceID, w.run.Spec.Approve = faketest.Dst, "auto"
+	w.run.Facts.Preflight = &facts.Preflight{ECS: &facts.ECSHost{PrivateIP: "10.1.2.3"}}
 	return w
 }
 

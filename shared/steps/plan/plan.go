@@ -12,6 +12,7 @@ import (
 
 	"eslink/events"
 	"eslink/shared/aliyun/escluster"
+	"eslink/shared/aliyun/kms"
 	"eslink/shared/clusters"
 	"eslink/shared/deps"
 	"eslink/shared/engine"
@@ -23,6 +24,7 @@ import (
 
 type opener interface {
 	Open(ctx context.Context, s clusters.Side) (*es.Client, error)
+	Login(ctx context.Context, s clusters.Side) (kms.Login, error)
 }
 
 type control interface {
@@ -50,6 +52,9 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Outcome{}, err
 	}
 	var fs events.Findings
+	if err := s.judgeSecrets(ctx, r, &fs); err != nil {
+		return engine.Outcome{}, err
+	}
 	if err := s.judge(ctx, r, p.Restart.Needed, &fs); err != nil {
 		return engine.Outcome{}, clusters.Explain(err, clusters.Destination(r))
 	}

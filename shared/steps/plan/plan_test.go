@@ -13,6 +13,7 @@ import (
 	"eslink/localtest/fakes/elastic"
 	"eslink/localtest/fakes/faketest"
 	"eslink/shared/aliyun/escluster"
+	"eslink/shared/aliyun/kms"
 	"eslink/shared/clusters"
 	"eslink/shared/engine"
 	"eslink/shared/es"
@@ -28,8 +29,10 @@ type world struct {
 	*stepstest.World
 	nodes *elastic.Server
 	user  string
-	step  *plan.Step
-	run   *run.Run
+	// refused are secrets that cannot be used.
+	refused map[string]bool
+	step    *plan.Step
+	run     *run.Run
 }
 
 func newWorld(t *testing.T, sample string) *world {
@@ -58,6 +61,14 @@ func (w *world) Open(context.Context, clusters.Side) (*es.Client, error) {
 	return es.New(w.nodes, "http://dst:9200", w.user, "secret-1")
 }
 
+// Login finds every secret but those that are refused.
+func (w *world) Login(_ context.Context, s clusters.Side) (kms.Login, error) {
+	if w.refused[s.Secret] {
+		return kms.Login{}, events.NewProblem(409, "secret", "a secret cannot be used", events.Finding{Field: s.Field, Message: s.Secret + " is not there", Remedy: "create it"})
+	}
+	return kms.Login{Username: "u", Password: "p"}, nil
+}
+
 func (w *world) up() (engine.Outcome, error) { return w.step.Up(w.Context(), w.run) }
 
 // finds expects one finding.
@@ -75,6 +86,26 @@ func (w *world) finds(field, message, remedy string) {
 func (w *world) binds() {
 	d := w.run.Spec.UseCases[0].LDAP
 	d.UserDNTemplates, d.BindDN, d.BindSecret, d.UserSearch = nil, "cn=reader,dc=x", "eslink/bind", &events.Search{BaseDN: "dc=x"}
+}
+
+// A secret that a step far down needs is asked for before the first write, with
+// everything else that is wrong.
+func TestSecretsAreReadBeforeTheFirstWrite(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ldap")
+	w.binds()
+	w.refused = map[string]bool{"eslink/bind": true, "eslink/zhang": true}
+	_, err := w.up()
+	var p *events.Problem
+	require.ErrorAs(t, err, &p)
+	require.Equal(t, []string{"useCases[0].ldap.userSecret", "useCases[0].ldap.bindSecret"}, []string{p.Errors[0].Field, p.Errors[1].Field})
+
+	w = newWorld(t, "reindex")
+	w.run.Facts.Survey.Indices = make([]facts.SurveyedIndex, len(w.run.Spec.Indices))
+	w.refused = map[string]bool{w.run.Spec.Secrets.Target: true}
+	_, err = w.up()
+	require.ErrorAs(t, err, &p)
+	require.Equal(t, "secrets.target", p.Errors[0].Field)
 }
 
 func TestWhatIsPlannedForEachUseCase(t *testing.T) {

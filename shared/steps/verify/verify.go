@@ -81,7 +81,7 @@ func (s *Step) prober(ctx context.Context, r *run.Run, c *es.Client) (linkcheck.
 // operate does the operations that need no task, and starts the one that does.
 // What it repeats has no effect but a webhook more.
 func (s *Step) operate(ctx context.Context, r *run.Run, c *es.Client, links []linkcheck.Link) (engine.Outcome, error) {
-	users := linkcheck.Users(r)
+	users := clusters.Users(r)
 	login := func(ctx context.Context, l linkcheck.Link) (kms.Login, error) {
 		return s.Clusters.Login(ctx, users[l.Kind])
 	}

@@ -47,7 +47,7 @@ func invocation(t *testing.T) context.Context {
 }
 
 func record() *run.Run {
-	return &run.Run{Spec: events.Spec{Secrets: events.Secrets{Instance: "eslink/es1", Target: "eslink/es2"}},
+	return &run.Run{Spec: events.Spec{Target: events.Target{InstanceID: "es-cn-2"}, Secrets: events.Secrets{Instance: "eslink/es1", Target: "eslink/es2"}},
 		Facts: facts.Facts{Preflight: &facts.Preflight{
 			Instance: facts.Cluster{InstanceID: "es-cn-1", Domain: "one.test", Port: 9200, Protocol: "http"},
 			Target:   facts.Cluster{InstanceID: "es-cn-2", Domain: "two.test", Port: 9200, Protocol: "https"}}}}
@@ -60,7 +60,7 @@ func TestASideIsOpenedWithItsOwnLogin(t *testing.T) {
 		c, err := opener(func(r *http.Request) (*http.Response, error) {
 			require.NoError(t, r.ParseForm())
 			asked = r.Form.Get("SecretName")
-			return secret(`{"username":"u","password":"p"}`)(r)
+			return secret(`{"username":"u","password":"p","for":["es-cn-1","es-cn-2"]}`)(r)
 		}, func(r *http.Request) (*http.Response, error) {
 			url = r.URL.Scheme + "://" + r.URL.Host
 			user, password, _ = r.BasicAuth()
@@ -76,6 +76,55 @@ func TestASideIsOpenedWithItsOwnLogin(t *testing.T) {
 		assert.Equal(t, side.Field, p.Errors[0].Field)
 		assert.Equal(t, side.Cluster.InstanceID+" refuses the user and password of secret "+side.Secret, p.Errors[0].Message)
 	}
+}
+
+// The owner of a secret says where its login may be sent; who calls a function
+// cannot add to that.
+func TestASecretIsSentToItsRecipientsOnly(t *testing.T) {
+	t.Parallel()
+	r := record()
+	host := record()
+	host.Spec.Target = events.Target{ECSInstanceID: "i-1"}
+	host.Facts.Preflight.Target = facts.Cluster{InstanceID: "i-1", Domain: "10.1.2.3", Port: 9200, Protocol: "http"}
+	host.Facts.Preflight.ECS = &facts.ECSHost{PrivateIP: "10.1.2.3"}
+	host.Spec.UseCases = []events.UseCase{{Kind: events.LDAP, Protocol: "ldap", Port: 389, LDAP: &events.Directory{BindDN: "cn=x", BindSecret: "eslink/es2"}}}
+	source, onHost, bind := clusters.Source(r), clusters.Source(host), clusters.Binds(host.Spec, host.Facts.Preflight)[0]
+	for name, c := range map[string]struct {
+		side  clusters.Side
+		lists string // the secret's
+		want  string // to put there; "" is admitted
+	}{
+		"itself":            {source, `["es-cn-1","es-cn-2"]`, ""},
+		"any instance":      {source, `["es-*"]`, ""},
+		"host, any":         {onHost, `["es-*"]`, `["es-*","http://10.1.2.3:9200"]`},
+		"none":              {source, `[]`, `["es-cn-2"]`},
+		"no list":           {source, `null`, `["es-cn-2"]`},
+		"another":           {source, `["es-cn-1"]`, `["es-cn-1","es-cn-2"]`},
+		"a part of its ID":  {source, `["es-cn-22","es-cn"]`, `["es-cn-22","es-cn","es-cn-2"]`},
+		"its address":       {source, `["https://two.test:9200"]`, `["https://two.test:9200","es-cn-2"]`},
+		"host":              {onHost, `["http://10.1.2.3:9200"]`, ""},
+		"host by its ID":    {onHost, `["i-1"]`, `["i-1","http://10.1.2.3:9200"]`},
+		"host, other port":  {onHost, `["http://10.1.2.3:92"]`, `["http://10.1.2.3:92","http://10.1.2.3:9200"]`},
+		"host, no scheme":   {onHost, `["10.1.2.3:9200"]`, `["10.1.2.3:9200","http://10.1.2.3:9200"]`},
+		"directory":         {bind, `["ldap://10.1.2.3:389"]`, ""},
+		"directory, by TLS": {bind, `["ldaps://10.1.2.3:389"]`, `["ldaps://10.1.2.3:389","ldap://10.1.2.3:389"]`},
+	} {
+		login, err := opener(secret(`{"username":"u","password":"canary-for","for":`+c.lists+`}`), nil).Login(invocation(t), c.side)
+		if c.want == "" {
+			require.NoError(t, err, name)
+			continue
+		}
+		var p *events.Problem
+		require.ErrorAs(t, err, &p, name)
+		assert.Empty(t, login.Password, name)
+		assert.Equal(t, 409, p.Status, name)
+		assert.Equal(t, c.side.Field, p.Errors[0].Field, name)
+		assert.Contains(t, p.Errors[0].Remedy, `put "for": `+c.want+` into secret eslink/es2`, name)
+		assert.NotContains(t, p.Error(), "canary-for", name)
+	}
+	_, err := opener(secret(`{"username":"u","password":"canary-for","for":"es-cn-2"}`), nil).Login(invocation(t), source)
+	require.ErrorContains(t, err, `"for": ["es-cn-2"]`)
+	require.NotContains(t, err.Error(), "canary-for")
 }
 
 func TestASecretThatCannotBeUsedStopsTheRun(t *testing.T) {
