@@ -21,6 +21,7 @@ type Request struct {
 	Profile           string  `json:"profile,omitempty"`
 	PlanID            string  `json:"planId,omitempty"`
 	KeepConfig        bool    `json:"keepConfig,omitempty"`
+	KeepAssociation   bool    `json:"keepAssociation,omitempty"`
 	DeleteDestination bool    `json:"deleteDestination,omitempty"`
 	RequestsPerSecond float64 `json:"requestsPerSecond,omitempty"`
 }
@@ -53,6 +54,10 @@ type Spec struct {
 	Secrets    Secrets `json:"secrets,omitzero"`
 	// UseCases are what the instance needs a service on ECS for (es-to-ecs).
 	UseCases []UseCase `json:"useCases,omitempty"`
+	// Azure, Elastic and Vantage are elastic-azure's.
+	Azure   *Azure   `json:"azure,omitempty"`
+	Elastic *Elastic `json:"elastic,omitempty"`
+	Vantage *Vantage `json:"vantage,omitempty"`
 	// Whitelist is the change that private-whitelist makes.
 	Whitelist   *Whitelist `json:"whitelist,omitempty"`
 	Indices     []Index    `json:"indices,omitempty"`
@@ -80,8 +85,11 @@ func (t Target) ID() string { return cmp.Or(t.InstanceID, t.ECSInstanceID, t.Pri
 
 // Secrets names KMS secrets; each holds {"username", "password"}.
 type Secrets struct {
-	Instance string `json:"instance"`
-	Target   string `json:"target,omitempty"` // of a cluster to copy from
+	Instance string `json:"instance,omitempty"`
+	Target   string `json:"target,omitempty"` // of a cluster to copy from, or of a deployment
+	// Azure holds {"tenantId", "clientId", "clientSecret", "for"}, Elastic {"apiKey"}.
+	Azure   string `json:"azure,omitempty"`
+	Elastic string `json:"elastic,omitempty"`
 }
 
 // Index is one index to copy, by its name, or all that patterns match.
@@ -175,6 +183,7 @@ func (s *Spec) fill() {
 	if s.Whitelist != nil {
 		s.Whitelist.fill()
 	}
+	s.fillAzure()
 	s.Approve = cmp.Or(s.Approve, "manual")
 	if !s.Copies() {
 		return
@@ -210,6 +219,7 @@ func (s *Spec) check() Findings {
 		fs.Add("spec.target.privateIp", ip+" is no address of a host in a VPC", "give the private IPv4 address of an ECS instance, such as 10.0.0.8")
 	}
 	checkUseCases(s.UseCases, &fs)
+	s.checkAzure(&fs)
 	if s.Whitelist != nil {
 		s.Whitelist.check(&fs)
 	}

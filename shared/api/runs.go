@@ -139,7 +139,7 @@ func (a *Runs) change(r *run.Run, req events.Request) error {
 			r.Direction = run.Down
 			engine.Goto(r, f.Last(), run.Running, now)
 		}
-		r.KeepConfig, r.DeleteDestination, r.Restore = req.KeepConfig, req.DeleteDestination, false
+		r.KeepConfig, r.KeepAssociation, r.DeleteDestination, r.Restore = req.KeepConfig, req.KeepAssociation, req.DeleteDestination, false
 	case "restore":
 		f, _ := flow.Of(r.Spec.Scenario)
 		settled := r.Status == run.Failed || r.Status == run.Cancelled || r.Status == run.Done || r.Status == run.DoneDifferences
@@ -391,7 +391,7 @@ func stays(r *run.Run, spec events.Spec, req events.Request) bool {
 func (a *Runs) renew(r *run.Run, spec events.Spec, req events.Request) {
 	r.Generation++
 	r.Spec, r.Direction, r.PlanOnly = spec, run.Up, req.Plan
-	r.KeepConfig, r.DeleteDestination, r.RequestsPerSecond = false, false, nil
+	r.KeepConfig, r.KeepAssociation, r.DeleteDestination, r.RequestsPerSecond = false, false, false, nil
 }
 
 // nextGeneration keeps the link and forgets the copy, but for the destination

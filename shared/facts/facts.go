@@ -35,6 +35,16 @@ type Facts struct {
 	Digest            *Digest            `json:"digest,omitempty"`
 	Verify            *Verify            `json:"verify,omitempty"`
 	PrivateWhitelist  *PrivateWhitelist  `json:"privateWhitelist,omitempty"`
+
+	AzurePreflight *AzurePreflight `json:"azurePreflight,omitempty"`
+	ElasticSurvey  *ElasticSurvey  `json:"elasticSurvey,omitempty"`
+	AzureEndpoint  *AzureEndpoint  `json:"azureEndpoint,omitempty"`
+	AzureDNS       *AzureDNS       `json:"azureDns,omitempty"`
+	ElasticPolicy  *ElasticPolicy  `json:"elasticPolicy,omitempty"`
+	AzureApproval  *AzureApproval  `json:"azureApproval,omitempty"`
+	AzureProbe     *InsideProof    `json:"azureProbe,omitempty"`
+	ElasticAccess  *ElasticAccess  `json:"elasticAccess,omitempty"`
+	AzureVerify    *InsideProof    `json:"azureVerify,omitempty"`
 }
 
 // Preflight is what the cloud says of the two clusters.

@@ -27,6 +27,9 @@ const (
 	// PrivateWhitelist changes one group of an instance's private IP whitelist. It
 	// restarts nothing and costs nothing, so there is nothing to plan or approve.
 	PrivateWhitelist = "private-whitelist"
+	// ElasticAzure connects an Azure virtual network to deployments on Elastic Cloud
+	// by a private endpoint, its DNS zone and a private connection policy.
+	ElasticAzure = "elastic-azure"
 )
 
 // A Step is one line of a flow. Its name is also the name of its function, its
@@ -137,6 +140,30 @@ var flows = []Flow{
 			return []string{s.InstanceID, "whitelist", cmp.Or(s.Whitelist.Group, "default")}
 		},
 		Changes: []string{"approve", "acceptRisks", "whitelist"},
+	},
+	{
+		Scenario: ElasticAzure,
+		Steps: []Step{
+			{Name: "azure-preflight", Within: 30 * time.Minute},
+			{Name: "elastic-survey", Within: 15 * time.Minute},
+			{Name: "link-plan", Within: 30 * time.Minute, Asks: true},
+			{Name: "azure-endpoint", Within: time.Hour, Undo: true},
+			{Name: "azure-dns", Within: 30 * time.Minute, Undo: true},
+			{Name: "elastic-policy", Within: 30 * time.Minute, Undo: true},
+			{Name: "azure-approval", Within: time.Hour},
+			// A probe is deleted by the step that read it; what a run that was stopped in
+			// between left behind, teardown deletes.
+			{Name: "azure-probe", Within: time.Hour, Undo: true},
+			{Name: "elastic-access", Within: 15 * time.Minute, Undo: true},
+			{Name: "azure-verify", Within: time.Hour, Undo: true},
+		},
+		// The record * serves every deployment of the region, and a network takes one
+		// zone of a name.
+		Connects: func(s events.Spec) []string {
+			return []string{s.Azure.SubscriptionID, strings.ToLower(s.Azure.ResourceGroup), strings.ToLower(s.Azure.VirtualNetwork), s.Elastic.Region}
+		},
+		Changes: []string{"approve", "acceptRisks", "vantage", "elastic.policy", "elastic.deploymentIds", "elastic.associate", "elastic.claim", "elastic.applyByDefault"},
+		Appears: []string{"secrets.target"},
 	},
 }
 

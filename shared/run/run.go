@@ -54,8 +54,9 @@ type Run struct {
 	Cursor     Cursor
 	// PlanOnly ends the walk after step plan.
 	PlanOnly bool
-	// KeepConfig and DeleteDestination are what teardown was asked.
+	// KeepConfig, KeepAssociation and DeleteDestination are what teardown was asked.
 	KeepConfig        bool
+	KeepAssociation   bool
 	DeleteDestination bool
 	// Restore has step configure take back what it wrote, and stop.
 	Restore bool
@@ -143,8 +144,10 @@ type Plan struct {
 	// Difference is what changes in the instance's esConfig. This run's own
 	// endpoint, which does not exist yet, is written {endpoint}:9200.
 	Difference []Change `json:"difference"`
-	Restart    Restart  `json:"restart"`
-	Cost       Cost     `json:"cost"`
+	// Access says who will be locked out of what is connected, or let in.
+	Access  []string `json:"access,omitempty"`
+	Restart Restart  `json:"restart"`
+	Cost    Cost     `json:"cost"`
 }
 
 // Change is one key of esConfig, before and after.
@@ -168,13 +171,14 @@ type Cost struct {
 	Note     string  `json:"note,omitempty"`
 }
 
-// Seal sets the plan's ID from what is to be approved: the difference and the
-// cost.
+// Seal sets the plan's ID from what is to be approved: the difference,
+// the cost and who is locked out or let in.
 func (p *Plan) Seal() {
 	raw, err := json.Marshal(struct {
 		D []Change
 		C Cost
-	}{p.Difference, p.Cost})
+		A []string `json:",omitempty"`
+	}{p.Difference, p.Cost, p.Access})
 	if err != nil {
 		panic(err) // strings and numbers always encode
 	}

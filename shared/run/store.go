@@ -100,6 +100,7 @@ type stored struct {
 	Tokens            map[string]int  `json:"tokens,omitempty"`
 	CreatedAt         time.Time       `json:"createdAt"`
 	Restore           bool            `json:"restore,omitempty"`
+	KeepAssociation   bool            `json:"keepAssociation,omitempty"`
 	Lease             lease           `json:"lease,omitzero"`
 }
 
@@ -195,7 +196,7 @@ func (s *Store) List(ctx context.Context) ([]*Run, error) {
 
 func (s *Store) put(ctx context.Context, r *Run) error {
 	doc, err := json.Marshal(stored{r.ID, r.Generation, r.AccountID, r.Spec, r.Direction, r.Status, r.Cursor, r.PlanOnly, r.KeepConfig,
-		r.DeleteDestination, r.Plan, r.Approved, r.Facts, r.Timeline, r.Problem, r.RequestsPerSecond, r.Tokens, r.CreatedAt, r.Restore, r.lease})
+		r.DeleteDestination, r.Plan, r.Approved, r.Facts, r.Timeline, r.Problem, r.RequestsPerSecond, r.Tokens, r.CreatedAt, r.Restore, r.KeepAssociation, r.lease})
 	if err != nil {
 		return fmt.Errorf("encode run %s: %w", r.ID, err)
 	}
@@ -213,7 +214,7 @@ func decode(row Row) (*Run, error) {
 	}
 	return &Run{ID: d.ID, Generation: d.Generation, AccountID: d.AccountID, Spec: d.Spec, Direction: d.Direction, Status: d.Status,
 		Cursor: d.Cursor, PlanOnly: d.PlanOnly, KeepConfig: d.KeepConfig, DeleteDestination: d.DeleteDestination, Plan: d.Plan,
-		Approved: d.Approved, Facts: d.Facts, Timeline: d.Timeline, Problem: d.Problem, RequestsPerSecond: d.RequestsPerSecond, Tokens: d.Tokens, CreatedAt: d.CreatedAt, Restore: d.Restore,
+		Approved: d.Approved, Facts: d.Facts, Timeline: d.Timeline, Problem: d.Problem, RequestsPerSecond: d.RequestsPerSecond, Tokens: d.Tokens, CreatedAt: d.CreatedAt, Restore: d.Restore, KeepAssociation: d.KeepAssociation,
 		rev: row.Rev, lease: d.Lease, writer: row.Writer}, nil
 }
 

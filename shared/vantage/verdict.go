@@ -35,13 +35,13 @@ func ToolMissing(tool string) Verdict {
 		Remedy: "install " + tool + " on the machine, or name another one in vantage"}
 }
 
-// MayUse says why a secret's login may not be sent from a machine to what the run
-// connects; nil if it may. allowed is the value's "for": it has to name both, since
-// whoever may start a run could otherwise have a password sent to a machine of
-// their own.
-func MayUse(secret string, allowed []string, connects, machine string) error {
+// MayUse says why a secret may not be used for what names say; nil if it may. allowed
+// is the value's "for": where a login is sent from a machine, it has to name what the
+// run connects and the machine, since whoever may start a run could otherwise have a
+// password sent to a machine of their own.
+func MayUse(secret string, allowed []string, names ...string) error {
 	var missing []string
-	for _, name := range []string{connects, machine} {
+	for _, name := range names {
 		if !slices.Contains(allowed, name) {
 			missing = append(missing, name)
 		}
