@@ -6,10 +6,6 @@ import (
 	"strings"
 )
 
-// ElasticAzure is the scenario that connects an Azure virtual network to deployments
-// on Elastic Cloud by Azure Private Link.
-const ElasticAzure = "elastic-azure"
-
 // Risks that elastic-azure knows.
 const (
 	// RiskPublicBlocked accepts that a deployment refuses traffic from the internet

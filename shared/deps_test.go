@@ -44,7 +44,7 @@ var table = map[string][]string{
 	"shared/azure/*":      {"shared/azure", "shared/apierr"},
 	"shared/elasticcloud": {"shared/apierr"},
 	// azurelink is shared by the steps that run the probe on a machine of Azure.
-	"shared/azurelink": {"shared/apierr", "shared/azure", "shared/azure/compute", "shared/vantage"},
+	"shared/azurelink": {"events", "shared/apierr", "shared/azure", "shared/azure/compute", "shared/facts", "shared/secrets", "shared/vantage"},
 
 	// Drivers stand beside what they drive.
 	"shared/run/tablestore": {"shared/aliyun", "shared/apierr", "shared/run"},
@@ -120,6 +120,15 @@ var products = map[string][]string{
 	"digest":             {"aliyun/kms"},
 	"verify":             {"aliyun/escluster", "aliyun/kms", "aliyun/nlb", "aliyun/privatelink", "aliyun/slb"},
 	"private-whitelist":  {"aliyun/escluster"},
+	"azure-preflight":    {"aliyun/kms", "azure/compute", "azure/network"},
+	"elastic-survey":     {"aliyun/kms", "elasticcloud"},
+	"azure-endpoint":     {"aliyun/kms", "azure/compute", "azure/network"},
+	"azure-dns":          {"aliyun/kms", "azure/compute", "azure/privatedns"},
+	"elastic-policy":     {"aliyun/kms", "elasticcloud"},
+	"azure-approval":     {"aliyun/kms", "azure/compute", "azure/network"},
+	"azure-probe":        {"aliyun/kms", "azure/compute"},
+	"elastic-access":     {"aliyun/kms", "elasticcloud"},
+	"azure-verify":       {"aliyun/kms", "azure/compute", "azure/network", "azure/privatedns", "elasticcloud"},
 	"check":              {"aliyun/escluster", "aliyun/kms", "aliyun/nlb", "aliyun/privatelink", "aliyun/slb"},
 	"created":            {"aliyun/escluster"},
 }

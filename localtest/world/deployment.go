@@ -13,10 +13,12 @@ import (
 	"sync"
 	"time"
 
+	"eslink/localtest/fakes/azure"
 	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/fakes/mns"
 	"eslink/localtest/fakes/network"
 	"eslink/localtest/runtime"
+	"eslink/shared/elasticcloud"
 )
 
 // Deployment runs the compiled functions of a world as processes, which reach
@@ -170,6 +172,10 @@ func product(host string) string {
 		return "mns"
 	case strings.Contains(host, ".ots."):
 		return "tablestore"
+	case host == azure.LoginHost, host == azure.ManagerHost:
+		return "azure"
+	case host == elasticcloud.Host:
+		return "elasticcloud"
 	}
 	name, _, _ := strings.Cut(host, ".")
 	return name

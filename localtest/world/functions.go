@@ -7,14 +7,24 @@ import (
 	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/steps/accept"
+	"eslink/shared/steps/azureapproval"
+	"eslink/shared/steps/azuredns"
+	"eslink/shared/steps/azureendpoint"
+	"eslink/shared/steps/azurepreflight"
+	"eslink/shared/steps/azureprobe"
+	"eslink/shared/steps/azureverify"
 	"eslink/shared/steps/clb"
 	"eslink/shared/steps/clbbackend"
 	"eslink/shared/steps/configure"
 	"eslink/shared/steps/destination"
 	"eslink/shared/steps/digest"
+	"eslink/shared/steps/elasticaccess"
+	"eslink/shared/steps/elasticpolicy"
+	"eslink/shared/steps/elasticsurvey"
 	"eslink/shared/steps/endpointservice"
 	"eslink/shared/steps/firewall"
 	"eslink/shared/steps/ipwhitelist"
+	"eslink/shared/steps/linkplan"
 	"eslink/shared/steps/nlb"
 	"eslink/shared/steps/nlbbackend"
 	"eslink/shared/steps/plan"
@@ -50,6 +60,16 @@ var stepFunctions = map[string]func(deps.Deps) engine.Step{
 	"digest":             digest.New,
 	"verify":             verify.New,
 	"private-whitelist":  privatewhitelist.New,
+	"azure-preflight":    azurepreflight.New,
+	"elastic-survey":     elasticsurvey.New,
+	"link-plan":          linkplan.New,
+	"azure-endpoint":     azureendpoint.New,
+	"azure-dns":          azuredns.New,
+	"elastic-policy":     elasticpolicy.New,
+	"azure-approval":     azureapproval.New,
+	"azure-probe":        azureprobe.New,
+	"elastic-access":     elasticaccess.New,
+	"azure-verify":       azureverify.New,
 }
 
 var otherFunctions = map[string]func(*wire.Function) wire.Handler{

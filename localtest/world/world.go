@@ -22,10 +22,13 @@ import (
 	ots "github.com/aliyun/aliyun-tablestore-go-sdk/tablestore"
 
 	deploy "eslink/.deploy"
+	"eslink/localtest/fakes/azure"
 	"eslink/localtest/fakes/cloud"
 	"eslink/localtest/fakes/ecs"
 	"eslink/localtest/fakes/elastic"
+	"eslink/localtest/fakes/elasticcloud"
 	"eslink/localtest/fakes/escluster"
+	"eslink/localtest/fakes/inside"
 	"eslink/localtest/fakes/kms"
 	"eslink/localtest/fakes/mns"
 	"eslink/localtest/fakes/network"
@@ -84,6 +87,8 @@ type Config struct {
 	Zones int
 	// Alter changes the clusters before they are added, by instance ID.
 	Alter func(*escluster.Instance)
+	// Runner runs scripts on machines of other clouds; nil: the twin in Go.
+	Runner inside.Runner
 	// AlterServer changes the embedded Elasticsearch likewise; real ones it cannot.
 	AlterServer func(instanceID string, c *elastic.Config)
 }
@@ -103,6 +108,9 @@ type World struct {
 	Tables   *tablestore.Store
 	Network  *network.Network
 	Project  *runtime.Project
+	// Azure and Elastic are other clouds, which elastic-azure connects.
+	Azure   *azure.Cloud
+	Elastic *elasticcloud.Cloud
 	// Servers are the Elasticsearch clusters by instance ID.
 	Servers map[string]Server
 	// Serves are the kinds of use cases whose services can run here.
@@ -181,7 +189,7 @@ func (w *World) build() error {
 		AccountID + ".mns." + Region + ".aliyuncs.com": w.Queues,
 		"eslink." + Region + ".ots.aliyuncs.com":       w.Tables,
 	}
-	for _, build := range []func() error{w.addNetworks, w.addHost, w.addClusters, w.deploy} {
+	for _, build := range []func() error{w.addNetworks, w.addHost, w.addClusters, w.addAzure, w.deploy} {
 		if err := build(); err != nil {
 			return fmt.Errorf("world: %w", err)
 		}

@@ -35,12 +35,12 @@ func New(a *cloud.Account) *Secrets {
 	return s
 }
 
-// Put stores a value as the current version of a secret. The account's call log will not show it, nor a member
-// "password" of it.
+// Put stores a value as the current version of a secret. The account's call log will not show it, nor a password, a
+// client's secret or a key in it.
 func (s *Secrets) Put(name, value string) {
-	var login struct{ Password string }
+	var login struct{ Password, ClientSecret, APIKey string }
 	if json.Unmarshal([]byte(value), &login) == nil {
-		s.account.Hide(login.Password)
+		s.account.Hide(login.Password, login.ClientSecret, login.APIKey)
 	}
 	s.account.Hide(value)
 	s.mu.Lock()

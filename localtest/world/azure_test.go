@@ -1,0 +1,99 @@
+package world
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"eslink/events"
+	"eslink/shared/run"
+)
+
+func inAzure(t *testing.T, c Config, do func(t *testing.T, s *sim)) {
+	t.Helper()
+	inWorld(t, c, do)
+}
+
+// azureStands asserts what a run that is done leaves in the two clouds.
+func (s *sim) azureStands(t *testing.T) {
+	t.Helper()
+	endpoints := s.Azure.Endpoints()
+	require.Len(t, endpoints, 1)
+	e := endpoints[0]
+	assert.Equal(t, "Approved", e.State())
+	zones := s.Azure.Zones()
+	require.Len(t, zones, 1)
+	z := zones[0]
+	assert.Equal(t, "privatelink.eastus2.azure.elastic-cloud.com", z.Name)
+	require.Contains(t, z.Records, "*")
+	assert.Equal(t, []string{e.Address.String()}, z.Records["*"].Addresses)
+	require.Len(t, z.Links, 1)
+	policies := s.Elastic.Rulesets()
+	require.Len(t, policies, 1)
+	assert.Equal(t, e.GUID, policies[0].Request.Rules[0].AzureEndpointGUID)
+	assert.Zero(t, s.Azure.Commands(), "probes are deleted")
+}
+
+// azureGone asserts that nothing of the run is left.
+func (s *sim) azureGone(t *testing.T) {
+	t.Helper()
+	assert.Empty(t, s.Azure.Endpoints())
+	assert.Empty(t, s.Azure.Zones())
+	assert.Empty(t, s.Elastic.Rulesets())
+	assert.Empty(t, s.Elastic.Claims())
+	assert.Zero(t, s.Azure.Commands())
+}
+
+func TestElasticAzureFromEndToEnd(t *testing.T) {
+	t.Parallel()
+	inAzure(t, Config{}, func(t *testing.T, s *sim) {
+		spec := AzureSpec()
+		s.start(t, events.Request{Spec: &spec})
+		v := s.ends(t, run.Done)
+		s.azureStands(t)
+		assert.Equal(t, []string{ElasticDeployment}, s.Elastic.Rulesets()[0].Associated)
+		assert.False(t, s.Elastic.Public(ElasticDeployment))
+		assert.Equal(t, []string{s.Azure.Endpoints()[0].GUID}, s.Elastic.Claims())
+		verify := v.Facts.AzureVerify
+		assert.Equal(t, "inside", verify.Level)
+		require.Len(t, verify.Results, 1)
+		var names []string
+		for _, c := range verify.Results[0].Checks {
+			names = append(names, c.Name)
+			assert.True(t, c.OK, c.Detail)
+		}
+		assert.Equal(t, []string{"link", "network", "login", "operation"}, names)
+		assert.Contains(t, verify.Access, "search kibana: https://search-d53192.kb.privatelink.eastus2.azure.elastic-cloud.com:443")
+
+		// A second walk writes nothing but the probe.
+		before := s.foreignWrites()
+		s.start(t, events.Request{Spec: &spec, Again: true})
+		s.ends(t, run.Done)
+		s.azureStands(t)
+		for _, w := range s.foreignWrites()[len(before):] {
+			assert.Contains(t, w, "runCommands", "a second walk writes")
+		}
+
+		// Teardown makes the deployment public again: it asks, whatever approve says.
+		s.do(t, events.Request{Action: "teardown"})
+		v = s.ends(t, run.WaitingApproval)
+		require.Len(t, v.Plan.Access, 1)
+		assert.Contains(t, v.Plan.Access[0], "takes traffic from the internet again")
+		assert.False(t, s.Elastic.Public(ElasticDeployment))
+		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
+		s.ends(t, run.Removed)
+		s.azureGone(t)
+		assert.True(t, s.Elastic.Public(ElasticDeployment))
+	})
+}
+
+// foreignWrites are the writes to clouds other than Alibaba's, in order.
+func (s *sim) foreignWrites() (out []string) {
+	for _, e := range s.Account.Exchanges() {
+		if e.Write && (e.Product == "azure" || e.Product == "elasticcloud") {
+			out = append(out, e.Action)
+		}
+	}
+	return out
+}
