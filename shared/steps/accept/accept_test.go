@@ -2,7 +2,6 @@ package accept_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -32,7 +31,6 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	t.Parallel()
 	w := &world{World: stepstest.New(t, seed)}
 	w.step, w.run = accept.New(w.Deps), w.Run("nlb")
 	w.prepare(w.run)
@@ -93,70 +91,19 @@ func (w *world) unlocked() {
 	require.NoError(w, w.Deps.Runs.Unlock(context.Background(), lock, "another"))
 }
 
-func TestUpConnectsAndDownDisconnects(t *testing.T) {
-	w := newWorld(t, 1)
-	require.LessOrEqual(t, w.Up(w.step, w.run), 6)
-	w.connected()
-	require.NotContains(t, w.run.Facts.Accept.Domain, faketest.ZoneI)
-	before := w.Writes()
-	require.Equal(t, 1, w.Up(w.step, w.run))
-	require.Equal(t, before, w.Writes(), "a second walk writes nothing")
-	w.Down(w.step, w.run)
-	w.disconnected()
-	require.Equal(t, 1, w.Down(w.step, w.run))
-	for range 2 { // tokens do not replay old answers
-		w.Up(w.step, w.run)
-		w.connected()
-		w.Down(w.step, w.run)
-		w.disconnected()
-	}
-}
-
-func TestEveryWriteMeetsEveryMishap(t *testing.T) {
+func TestBadDays(t *testing.T) {
 	t.Parallel()
-	for _, m := range stepstest.Mishaps() {
-		for seed := range uint64(4) {
-			t.Run(fmt.Sprintf("%s/%d", m, seed), func(t *testing.T) {
-				w := newWorld(t, seed)
-				happened := w.Break(1, m)
-				w.Up(w.step, w.run)
-				require.True(t, happened())
-				w.connected()
-				happened = w.Break(1, m)
-				w.Down(w.step, w.run)
-				require.True(t, happened())
-				w.disconnected()
-			})
-		}
-	}
-}
-
-func TestDownRightAfterALostAcceptance(t *testing.T) {
-	t.Parallel()
-	for _, m := range stepstest.Mishaps() {
-		t.Run(string(m), func(t *testing.T) {
-			w := newWorld(t, 2)
-			w.Advance(3 * time.Minute) // the endpoint is listed
-			w.Break(1, m)
-			w.Once(w.step, w.run)
-			w.Down(w.step, w.run)
-			w.Advance(5 * time.Minute)
-			w.disconnected()
-		})
-	}
-}
-
-func TestThrottledCallsAreRepeated(t *testing.T) {
-	w := newWorld(t, 3)
-	w.Throttle()
-	w.Up(w.step, w.run)
-	w.connected()
-	w.Throttle()
-	w.Down(w.step, w.run)
-	w.disconnected()
+	stepstest.BadDays(t, stepstest.Case{Step: "accept", Most: 6,
+		Not: map[stepstest.Day]string{stepstest.TwoHits: "it creates nothing", stepstest.Namesake: "it creates nothing"},
+		Fresh: func(t *testing.T, seed uint64) stepstest.Scene {
+			w := newWorld(t, seed)
+			return stepstest.Scene{Driver: w.Driver, Step: w.step, Run: w.run, Stands: w.connected, Nothing: w.disconnected,
+				ByHand: map[string]func(){"connection": w.closeIt}}
+		}})
 }
 
 func TestAForeignEndpointStaysPending(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 4)
 	pending := func() {
 		w.Helper()
@@ -176,6 +123,7 @@ func TestAForeignEndpointStaysPending(t *testing.T) {
 
 // PrivateLink takes one change of a connection at a time, in all of an account.
 func TestTwoAcceptsAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 5)
 	other := w.Run("nlb")
 	other.Spec.Name, other.ID = "second", "feedfacefeedface"
@@ -197,6 +145,7 @@ func TestTwoAcceptsAtOnce(t *testing.T) {
 }
 
 func TestConcurrentCallNotSupported(t *testing.T) { // by somebody without our lock
+	t.Parallel()
 	w := newWorld(t, 6)
 	n := 0
 	w.Account.SetFault(func(c cloud.Call) cloud.Fault {
@@ -214,38 +163,44 @@ func TestConcurrentCallNotSupported(t *testing.T) { // by somebody without our l
 	w.disconnected()
 }
 
+// closeIt disconnects the endpoint by hand.
+func (w *world) closeIt() {
+	w.Advance(10 * time.Minute)
+	req := sdk.CreateDisableVpcEndpointConnectionRequest()
+	req.ServiceId, req.EndpointId = w.run.Facts.EndpointService.ID, w.ours().ID
+	require.NoError(w, w.Call("privatelink", req, sdk.CreateDisableVpcEndpointConnectionResponse()))
+	w.Advance(10 * time.Minute)
+}
+
 // TestClosedByHand is the other meaning of Disconnected.
 func TestClosedByHand(t *testing.T) {
 	t.Parallel()
-	closeIt := func(w *world) {
-		req := sdk.CreateDisableVpcEndpointConnectionRequest()
-		req.ServiceId, req.EndpointId = w.run.Facts.EndpointService.ID, w.ours().ID
-		require.NoError(w, w.Call("privatelink", req, sdk.CreateDisableVpcEndpointConnectionResponse()))
-		w.Advance(10 * time.Minute)
-	}
 	t.Run("after a walk", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, 7)
 		w.Up(w.step, w.run)
-		closeIt(w)
+		w.closeIt()
 		since := w.Now()
 		w.Up(w.step, w.run)
 		w.connected()
 		require.Less(t, w.Now().Sub(since), 2*time.Minute, "the token is another one from the start")
 	})
 	t.Run("before we saw it connected", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, 8)
 		w.Advance(3 * time.Minute)
 		_, err := w.Once(w.step, w.run)
 		require.NoError(t, err)
 		w.Advance(3 * time.Minute)
-		closeIt(w)
+		w.closeIt()
 		w.Up(w.step, w.run)
 		w.connected()
 	})
 	t.Run("before teardown", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, 9)
 		w.Up(w.step, w.run)
-		closeIt(w)
+		w.closeIt()
 		before := w.Writes()
 		w.Down(w.step, w.run)
 		require.Equal(t, before, w.Writes())
@@ -278,6 +233,7 @@ func (s *stale) Connections(ctx context.Context, service string) ([]privatelink.
 }
 
 func TestLaggingLists(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 10)
 	s := &stale{Client: privatelink.New(w.Deps.Aliyun), now: w.Now}
 	w.step = &accept.Step{Connections: s, Endpoints: escluster.New(w.Deps.Aliyun), Locks: w.Deps.Runs, Now: w.Now}
@@ -314,6 +270,7 @@ func (b *behind) ListEndpoints(ctx context.Context, id string) ([]escluster.Endp
 }
 
 func TestConnectedOnBothSides(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 12)
 	until := w.Now().Add(8 * time.Minute)
 	w.step = &accept.Step{Connections: privatelink.New(w.Deps.Aliyun), Locks: w.Deps.Runs, Now: w.Now,
@@ -324,6 +281,7 @@ func TestConnectedOnBothSides(t *testing.T) {
 }
 
 func TestDownWithoutAnEndpoint(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 11)
 	w.Up(w.step, w.run)
 	w.Link.Remove(w.ours().ID)

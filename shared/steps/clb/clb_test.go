@@ -25,7 +25,6 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	t.Parallel()
 	w := stepstest.New(t, seed)
 	return &world{w, clb.New(w.Deps), w.HostRun("clb", events.UseCase{Kind: events.Watcher, Port: 8080})}
 }
@@ -50,78 +49,6 @@ func (w *world) none() {
 	require.Nil(w, w.run.Facts.CLB)
 }
 
-func TestUpMakesOneBalancerAndDownLeavesNone(t *testing.T) {
-	w := newWorld(t, 1)
-	require.LessOrEqual(t, w.Up(w.step, w.run), 8)
-	require.Equal(t, "PayByCLCU", w.one().ChargeType)
-
-	before := w.Writes()
-	require.Equal(t, 1, w.Up(w.step, w.run), "a second walk looks once")
-	require.Equal(t, before, w.Writes())
-
-	w.Down(w.step, w.run)
-	w.none()
-	before = w.Writes()
-	require.Equal(t, 1, w.Down(w.step, w.run))
-	require.Equal(t, before, w.Writes())
-
-	w.Up(w.step, w.run) // after teardown comes start
-	w.one()
-}
-
-func TestDuplicateCallCreatesOnce(t *testing.T) {
-	w := newWorld(t, 2)
-	for range 3 {
-		_, err := w.Once(w.step, w.run)
-		require.NoError(t, err)
-	}
-	require.Len(t, w.CLB.LoadBalancers(), 1)
-}
-
-func TestEveryWriteMeetsEveryMishap(t *testing.T) {
-	t.Parallel()
-	for _, m := range stepstest.Mishaps() {
-		for seed := range uint64(5) { // lists lag by chance
-			t.Run(fmt.Sprintf("%s/%d", m, seed), func(t *testing.T) {
-				w := newWorld(t, seed)
-				happened := w.Break(1, m)
-				w.Up(w.step, w.run)
-				require.True(t, happened())
-				w.one()
-				happened = w.Break(1, m)
-				w.Down(w.step, w.run)
-				require.True(t, happened())
-				w.none()
-			})
-		}
-	}
-}
-
-func TestDownAfterACreationWhoseReplyWasLost(t *testing.T) {
-	t.Parallel()
-	for _, m := range []stepstest.Mishap{stepstest.LoseReply, stepstest.CrashAfter} {
-		for seed := range uint64(8) {
-			t.Run(fmt.Sprintf("%s/%d", m, seed), func(t *testing.T) {
-				w := newWorld(t, seed)
-				w.Break(1, m)
-				out, _ := w.Once(w.step, w.run)
-				w.Advance(out.Delay())
-				w.Down(w.step, w.run)
-				w.none()
-			})
-		}
-	}
-}
-
-func TestThrottledCallsAreRepeated(t *testing.T) {
-	w := newWorld(t, 3)
-	w.Throttle()
-	w.Up(w.step, w.run)
-	w.one()
-	w.Down(w.step, w.run)
-	w.none()
-}
-
 // Where pay-by-LCU is not sold, a balancer by specification is asked for, with
 // every mishap that either request may meet.
 func TestAnotherWayOfPaying(t *testing.T) {
@@ -129,6 +56,7 @@ func TestAnotherWayOfPaying(t *testing.T) {
 	for _, m := range stepstest.Mishaps() {
 		for n := 1; n <= 2; n++ {
 			t.Run(fmt.Sprintf("%s/%d", m, n), func(t *testing.T) {
+				t.Parallel()
 				w := newWorld(t, uint64(n))
 				w.CLB.SellBySpec()
 				happened := w.Break(n, m)
@@ -147,6 +75,7 @@ func TestAnotherWayOfPaying(t *testing.T) {
 }
 
 func TestARefusalThatIsNotForTheWayOfPayingStops(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 4)
 	w.run.Facts.Preflight.VSwitches[0].VSwitchID = "vsw-src-j" // not in the zone
 	_, err := w.Walk(w.step, w.run, run.Up)
@@ -156,27 +85,33 @@ func TestARefusalThatIsNotForTheWayOfPayingStops(t *testing.T) {
 	w.none()
 }
 
-func TestDeletedByHandIsMadeAnew(t *testing.T) {
-	w := newWorld(t, 6)
-	w.Up(w.step, w.run)
-	first := w.one()
-	w.CLB.Remove(first.ID)
-	w.Up(w.step, w.run)
-	require.NotEqual(t, first.ID, w.one().ID)
-
-	w.CLB.Remove(w.one().ID)
-	w.Down(w.step, w.run)
-	w.none()
+func TestBadDays(t *testing.T) {
+	t.Parallel()
+	stepstest.BadDays(t, stepstest.Case{Step: "clb", Seeds: 5, Most: 8, Fresh: func(t *testing.T, seed uint64) stepstest.Scene {
+		w := newWorld(t, seed)
+		return stepstest.Scene{Driver: w.Driver, Step: w.step, Run: w.run, Stands: func() { require.Equal(t, "PayByCLCU", w.one().ChargeType) }, Nothing: w.none,
+			ByHand: map[string]func(){"balancer": func() { w.CLB.Remove(w.CLB.LoadBalancers()[0].ID) }},
+			Twice: func() []string {
+				ids := []string{w.create("a1", w.run.ID, "a"), w.create("b1", w.run.ID, "b")}
+				w.Advance(10 * time.Minute)
+				return ids
+			},
+			Namesake: func() func() {
+				id := w.create(w.run.Name("clb"), "another run", "x")
+				w.Advance(10 * time.Minute)
+				return func() { require.Equal(t, id, w.CLB.LoadBalancers()[0].ID) }
+			}}
+	}})
 }
 
-func TestDeletedByHandAfterACrashThatLostItsID(t *testing.T) {
-	w := newWorld(t, 7)
-	w.Break(1, stepstest.CrashAfter)
-	_, err := w.Once(w.step, w.run)
-	require.NoError(t, err)
-	w.CLB.Remove(w.CLB.LoadBalancers()[0].ID)
-	w.Up(w.step, w.run) // the token replays the dead one first
-	w.one()
+// On the way up the name is enough.
+func TestUpTakesANamesake(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 9)
+	id := w.create(w.run.Name("clb"), "another run", "x")
+	w.Advance(10 * time.Minute)
+	w.Up(w.step, w.run)
+	require.Equal(t, id, w.run.Facts.CLB.ID)
 }
 
 // create makes a balancer of the run's name or tag behind its back.
@@ -189,30 +124,8 @@ func (w *world) create(name, tag, token string) string {
 	return resp.LoadBalancerId
 }
 
-func TestTwoHitsAreForAPerson(t *testing.T) {
-	w := newWorld(t, 8)
-	a, b := w.create("a1", w.run.ID, "a"), w.create("b1", w.run.ID, "b")
-	w.Advance(10 * time.Minute)
-	for _, d := range []run.Direction{run.Up, run.Down} {
-		_, err := w.Walk(w.step, w.run, d)
-		require.ErrorContains(t, err, "delete")
-		require.ErrorContains(t, err, a)
-		require.ErrorContains(t, err, b)
-	}
-	require.Len(t, w.CLB.LoadBalancers(), 2)
-}
-
-func TestDownTouchesNoForeignNamesake(t *testing.T) {
-	w := newWorld(t, 9)
-	id := w.create(w.run.Name("clb"), "another run", "x")
-	w.Advance(10 * time.Minute)
-	w.Down(w.step, w.run)
-	require.Equal(t, id, w.CLB.LoadBalancers()[0].ID)
-	w.Up(w.step, w.run)
-	require.Equal(t, id, w.run.Facts.CLB.ID, "on the way up the name will do")
-}
-
 func TestABalancerElsewhereIsForAPerson(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 10)
 	w.Up(w.step, w.run)
 	w.run.Facts.Preflight.Zone = faketest.ZoneJ
@@ -221,6 +134,7 @@ func TestABalancerElsewhereIsForAPerson(t *testing.T) {
 }
 
 func TestALockedBalancerStops(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 11)
 	w.Up(w.step, w.run)
 	w.CLB.SetStatus(w.one().ID, "locked")
@@ -231,6 +145,7 @@ func TestALockedBalancerStops(t *testing.T) {
 }
 
 func TestABusyBalancerIsDeletedLater(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 12)
 	w.Up(w.step, w.run)
 	busy := map[string]bool{}

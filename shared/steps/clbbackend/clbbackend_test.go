@@ -41,7 +41,6 @@ var (
 
 // newWorld has a balancer, a host that admits it, and services on its ports.
 func newWorld(t *testing.T, seed uint64, useCases ...events.UseCase) *world {
-	t.Parallel()
 	if useCases == nil {
 		useCases = []events.UseCase{webhook}
 	}
@@ -93,70 +92,74 @@ func (w *world) none() {
 	require.Nil(w, w.run.Facts.CLBBackend)
 }
 
-func TestUpServesAndDownLeavesNone(t *testing.T) {
+func TestBadDays(t *testing.T) {
+	t.Parallel()
+	stepstest.BadDays(t, stepstest.Case{Step: "clb-backend", Seeds: 2, Most: 15,
+		Not: map[stepstest.Day]string{stepstest.Namesake: "its groups stand in the run's own balancer"},
+		Fresh: func(t *testing.T, seed uint64) stepstest.Scene {
+			w := newWorld(t, seed)
+			return stepstest.Scene{Driver: w.Driver, Step: w.step, Run: w.run, Stands: func() { w.serves(8080) }, Nothing: w.none,
+				ByHand: map[string]func(){
+					"listener stopped": func() { w.CLB.SetListener(w.run.Facts.CLB.ID, 8080, "stopped") },
+					"listener":         func() { w.CLB.RemoveListener(w.run.Facts.CLB.ID, 8080) },
+					"group":            w.removeGroups,
+					"all": func() {
+						w.CLB.RemoveListener(w.run.Facts.CLB.ID, 8080)
+						w.removeGroups()
+					},
+					"balancer": func() {
+						w.CLB.Remove(w.run.Facts.CLB.ID)
+						w.before()
+					},
+					"backend": func() {
+						for _, g := range w.CLB.Groups() {
+							req := sdk.CreateRemoveVServerGroupBackendServersRequest()
+							req.VServerGroupId, req.BackendServers = g.ID, `[{"ServerId":"`+faketest.Host+`","Port":"8080"}]`
+							require.NoError(t, w.Call("slb", req, sdk.CreateRemoveVServerGroupBackendServersResponse()))
+						}
+					},
+				},
+				Twice: func() []string { return []string{w.group(), w.group()} },
+				// A group that was requested and is not listed yet goes with the balancer.
+				Undone: func() {
+					if len(w.CLB.Groups()) > 0 {
+						w.At(w.run, "clb")
+						w.Down(w.clb, w.run)
+						w.At(w.run, "clb-backend")
+						w.Down(w.step, w.run)
+						w.before()
+					}
+				},
+			}
+		}})
+}
+
+// TestTwoPorts has a listener and a group for each.
+func TestTwoPorts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, webhook, directory)
 	began := w.Now()
 	require.LessOrEqual(t, w.Up(w.step, w.run), 30)
 	require.Less(t, w.Now().Sub(began), 3*time.Minute, "no wait for a list when nothing went wrong")
 	w.serves(8080, 389)
-
-	before := w.Writes()
-	require.Equal(t, 1, w.Up(w.step, w.run), "a second walk looks once")
-	require.Equal(t, before, w.Writes())
-
 	w.Down(w.step, w.run)
 	w.none()
-	w.At(w.run, "clb")
-	w.Down(w.clb, w.run)
-	require.Empty(t, w.CLB.LoadBalancers())
-
-	w.before() // after teardown comes start
-	w.Up(w.step, w.run)
-	w.serves(8080, 389)
 }
 
-func TestEveryWriteMeetsEveryMishap(t *testing.T) {
-	t.Parallel()
-	for _, m := range stepstest.Mishaps() {
-		for n := 1; n <= 3; n++ { // up: group, listener, its start; down: listener, group
-			for seed := range uint64(3) {
-				t.Run(fmt.Sprintf("%s/%d/%d", m, n, seed), func(t *testing.T) {
-					w := newWorld(t, seed)
-					happened := w.Break(n, m)
-					w.Up(w.step, w.run)
-					require.True(t, happened())
-					w.serves(8080)
-					happened = w.Break(min(n, 2), m)
-					w.Down(w.step, w.run)
-					require.True(t, happened())
-					w.none()
-				})
-			}
-		}
+func (w *world) removeGroups() {
+	for _, g := range w.CLB.Groups() {
+		w.CLB.Remove(g.ID)
 	}
 }
 
-func TestDownFromTheMiddle(t *testing.T) {
-	t.Parallel()
-	for _, m := range stepstest.Mishaps() {
-		for n := 1; n <= 3; n++ {
-			for seed := range uint64(3) {
-				t.Run(fmt.Sprintf("%s/%d/%d", m, n, seed), func(t *testing.T) {
-					w := newWorld(t, seed)
-					happened := w.Break(n, m)
-					for !happened() {
-						out, _ := w.Once(w.step, w.run)
-						w.Advance(max(out.Delay(), time.Second))
-					}
-					w.Account.SetFault(nil)
-					w.Down(w.step, w.run)
-					w.At(w.run, "clb")
-					w.Down(w.clb, w.run)
-					w.none()
-				})
-			}
-		}
-	}
+// group creates a group of the run's name behind its back.
+func (w *world) group() string {
+	w.Helper()
+	req, resp := sdk.CreateCreateVServerGroupRequest(), sdk.CreateCreateVServerGroupResponse()
+	req.LoadBalancerId, req.VServerGroupName = w.run.Facts.CLB.ID, w.run.Name("servers-8080")
+	require.NoError(w, w.Call("slb", req, resp))
+	w.Advance(10 * time.Minute)
+	return resp.VServerGroupId
 }
 
 // A group that was requested, and whose reply did not come, is waited for as
@@ -166,6 +169,7 @@ func TestNoSecondGroupWhileTheListMayLag(t *testing.T) {
 	for _, m := range []stepstest.Mishap{stepstest.LoseReply, stepstest.CrashAfter} {
 		for seed := range uint64(6) {
 			t.Run(fmt.Sprintf("%s/%d", m, seed), func(t *testing.T) {
+				t.Parallel()
 				w := newWorld(t, seed)
 				w.Break(1, m)
 				w.Once(w.step, w.run)
@@ -187,19 +191,9 @@ func TestNoSecondGroupWhileTheListMayLag(t *testing.T) {
 	}
 }
 
-func TestThrottledCallsAreRepeated(t *testing.T) {
-	w := newWorld(t, 3, webhook, directory)
-	w.Throttle()
-	w.Up(w.step, w.run)
-	w.Account.SetFault(nil)
-	w.serves(8080, 389)
-	w.Throttle()
-	w.Down(w.step, w.run)
-	w.none()
-}
-
 // The codes by which a balancer says that it is busy, once for each write.
 func TestABusyBalancer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 4)
 	began := w.Now()
 	seen := map[string]bool{}
@@ -220,51 +214,9 @@ func TestABusyBalancer(t *testing.T) {
 	require.Len(t, seen, 5*6)
 }
 
-func TestDuplicateCallsCreateOnce(t *testing.T) {
-	w := newWorld(t, 5)
-	for range 40 { // without the waits that it asks for
-		w.Once(w.step, w.run) // it may be busy
-		w.Advance(2 * time.Second)
-	}
-	w.Up(w.step, w.run)
-	w.serves(8080)
-}
-
-func TestChangesFromOutsideAreReverted(t *testing.T) {
-	for name, harm := range map[string]func(*world){
-		"listener stopped": func(w *world) { w.CLB.SetListener(w.run.Facts.CLB.ID, 8080, "stopped") },
-		"listener deleted": func(w *world) { w.CLB.RemoveListener(w.run.Facts.CLB.ID, 8080) },
-		"group deleted":    func(w *world) { w.CLB.Remove(w.run.Facts.CLBBackend.Ports[0].GroupID) },
-		"both deleted": func(w *world) {
-			w.CLB.RemoveListener(w.run.Facts.CLB.ID, 8080)
-			w.CLB.Remove(w.run.Facts.CLBBackend.Ports[0].GroupID)
-		},
-		"balancer deleted": func(w *world) {
-			w.CLB.Remove(w.run.Facts.CLB.ID)
-			w.before()
-		},
-		"backend removed": func(w *world) {
-			req := sdk.CreateRemoveVServerGroupBackendServersRequest()
-			req.VServerGroupId, req.BackendServers = w.run.Facts.CLBBackend.Ports[0].GroupID, `[{"ServerId":"`+faketest.Host+`","Port":"8080"}]`
-			require.NoError(w, w.Call("slb", req, sdk.CreateRemoveVServerGroupBackendServersResponse()))
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, 6)
-			w.Up(w.step, w.run)
-			w.Advance(time.Minute)
-			harm(w)
-			w.Up(w.step, w.run)
-			w.serves(8080)
-			harm(w)
-			w.Down(w.step, w.run)
-			w.none()
-		})
-	}
-}
-
 // An address that moves to another host takes the backend along, without a gap.
 func TestAnotherHost(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 7)
 	w.Up(w.step, w.run)
 	require.NoError(t, w.ECS.AddInstance(ecs.Instance{ID: "i-two", VPCID: "vpc-src", VSwitchID: "vsw-src-i", SecurityGroups: []string{faketest.SecurityGroup}}))
@@ -282,6 +234,7 @@ func TestAnotherHost(t *testing.T) {
 }
 
 func TestPortsThatTheSpecDropsAreRemoved(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 8, webhook, directory)
 	w.Up(w.step, w.run)
 	w.run.Spec.UseCases = []events.UseCase{directory}
@@ -295,6 +248,7 @@ func TestPortsThatTheSpecDropsAreRemoved(t *testing.T) {
 }
 
 func TestUnhealthyNamesTheBackendAndWhatToLookAt(t *testing.T) {
+	t.Parallel()
 	for name, harm := range map[string]func(*world){
 		"bound to 127.0.0.1": func(w *world) {
 			w.Network.SetService(faketest.Host, 8080, network.Service{Serve: func(net.Conn) {}, Loopback: true})
@@ -306,6 +260,7 @@ func TestUnhealthyNamesTheBackendAndWhatToLookAt(t *testing.T) {
 		"host stopped": func(w *world) { w.ECS.SetStatus(faketest.Host, "Stopped") },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 9)
 			w.Up(w.step, w.run)
 			harm(w)
@@ -322,6 +277,7 @@ func TestUnhealthyNamesTheBackendAndWhatToLookAt(t *testing.T) {
 // A listener that leads elsewhere is recreated; one that does not check health is
 // for a person.
 func TestForeignListeners(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 10)
 	group, resp := sdk.CreateCreateVServerGroupRequest(), sdk.CreateCreateVServerGroupResponse()
 	group.LoadBalancerId = w.run.Facts.CLB.ID
@@ -341,18 +297,4 @@ func TestForeignListeners(t *testing.T) {
 	require.NoError(t, w.Call("slb", req, sdk.CreateCreateLoadBalancerTCPListenerResponse()))
 	_, err := w.Walk(w.step, w.run, run.Up)
 	require.ErrorContains(t, err, "health check off")
-}
-
-func TestTwoGroupsOfOneNameAreForAPerson(t *testing.T) {
-	w := newWorld(t, 11)
-	for range 2 {
-		req := sdk.CreateCreateVServerGroupRequest()
-		req.LoadBalancerId, req.VServerGroupName = w.run.Facts.CLB.ID, w.run.Name("servers-8080")
-		require.NoError(t, w.Call("slb", req, sdk.CreateCreateVServerGroupResponse()))
-		w.Advance(10 * time.Minute)
-	}
-	for _, d := range []run.Direction{run.Up, run.Down} {
-		_, err := w.Walk(w.step, w.run, d)
-		require.ErrorContains(t, err, "delete those")
-	}
 }

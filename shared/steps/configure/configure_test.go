@@ -70,7 +70,6 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	t.Parallel()
 	return newWorldIn(t, seed)
 }
 
@@ -145,6 +144,7 @@ func (w *world) unlocked() {
 }
 
 func TestUpAddsTheEntryAndDownTakesItOut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1)
 	require.LessOrEqual(t, w.Up(w.step, w.run), 20)
 	w.configured()
@@ -163,24 +163,6 @@ func TestUpAddsTheEntryAndDownTakesItOut(t *testing.T) {
 	w.configured()
 }
 
-func TestEveryWriteMeetsEveryMishap(t *testing.T) {
-	t.Parallel()
-	for _, m := range stepstest.Mishaps() {
-		t.Run(string(m), func(t *testing.T) {
-			w := newWorld(t, 2)
-			happened := w.Break(1, m)
-			w.Up(w.step, w.run)
-			require.True(t, happened())
-			w.configured()
-			happened = w.Break(1, m)
-			w.Down(w.step, w.run)
-			require.True(t, happened())
-			w.restored()
-			require.Len(t, w.changes(), 2, "none is restarted twice")
-		})
-	}
-}
-
 // changes are the restarts that the cloud has on record.
 func (w *world) changes() []escluster.Action {
 	w.Helper()
@@ -189,17 +171,22 @@ func (w *world) changes() []escluster.Action {
 	return all
 }
 
-func TestThrottledCallsAreRepeated(t *testing.T) {
-	w := newWorld(t, 3)
-	w.Throttle()
-	w.Up(w.step, w.run)
-	w.configured()
-	w.Throttle()
-	w.Down(w.step, w.run)
-	w.restored()
+func TestBadDays(t *testing.T) {
+	t.Parallel()
+	stepstest.BadDays(t, stepstest.Case{Step: "configure", Most: 20,
+		Not: map[stepstest.Day]string{stepstest.TwoHits: "esConfig has one entry of a name", stepstest.Namesake: "the entry names the run's own endpoint"},
+		Fresh: func(t *testing.T, seed uint64) stepstest.Scene {
+			w := newWorld(t, seed)
+			return stepstest.Scene{Driver: w.Driver, Step: w.step, Run: w.run, Stands: w.configured, Nothing: w.restored,
+				ByHand: map[string]func(){"entry": func() {
+					w.ES.SetConfig(faketest.Dst, w.before)
+					w.nodes[faketest.Dst] = map[string]es.Settings{"n1": settings(w.before), "n2": settings(w.before), "n3": settings(w.before)}
+				}}}
+		}})
 }
 
 func TestRefusedWritesAreNoRestarts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 26)
 	n := 0
 	w.Account.SetFault(func(c cloud.Call) cloud.Fault {
@@ -214,24 +201,12 @@ func TestRefusedWritesAreNoRestarts(t *testing.T) {
 	w.configured()
 }
 
-func TestTearDownAfterAWriteThatNobodyRecorded(t *testing.T) {
-	t.Parallel()
-	for _, m := range []stepstest.Mishap{stepstest.CrashAfter, stepstest.LoseReply} {
-		t.Run(string(m), func(t *testing.T) {
-			w := newWorld(t, 4)
-			w.Break(1, m)
-			w.Once(w.step, w.run)
-			w.Down(w.step, w.run)
-			w.restored()
-		})
-	}
-}
-
 func TestTheRestartIsFollowedWithItsProgress(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
 		for _, d := range []time.Duration{0, 2 * time.Hour} {
 			t.Run(fmt.Sprintf("%d/%s", seed, d), func(t *testing.T) {
+				t.Parallel()
 				w := newWorld(t, seed)
 				w.ES.SetRestart(faketest.Dst, d)
 				var reasons []string
@@ -284,6 +259,7 @@ func (w *world) ended(id string) time.Time {
 }
 
 func TestARestartThatNeverEnds(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 5)
 	w.ES.SetRestart(faketest.Dst, fake.Never)
 	for n := 0; w.Now().Sub(w.run.Cursor.Since) < 6*time.Hour; n++ { // then the engine stops it
@@ -303,6 +279,7 @@ func TestTheEntryIsThereAlready(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{entry, "a:9200," + entry, `["` + entry + `"]`} {
 		t.Run(value[:2], func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 6)
 			w.before[esconfig.Whitelist] = value
 			w.ES.SetConfig(faketest.Dst, maps.Clone(w.before))
@@ -318,6 +295,7 @@ func TestTheEntryIsThereAlready(t *testing.T) {
 }
 
 func TestKeepConfigLeavesTheEntry(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 7)
 	w.Up(w.step, w.run)
 	w.run.KeepConfig = true
@@ -342,6 +320,7 @@ func (e *edit) Describe(ctx context.Context, id string) (escluster.Instance, err
 }
 
 func TestSomebodyEditsTheConfigurationBetweenLookAndWrite(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 8)
 	w.step.Cluster = &edit{Client: escluster.New(w.Deps.Aliyun), n: 1, edit: func() {
 		w.before["xpack.watcher.enabled"] = "true"
@@ -352,6 +331,7 @@ func TestSomebodyEditsTheConfigurationBetweenLookAndWrite(t *testing.T) {
 }
 
 func TestSomebodyOverwritesOurEntry(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 9)
 	out, err := w.Once(w.step, w.run)
 	require.NoError(t, err)
@@ -366,6 +346,7 @@ func TestSomebodyOverwritesOurEntry(t *testing.T) {
 }
 
 func TestSomebodyKeepsOverwriting(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 10)
 	for range 3 {
 		for {
@@ -384,6 +365,7 @@ func TestSomebodyKeepsOverwriting(t *testing.T) {
 }
 
 func TestSomebodyRemovesOurEntryBeforeTeardown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 11)
 	w.Up(w.step, w.run)
 	w.ES.SetConfig(faketest.Dst, maps.Clone(w.before))
@@ -393,6 +375,7 @@ func TestSomebodyRemovesOurEntryBeforeTeardown(t *testing.T) {
 }
 
 func TestOthersEntriesSurviveTeardown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 12)
 	w.Up(w.step, w.run)
 	c := w.config()
@@ -415,6 +398,7 @@ func (w *world) approved() *run.Plan {
 }
 
 func TestWhatWasApprovedIsWritten(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 13)
 	w.approved()
 	w.before["xpack.watcher.enabled"] = "true" // a change that is none of ours
@@ -438,6 +422,7 @@ func TestWhatWasApprovedIsWritten(t *testing.T) {
 }
 
 func TestAnotherDifferenceThanApprovedAsksAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 14)
 	was := w.approved()
 	w.before[esconfig.Whitelist] = others + ",new:9200"
@@ -458,6 +443,7 @@ func TestAnotherDifferenceThanApprovedAsksAgain(t *testing.T) {
 }
 
 func TestTwoRunsOnOneInstance(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 15)
 	const second = "ep-bp1ccc.epsrv-bp1ddd.cn-hangzhou.privatelink.aliyuncs.com"
 	other := w.newRun("second", second)
@@ -478,6 +464,7 @@ func TestTwoRunsOnOneInstance(t *testing.T) {
 }
 
 func TestAnEndpointMadeAnewReplacesItsEntry(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 16)
 	w.run.Facts.Accept.Domain = "ep-bp1old.epsrv-bp1bbb.cn-hangzhou.privatelink.aliyuncs.com"
 	w.Up(w.step, w.run)
@@ -498,6 +485,7 @@ func TestCertificateVerificationIsPartOfTheSameWrite(t *testing.T) {
 		return nil
 	}
 	t.Run("taken", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, 17)
 		w.run.Spec.Target.Protocol, w.run.Spec.Target.TLS = "https", esconfig.Certificate
 		w.Up(w.step, w.run)
@@ -507,6 +495,7 @@ func TestCertificateVerificationIsPartOfTheSameWrite(t *testing.T) {
 		w.restored()
 	})
 	t.Run("refused", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, 18)
 		w.run.Spec.Target.Protocol, w.run.Spec.Target.TLS = "https", esconfig.Certificate
 		w.ES.RefuseSetting(refuse)
@@ -518,6 +507,7 @@ func TestCertificateVerificationIsPartOfTheSameWrite(t *testing.T) {
 		w.restored()
 	})
 	t.Run("not kept", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, 19)
 		w.run.Spec.Target.Protocol, w.run.Spec.Target.TLS = "https", esconfig.Certificate
 		out, err := w.Once(w.step, w.run)
@@ -538,6 +528,7 @@ func TestStatesOfTheCluster(t *testing.T) {
 	t.Parallel()
 	for _, state := range []string{"inactive", "invalid"} {
 		t.Run(state, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 20)
 			w.ES.SetStatus(faketest.Dst, state)
 			_, err := w.Walk(w.step, w.run, run.Up)
@@ -555,6 +546,7 @@ func TestStatesOfTheCluster(t *testing.T) {
 		})
 	}
 	t.Run("activating", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, 21)
 		w.ES.SetStatus(faketest.Dst, "activating")
 		out, err := w.Once(w.step, w.run)
@@ -567,6 +559,7 @@ func TestStatesOfTheCluster(t *testing.T) {
 }
 
 func TestNodesThatDidNotTakeItUp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 22)
 	only := es.Settings{esconfig.Whitelist: []byte(`["` + entry + `"]`)}
 	w.ES.OnConfig(func(id string, _ map[string]string) error {
@@ -581,6 +574,7 @@ func TestNodesThatDidNotTakeItUp(t *testing.T) {
 }
 
 func TestAWhitelistThatNobodyUnderstandsIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 24)
 	w.before[esconfig.Whitelist] = "- a:9200\n- b:9200"
 	w.ES.SetConfig(faketest.Dst, maps.Clone(w.before))
@@ -590,6 +584,7 @@ func TestAWhitelistThatNobodyUnderstandsIsLeftAlone(t *testing.T) {
 }
 
 func TestNothingToChangeIsSuccess(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 25)
 	refused := false
 	w.Account.SetFault(func(c cloud.Call) cloud.Fault {

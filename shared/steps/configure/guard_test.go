@@ -211,6 +211,7 @@ func TestNodesAreReadBackBothWays(t *testing.T) {
 }
 
 func TestARoleMappingFollowsItsSpec(t *testing.T) {
+	t.Parallel()
 	w := newDirectory(t, 60, "ldap")
 	w.Up(w.step, w.run)
 	w.run.Spec.UseCases[0].LDAP.RoleMappings[0].Roles = []string{"viewer"}

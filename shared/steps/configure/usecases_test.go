@@ -46,7 +46,6 @@ type directory struct {
 }
 
 func newDirectory(t *testing.T, seed uint64, sample string) *directory {
-	t.Parallel()
 	return newDirectoryIn(t, seed, sample)
 }
 
@@ -141,6 +140,7 @@ func TestEachUseCaseIsOneWriteAndBackAgain(t *testing.T) {
 		"dictionary": {"ik.remote_ext_dict": "http://" + endpoint + ":8080/words.dic"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newDirectory(t, 30, name)
 			w.Up(w.step, w.run)
 			require.Equal(t, want, w.added())
@@ -194,6 +194,7 @@ func TestEveryWriteOfAUseCaseMeetsEveryMishap(t *testing.T) {
 		for n := 1; n <= 2; n++ {
 			for _, restarts := range []bool{false, true} {
 				t.Run(fmt.Sprint(m, " ", n, " ", restarts), func(t *testing.T) {
+					t.Parallel()
 					w := newDirectory(t, 33, "ldap")
 					w.binds()
 					w.ES.AllowKeystore(faketest.Dst, restarts)
@@ -225,6 +226,7 @@ func TestEveryWriteOfAUseCaseMeetsEveryMishap(t *testing.T) {
 }
 
 func TestAUseCaseNoLongerNamedIsTakenBack(t *testing.T) {
+	t.Parallel()
 	w := newDirectory(t, 34, "two-use-cases")
 	w.run.Spec.UseCases[1].LDAP.RoleMappings = []events.RoleMapping{{Roles: []string{"a"}}, {Roles: []string{"b"}}}
 	w.Up(w.step, w.run)
@@ -251,6 +253,7 @@ func TestTheKeystoreComesFirstBothWays(t *testing.T) {
 	t.Parallel()
 	for _, restarts := range []bool{false, true} {
 		t.Run(fmt.Sprint(restarts), func(t *testing.T) {
+			t.Parallel()
 			w := newDirectory(t, 35, "ldap")
 			w.binds()
 			w.ES.AllowKeystore(faketest.Dst, restarts)
@@ -283,6 +286,7 @@ func TestTearDownAfterAPasswordThatNobodyRecorded(t *testing.T) {
 }
 
 func TestTearDownAfterARoleMappingThatNobodyRecorded(t *testing.T) {
+	t.Parallel()
 	w := newDirectory(t, 51, "ldap")
 	w.lost = errors.New("the reply is lost")
 	_, err := w.Walk(w.step, w.run, run.Up)
@@ -297,6 +301,7 @@ func TestANewPasswordReachesTheNodes(t *testing.T) {
 	for _, restarts := range []bool{false, true} {
 		for _, m := range append(stepstest.Mishaps(), "") {
 			t.Run(fmt.Sprint(restarts, m), func(t *testing.T) {
+				t.Parallel()
 				w := newDirectoryIn(t, 36, "ldap")
 				w.binds()
 				read := "" // by the nodes, when they last restarted
@@ -334,6 +339,7 @@ func TestANewPasswordReachesTheNodes(t *testing.T) {
 }
 
 func TestWithoutAKeystoreNothingIsWritten(t *testing.T) {
+	t.Parallel()
 	w := newDirectory(t, 37, "ldap")
 	w.binds()
 	_, err := w.Walk(w.step, w.run, run.Up)
@@ -347,6 +353,7 @@ func TestWithoutAKeystoreNothingIsWritten(t *testing.T) {
 }
 
 func TestARealmThatWouldLockElasticOutIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newDirectory(t, 38, "ldap")
 	w.before["xpack.security.authc.realms.native.n.order"] = "5"
 	w.ES.SetConfig(faketest.Dst, maps.Clone(w.before))
@@ -357,6 +364,7 @@ func TestARealmThatWouldLockElasticOutIsRefused(t *testing.T) {
 }
 
 func TestSomebodyEditsARealmBetweenLookAndWrite(t *testing.T) {
+	t.Parallel()
 	w := newDirectory(t, 39, "ldap")
 	w.step.Cluster = &edit{Client: escluster.New(w.Deps.Aliyun), n: 1, edit: func() {
 		w.before["xpack.security.authc.realms.saml.s.order"] = "2" // the place that ours would have had
@@ -470,6 +478,7 @@ func TestAKeystoreWhoseRestartFails(t *testing.T) {
 }
 
 func TestNodesOfARestartThatFailsForAMoment(t *testing.T) {
+	t.Parallel()
 	w := newDirectory(t, 43, "watcher")
 	tries := 0
 	w.ES.OnConfig(func(_ string, config map[string]string) error {
@@ -486,6 +495,7 @@ func TestTheDifferenceOfUseCasesThatWasApprovedIsWritten(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"watcher", "ldap", "two-use-cases", "dictionary"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newDirectory(t, 44, name)
 			p := w.approved()
 			require.NotContains(t, fmt.Sprint(p.Difference), endpoint)
@@ -511,6 +521,7 @@ func TestTwoRunsThatNeedTheSameSetting(t *testing.T) {
 	for _, was := range []string{"", "false", "true"} {
 		for _, first := range []int{0, 1} {
 			t.Run(fmt.Sprint(was, first), func(t *testing.T) {
+				t.Parallel()
 				w := newDirectoryIn(t, 45, "watcher")
 				if was != "" {
 					w.before[esconfig.WatcherEnabled] = was
@@ -538,6 +549,7 @@ func TestTwoRunsThatNeedTheSameSetting(t *testing.T) {
 }
 
 func TestLoginOfTheKeystoreThatCannotBeRead(t *testing.T) {
+	t.Parallel()
 	w := newDirectory(t, 46, "ldap")
 	w.binds()
 	delete(w.logins, "eslink/bind")
@@ -548,6 +560,7 @@ func TestLoginOfTheKeystoreThatCannotBeRead(t *testing.T) {
 
 // A cluster that lost its data plane while it was to be read back.
 func TestNodesThatDoNotAnswer(t *testing.T) {
+	t.Parallel()
 	w := newDirectory(t, 47, "watcher")
 	w.down = &apierr.Error{Class: apierr.Retry, Code: es.Unreachable, Message: "connection refused"}
 	for range 5 {
@@ -562,6 +575,7 @@ func TestNodesThatDoNotAnswer(t *testing.T) {
 }
 
 func TestThrottledUseCases(t *testing.T) {
+	t.Parallel()
 	w := newDirectory(t, 48, "ldap")
 	w.binds()
 	w.ES.AllowKeystore(faketest.Dst, false)

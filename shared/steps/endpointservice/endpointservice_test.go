@@ -1,7 +1,6 @@
 package endpointservice_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -26,7 +25,6 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	t.Parallel()
 	w := stepstest.New(t, seed)
 	r := w.Run("nlb")
 	w.Up(nlb.New(w.Deps), r)
@@ -70,99 +68,38 @@ func (w *world) detach(s fake.Service, zone string) {
 	w.Advance(time.Minute)
 }
 
-func TestUpMakesOneServiceAndDownLeavesNone(t *testing.T) {
-	w := newWorld(t, 1)
-	require.LessOrEqual(t, w.Up(w.step, w.run), 6)
-	w.one()
-	before := w.Writes()
-	require.Equal(t, 1, w.Up(w.step, w.run))
-	require.Equal(t, before, w.Writes(), "a second walk writes nothing")
-	w.Down(w.step, w.run)
-	w.none()
-	require.Equal(t, 1, w.Down(w.step, w.run))
-	w.Up(w.step, w.run)
-	w.one()
-}
-
-func TestDuplicateCallCreatesOnce(t *testing.T) {
-	w := newWorld(t, 2)
-	for range 3 {
-		_, err := w.Once(w.step, w.run)
-		require.NoError(t, err)
-	}
-	require.Len(t, w.Link.Services(), 1)
-}
-
-func TestEveryWriteMeetsEveryMishap(t *testing.T) {
+func TestBadDays(t *testing.T) {
 	t.Parallel()
-	for _, m := range stepstest.Mishaps() {
-		for seed := range uint64(4) { // lists lag by chance
-			for n := range 3 { // two detachments, one deletion
-				t.Run(fmt.Sprintf("%s/%d/%d", m, seed, n), func(t *testing.T) {
-					w := newWorld(t, seed)
-					happened := w.Break(1, m)
-					w.Up(w.step, w.run)
-					require.True(t, happened())
-					w.one()
-					happened = w.Break(n+1, m)
-					w.Down(w.step, w.run)
-					require.True(t, happened())
-					w.none()
-				})
+	stepstest.BadDays(t, stepstest.Case{Step: "endpoint-service", Most: 6,
+		Fresh: func(t *testing.T, seed uint64) stepstest.Scene {
+			w := newWorld(t, seed)
+			return stepstest.Scene{Driver: w.Driver, Step: w.step, Run: w.run, Stands: func() { w.one() }, Nothing: w.none,
+				ByHand: map[string]func(){"service": func() { w.Link.Remove(w.Link.Services()[0].ID) }},
+				Twice: func() []string {
+					ids := []string{w.create(w.run.ID), w.create(w.run.ID)}
+					w.Advance(10 * time.Minute)
+					return ids
+				},
+				Namesake: func() func() { // the nearest: a service with another run's tag
+					w.create("another")
+					w.Advance(10 * time.Minute)
+					return func() { require.Len(t, w.Link.Services(), 1) }
+				},
 			}
-		}
-	}
+		}})
 }
 
-func TestDownAfterACreationWhoseReplyWasLost(t *testing.T) {
-	t.Parallel()
-	for _, m := range []stepstest.Mishap{stepstest.LoseReply, stepstest.CrashAfter} {
-		for seed := range uint64(6) {
-			t.Run(fmt.Sprintf("%s/%d", m, seed), func(t *testing.T) {
-				w := newWorld(t, seed)
-				w.Break(1, m)
-				out, _ := w.Once(w.step, w.run)
-				w.Advance(out.Delay())
-				w.Down(w.step, w.run)
-				w.none()
-			})
-		}
-	}
-}
-
-func TestThrottledCallsAreRepeated(t *testing.T) {
-	w := newWorld(t, 3)
-	w.Throttle()
-	w.Up(w.step, w.run)
-	w.one()
-	w.Throttle()
-	w.Down(w.step, w.run)
-	w.none()
-}
-
-func TestDeletedByHandIsMadeAnew(t *testing.T) {
-	w := newWorld(t, 4)
-	w.Up(w.step, w.run)
-	first := w.one().ID
-	w.Link.Remove(first)
-	w.Up(w.step, w.run)
-	require.NotEqual(t, first, w.one().ID)
-	w.Link.Remove(w.one().ID)
-	w.Down(w.step, w.run)
-	w.none()
-}
-
-func TestDeletedByHandAfterACrashThatLostItsID(t *testing.T) {
-	w := newWorld(t, 5)
-	w.Break(1, stepstest.CrashAfter)
-	_, err := w.Once(w.step, w.run)
-	require.NoError(t, err)
-	w.Link.Remove(w.Link.Services()[0].ID)
-	w.Up(w.step, w.run) // the token replays the dead one first
-	w.one()
+// create makes a service with a run's tag behind its back.
+func (w *world) create(tag string) string {
+	w.Helper()
+	req, resp := sdk.CreateCreateVpcEndpointServiceRequest(), sdk.CreateCreateVpcEndpointServiceResponse()
+	req.ServiceResourceType, req.Tag = "nlb", &[]sdk.CreateVpcEndpointServiceTag{{Key: run.TagKey, Value: tag}}
+	require.NoError(w, w.Call("privatelink", req, resp))
+	return resp.ServiceId
 }
 
 func TestAZoneTakenAwayByHandIsForAPerson(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 6)
 	w.Up(w.step, w.run)
 	w.detach(w.one(), faketest.ZoneJ)
@@ -173,6 +110,7 @@ func TestAZoneTakenAwayByHandIsForAPerson(t *testing.T) {
 }
 
 func TestAnotherBalancerBehindTheServiceIsForAPerson(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 7)
 	w.Up(w.step, w.run)
 	was := w.run.Facts.NLB.ID
@@ -181,32 +119,8 @@ func TestAnotherBalancerBehindTheServiceIsForAPerson(t *testing.T) {
 	require.ErrorContains(t, err, was)
 }
 
-func TestTwoServicesWithOurTagAreForAPerson(t *testing.T) {
-	w := newWorld(t, 8)
-	for range 2 {
-		req := sdk.CreateCreateVpcEndpointServiceRequest()
-		req.ServiceResourceType, req.Tag = "nlb", &[]sdk.CreateVpcEndpointServiceTag{{Key: run.TagKey, Value: w.run.ID}}
-		require.NoError(t, w.Call("privatelink", req, sdk.CreateCreateVpcEndpointServiceResponse()))
-	}
-	w.Advance(10 * time.Minute)
-	for _, d := range []run.Direction{run.Up, run.Down} {
-		_, err := w.Walk(w.step, w.run, d)
-		require.ErrorContains(t, err, "delete all but one")
-	}
-	require.Len(t, w.Link.Services(), 2)
-}
-
-func TestDownTouchesNoServiceOfAnotherRun(t *testing.T) {
-	w := newWorld(t, 9)
-	req := sdk.CreateCreateVpcEndpointServiceRequest()
-	req.ServiceResourceType, req.Tag = "nlb", &[]sdk.CreateVpcEndpointServiceTag{{Key: run.TagKey, Value: "another"}}
-	require.NoError(t, w.Call("privatelink", req, sdk.CreateCreateVpcEndpointServiceResponse()))
-	w.Advance(10 * time.Minute)
-	w.Down(w.step, w.run)
-	require.Len(t, w.Link.Services(), 1)
-}
-
 func TestAForeignConnectionKeepsTheServiceAndIsNamed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 10)
 	w.Up(w.step, w.run)
 	e, err := w.Link.AddForeignEndpoint(w.one().ID, faketest.ZoneI, "1000000000000009")
@@ -241,6 +155,7 @@ func TestAServiceOnACLB(t *testing.T) {
 	t.Parallel()
 	for _, m := range stepstest.Mishaps() {
 		t.Run(string(m), func(t *testing.T) {
+			t.Parallel()
 			w := stepstest.New(t, 1)
 			r := w.HostRun("clb", events.UseCase{Kind: events.Watcher, Port: 8080})
 			w.Up(clb.New(w.Deps), r)

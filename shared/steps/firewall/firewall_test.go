@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -29,7 +30,6 @@ var (
 )
 
 func newWorld(t *testing.T, seed uint64, useCases ...events.UseCase) *world {
-	t.Parallel()
 	w := stepstest.New(t, seed)
 	if useCases == nil {
 		useCases = []events.UseCase{webhook}
@@ -80,70 +80,6 @@ func (w *world) none() {
 	require.Nil(w, w.run.Facts.Firewall)
 }
 
-func TestUpAdmitsAndDownTakesBack(t *testing.T) {
-	w := newWorld(t, 1, webhook, directory)
-	others := fake.Rule{From: 22, To: 22, Source: netip.MustParsePrefix("10.9.0.0/16"), Description: "eslink-of-somebody-else"}
-	w.ECS.AddRule(faketest.SecurityGroup, others)
-	require.Equal(t, 2, w.Up(w.step, w.run), "one request for all rules")
-	w.admits(8080, 389)
-	before := w.Writes()
-	require.Equal(t, 1, w.Up(w.step, w.run))
-	require.Equal(t, before, w.Writes())
-
-	w.Down(w.step, w.run)
-	w.none()
-	require.Len(t, w.ECS.Rules(faketest.SecurityGroup), 1, "others' rules stay")
-	require.Equal(t, 1, w.Down(w.step, w.run))
-	w.Up(w.step, w.run)
-	w.admits(8080, 389)
-}
-
-func TestEveryWriteMeetsEveryMishap(t *testing.T) {
-	t.Parallel()
-	for _, m := range stepstest.Mishaps() {
-		t.Run(string(m), func(t *testing.T) {
-			w := newWorld(t, 2, webhook, directory)
-			happened := w.Break(1, m)
-			w.Up(w.step, w.run)
-			require.True(t, happened())
-			w.admits(8080, 389)
-			happened = w.Break(1, m)
-			w.Down(w.step, w.run)
-			require.True(t, happened())
-			w.none()
-		})
-	}
-}
-
-func TestDownWithoutARecordFindsTheRules(t *testing.T) {
-	w := newWorld(t, 3)
-	w.Break(1, stepstest.CrashAfter)
-	_, err := w.Once(w.step, w.run)
-	require.NoError(t, err)
-	require.NotEmpty(t, w.ours())
-	require.Nil(t, w.run.Facts.Firewall)
-	w.Down(w.step, w.run)
-	w.none()
-}
-
-func TestThrottledCallsAreRepeated(t *testing.T) {
-	w := newWorld(t, 4)
-	w.Throttle()
-	w.Up(w.step, w.run)
-	w.admits(8080)
-	w.Down(w.step, w.run)
-	w.none()
-}
-
-func TestDuplicateCallsAddOnce(t *testing.T) {
-	w := newWorld(t, 5)
-	for range 3 {
-		_, err := w.Once(w.step, w.run)
-		require.NoError(t, err)
-	}
-	w.admitsLater()
-}
-
 func (w *world) admitsLater() {
 	w.Helper()
 	w.Up(w.step, w.run)
@@ -151,19 +87,36 @@ func (w *world) admitsLater() {
 	w.admits(8080)
 }
 
-func TestRulesRemovedBySomebodyComeBack(t *testing.T) {
-	w := newWorld(t, 6)
-	w.Up(w.step, w.run)
-	for _, cidr := range []string{"100.64.0.0/10", "10.2.1.0/24"} {
-		w.ECS.RemoveRules(faketest.SecurityGroup, func(r fake.Rule) bool { return r.Source.String() == cidr })
-		w.admitsLater()
-	}
-	w.ECS.RemoveRules(faketest.SecurityGroup, func(fake.Rule) bool { return true })
-	w.Down(w.step, w.run)
-	w.none()
+func TestBadDays(t *testing.T) {
+	t.Parallel()
+	stepstest.BadDays(t, stepstest.Case{Step: "firewall", Most: 2,
+		Not: map[stepstest.Day]string{stepstest.TwoHits: "equal rules are one rule"},
+		Fresh: func(t *testing.T, seed uint64) stepstest.Scene {
+			w := newWorld(t, seed, webhook, directory)
+			w.ECS.AddRule(faketest.SecurityGroup, fake.Rule{From: 22, To: 22, Source: netip.MustParsePrefix("10.9.0.0/16"), Description: "eslink-of-somebody-else"})
+			others := func() { require.Contains(t, w.ECS.Rules(faketest.SecurityGroup)[0].Description, "somebody-else") }
+			remove := func(cidr string) func() {
+				return func() {
+					w.ECS.RemoveRules(faketest.SecurityGroup, func(r fake.Rule) bool { return strings.HasPrefix(r.Source.String(), cidr) && r.From != 22 })
+				}
+			}
+			return stepstest.Scene{Driver: w.Driver, Step: w.step, Run: w.run,
+				Stands: func() {
+					w.Advance(10 * time.Second)
+					w.admits(8080, 389)
+					others()
+				},
+				Nothing: func() {
+					w.none()
+					others()
+				},
+				ByHand:   map[string]func(){"all": remove(""), "health checks": remove("100.64"), "vSwitch": remove("10.2.1")},
+				Namesake: func() func() { return others }}
+		}})
 }
 
 func TestPortsThatTheRunLeavesAreClosed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 7, webhook, directory)
 	w.Up(w.step, w.run)
 	w.run.Spec.UseCases = []events.UseCase{directory}
@@ -175,6 +128,7 @@ func TestPortsThatTheRunLeavesAreClosed(t *testing.T) {
 }
 
 func TestWhatOthersAdmitNeedsNoRuleOfOurs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 8)
 	w.ECS.AddRule(faketest.SecurityGroup, fake.Rule{From: 8000, To: 9000, Source: netip.MustParsePrefix("100.64.0.0/10"), Priority: 50})
 	w.ECS.AddRule(faketest.SecurityGroup, fake.Rule{From: 8080, To: 8080, Source: netip.MustParsePrefix("10.2.1.0/24"), Description: "the very same"})
@@ -190,6 +144,7 @@ func TestWhatOthersAdmitNeedsNoRuleOfOurs(t *testing.T) {
 // A part of the network is not the network; a later Drop gives way to our rule,
 // one of the first priority does not.
 func TestDrops(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 9)
 	w.ECS.AddRule(faketest.SecurityGroup, fake.Rule{From: 8080, To: 8080, Source: netip.MustParsePrefix("100.64.0.0/16")})
 	w.ECS.AddRule(faketest.SecurityGroup, fake.Rule{Drop: true, Protocol: "ALL", From: -1, To: -1, Source: netip.MustParsePrefix("0.0.0.0/0"), Priority: 2})
@@ -204,6 +159,7 @@ func TestDrops(t *testing.T) {
 }
 
 func TestTheReasonSaysWhatCannotBeSeen(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 10)
 	out, err := w.Once(w.step, w.run)
 	require.NoError(t, err)
@@ -215,6 +171,7 @@ func TestTheReasonSaysWhatCannotBeSeen(t *testing.T) {
 // Two runs to one port of one host need the same rules; each has its own, since
 // the other's go with it.
 func TestTwoRunsToOnePort(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 13)
 	other := w.HostRun("firewall", webhook)
 	other.ID = "0123456789abcdef"
@@ -234,6 +191,7 @@ func TestTwoRunsToOnePort(t *testing.T) {
 }
 
 func TestAHostThatChangesItsSecurityGroup(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 14)
 	w.Up(w.step, w.run)
 	require.NoError(t, w.ECS.AddSecurityGroup("sg-new", "vpc-src"))
@@ -247,6 +205,7 @@ func TestAHostThatChangesItsSecurityGroup(t *testing.T) {
 }
 
 func TestTwoSecurityGroups(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 11)
 	require.NoError(t, w.ECS.AddSecurityGroup("sg-more", "vpc-src", fake.Rule{From: 8080, To: 8080, Source: netip.MustParsePrefix("10.2.1.0/24")}))
 	require.NoError(t, w.ECS.AddInstance(fake.Instance{ID: "i-two", VPCID: "vpc-src", VSwitchID: "vsw-src", SecurityGroups: []string{faketest.SecurityGroup, "sg-more"}}))
@@ -259,6 +218,7 @@ func TestTwoSecurityGroups(t *testing.T) {
 }
 
 func TestDownWithoutTheGroup(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 12)
 	w.Up(w.step, w.run)
 	w.run.Facts.Preflight.ECS.SecurityGroups = []string{"sg-gone", faketest.SecurityGroup}

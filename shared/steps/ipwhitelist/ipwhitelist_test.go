@@ -27,7 +27,6 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	t.Parallel()
 	w := stepstest.New(t, seed)
 	r := w.Run("ip-whitelist")
 	r.Facts.NLB = &facts.NLB{ID: "nlb-1", LocalAddresses: local}
@@ -66,51 +65,22 @@ func (w *world) removed() {
 	require.Nil(w, w.run.Facts.IPWhitelist)
 }
 
-func TestUpAdmitsTheBalancerAndDownLeavesTheRestAsItWas(t *testing.T) {
-	w := newWorld(t, 1)
-	require.LessOrEqual(t, w.Up(w.step, w.run), 6) // two minutes at the longest
-	w.admitted()
-	before := w.Writes()
-	require.Equal(t, 1, w.Up(w.step, w.run))
-	require.Equal(t, before, w.Writes(), "a second walk writes nothing")
-	w.Down(w.step, w.run)
-	w.removed()
-	require.Equal(t, 1, w.Down(w.step, w.run))
-	w.Up(w.step, w.run)
-	w.admitted()
-}
-
-func TestEveryWriteMeetsEveryMishap(t *testing.T) {
+func TestBadDays(t *testing.T) {
 	t.Parallel()
-	for _, m := range stepstest.Mishaps() {
-		t.Run(string(m), func(t *testing.T) {
-			w := newWorld(t, 2)
-			happened := w.Break(1, m)
-			w.Up(w.step, w.run)
-			require.True(t, happened())
-			w.admitted()
-			happened = w.Break(1, m)
-			w.Down(w.step, w.run)
-			require.True(t, happened())
-			w.removed()
-		})
-	}
-}
-
-func TestThrottledCallsAreRepeated(t *testing.T) {
-	w := newWorld(t, 3)
-	w.Throttle()
-	w.Up(w.step, w.run)
-	w.admitted()
-	w.Throttle()
-	w.Down(w.step, w.run)
-	w.removed()
+	stepstest.BadDays(t, stepstest.Case{Step: "ip-whitelist", Most: 6,
+		Not: map[stepstest.Day]string{stepstest.TwoHits: "a group's name is unique", stepstest.Namesake: "nobody else knows the run's ID; newWorld has groups of others"},
+		Fresh: func(t *testing.T, seed uint64) stepstest.Scene {
+			w := newWorld(t, seed)
+			return stepstest.Scene{Driver: w.Driver, Step: w.step, Run: w.run, Stands: w.admitted, Nothing: w.removed,
+				ByHand: map[string]func(){"group": func() { w.ES.SetGroup(faketest.Src, w.group) }}}
+		}})
 }
 
 func TestSomebodyEditsOurGroup(t *testing.T) {
 	t.Parallel()
 	for name, ips := range map[string][]string{"adds": append([]string{"10.9.9.9"}, local...), "takes": {"10.2.1.7"}, "deletes": nil} {
 		t.Run(name+" after a walk", func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 4)
 			w.Up(w.step, w.run)
 			w.ES.SetGroup(faketest.Src, w.group, ips...)
@@ -118,6 +88,7 @@ func TestSomebodyEditsOurGroup(t *testing.T) {
 			w.admitted()
 		})
 		t.Run(name+" between our write and our next look", func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 5)
 			out, err := w.Once(w.step, w.run)
 			require.NoError(t, err)
@@ -130,6 +101,7 @@ func TestSomebodyEditsOurGroup(t *testing.T) {
 }
 
 func TestABalancerWithOtherAddresses(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 6)
 	w.run.Facts.NLB.LocalAddresses = []string{"10.2.1.99", "10.2.2.99"}
 	w.Up(w.step, w.run)
@@ -139,6 +111,7 @@ func TestABalancerWithOtherAddresses(t *testing.T) {
 }
 
 func TestAdmittedAlreadyIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 7)
 	w.ES.SetGroup(faketest.Src, "all", "10.2.0.0/16")
 	before := w.Writes()
@@ -155,6 +128,7 @@ func TestAdmittedAlreadyIsLeftAlone(t *testing.T) {
 }
 
 func TestOneAddressThatNobodyAdmits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 8)
 	w.ES.SetGroup(faketest.Src, "most", "10.2.1.0/24", "10.2.2.9")
 	w.Up(w.step, w.run)
@@ -166,6 +140,7 @@ func TestStatesOfTheCluster(t *testing.T) {
 	t.Parallel()
 	for _, state := range []string{"inactive", "invalid"} {
 		t.Run(state, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 9)
 			w.ES.SetStatus(faketest.Src, state)
 			_, err := w.Walk(w.step, w.run, run.Up)
@@ -183,6 +158,7 @@ func TestStatesOfTheCluster(t *testing.T) {
 		})
 	}
 	t.Run("activating", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, 10)
 		w.ES.SetStatus(faketest.Src, "activating")
 		out, err := w.Once(w.step, w.run)
@@ -200,6 +176,7 @@ func TestStatesOfTheCluster(t *testing.T) {
 }
 
 func TestBusyAtTheLastMoment(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 11)
 	n := 0
 	w.Account.SetFault(func(c cloud.Call) cloud.Fault {
@@ -216,6 +193,7 @@ func TestBusyAtTheLastMoment(t *testing.T) {
 }
 
 func TestTheClusterIsGone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 12)
 	w.run.Spec.Target.InstanceID = "es-cn-nobody00001"
 	_, err := w.Walk(w.step, w.run, run.Up)
@@ -224,6 +202,7 @@ func TestTheClusterIsGone(t *testing.T) {
 }
 
 func TestManyGroupsOfOthers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 13)
 	var all []escluster.Group
 	for i := range 5 {

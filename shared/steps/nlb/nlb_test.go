@@ -1,14 +1,12 @@
 package nlb_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
 	sdk "github.com/aliyun/alibaba-cloud-sdk-go/services/nlb"
 	"github.com/stretchr/testify/require"
 
-	"eslink/localtest/fakes/cloud"
 	"eslink/localtest/fakes/faketest"
 	fake "eslink/localtest/fakes/nlb"
 	"eslink/shared/engine"
@@ -25,7 +23,6 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	t.Parallel()
 	w := stepstest.New(t, seed)
 	return &world{w, nlb.New(w.Deps), w.Run("nlb")}
 }
@@ -59,79 +56,30 @@ func (w *world) none() {
 	require.Nil(w, w.run.Facts.NLB)
 }
 
-func TestUpMakesOneBalancerAndDownLeavesNone(t *testing.T) {
-	w := newWorld(t, 1)
-	require.LessOrEqual(t, w.Up(w.step, w.run), 10)
-	w.one()
-
-	before := w.Writes()
-	require.Equal(t, 1, w.Up(w.step, w.run), "a second walk looks once")
-	require.Equal(t, before, w.Writes())
-
-	w.Down(w.step, w.run)
-	w.none()
-	before = w.Writes()
-	require.Equal(t, 1, w.Down(w.step, w.run))
-	require.Equal(t, before, w.Writes())
-
-	w.Up(w.step, w.run) // after teardown comes start
-	w.one()
-}
-
-func TestDuplicateCallCreatesOnce(t *testing.T) {
-	w := newWorld(t, 2)
-	for range 3 {
-		_, err := w.Once(w.step, w.run)
-		require.NoError(t, err)
-	}
-	require.Len(t, w.NLB.LoadBalancers(), 1)
-}
-
-func TestEveryWriteMeetsEveryMishap(t *testing.T) {
+func TestBadDays(t *testing.T) {
 	t.Parallel()
-	for _, m := range stepstest.Mishaps() {
-		for seed := range uint64(5) { // lists lag by chance
-			t.Run(fmt.Sprintf("%s/%d", m, seed), func(t *testing.T) {
-				w := newWorld(t, seed)
-				happened := w.Break(1, m)
-				w.Up(w.step, w.run)
-				require.True(t, happened())
-				w.one()
-				happened = w.Break(1, m)
-				w.Down(w.step, w.run)
-				require.True(t, happened())
-				w.none()
-			})
-		}
-	}
+	stepstest.BadDays(t, stepstest.Case{Step: "nlb", Seeds: 5, Most: 10, Fresh: func(t *testing.T, seed uint64) stepstest.Scene {
+		w := newWorld(t, seed)
+		return stepstest.Scene{Driver: w.Driver, Step: w.step, Run: w.run, Stands: func() { w.one() }, Nothing: w.none,
+			ByHand: map[string]func(){"balancer": func() { w.NLB.Remove(w.NLB.LoadBalancers()[0].ID) }},
+			Twice: func() []string {
+				ids := []string{w.create("a1", w.run.ID, "a"), w.create("b1", w.run.ID, "b")}
+				w.Advance(10 * time.Minute)
+				return ids
+			},
+			Namesake: func() func() {
+				id := w.create(w.run.Name("nlb"), "another run", "x")
+				w.Advance(10 * time.Minute)
+				return func() {
+					require.Equal(t, id, w.NLB.LoadBalancers()[0].ID)
+					require.Equal(t, "Active", w.NLB.LoadBalancers()[0].Status)
+				}
+			}}
+	}})
 }
 
-func TestDownAfterACreationWhoseReplyWasLost(t *testing.T) {
+func TestCreateFailedIsDeletedAndRecreated(t *testing.T) {
 	t.Parallel()
-	for _, m := range []stepstest.Mishap{stepstest.LoseReply, stepstest.CrashAfter} {
-		for seed := range uint64(8) {
-			t.Run(fmt.Sprintf("%s/%d", m, seed), func(t *testing.T) {
-				w := newWorld(t, seed)
-				w.Break(1, m)
-				out, _ := w.Once(w.step, w.run)
-				w.Advance(out.Delay())
-				w.Down(w.step, w.run)
-				w.none()
-			})
-		}
-	}
-}
-
-func TestThrottledCallsAreRepeated(t *testing.T) {
-	w := newWorld(t, 3)
-	w.Throttle()
-	w.Up(w.step, w.run)
-	w.one()
-	w.Down(w.step, w.run)
-	w.none()
-}
-
-func TestCreateFailedIsDeletedAndMadeAnew(t *testing.T) {
 	w := newWorld(t, 4)
 	fail := true
 	w.NLB.FailCreate(func(string) bool { f := fail; fail = false; return f })
@@ -140,34 +88,12 @@ func TestCreateFailedIsDeletedAndMadeAnew(t *testing.T) {
 }
 
 func TestCreateFailedAndTheCrashAfterItsDeletion(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 5)
 	fail := true
 	w.NLB.FailCreate(func(string) bool { f := fail; fail = false; return f })
 	w.Break(2, stepstest.CrashAfter) // the first write creates, the second deletes
 	w.Up(w.step, w.run)
-	w.one()
-}
-
-func TestDeletedByHandIsMadeAnew(t *testing.T) {
-	w := newWorld(t, 6)
-	w.Up(w.step, w.run)
-	first := w.one()
-	w.NLB.Remove(first.ID)
-	w.Up(w.step, w.run)
-	require.NotEqual(t, first.ID, w.one().ID)
-
-	w.NLB.Remove(w.one().ID)
-	w.Down(w.step, w.run)
-	w.none()
-}
-
-func TestDeletedByHandAfterACrashThatLostItsID(t *testing.T) {
-	w := newWorld(t, 7)
-	w.Break(1, stepstest.CrashAfter)
-	_, err := w.Once(w.step, w.run)
-	require.NoError(t, err)
-	w.NLB.Remove(w.NLB.LoadBalancers()[0].ID)
-	w.Up(w.step, w.run) // the token replays the dead one first
 	w.one()
 }
 
@@ -182,50 +108,11 @@ func (w *world) create(name, tag, token string) string {
 	return resp.LoadbalancerId
 }
 
-func TestTwoHitsAreForAPerson(t *testing.T) {
-	w := newWorld(t, 8)
-	a, b := w.create("a1", w.run.ID, "a"), w.create("b1", w.run.ID, "b")
-	w.Advance(10 * time.Minute)
-	for _, d := range []run.Direction{run.Up, run.Down} {
-		_, err := w.Walk(w.step, w.run, d)
-		require.ErrorContains(t, err, "delete")
-		require.ErrorContains(t, err, a)
-		require.ErrorContains(t, err, b)
-	}
-	require.Len(t, w.NLB.LoadBalancers(), 2)
-}
-
-func TestDownTouchesNoForeignNamesake(t *testing.T) {
-	w := newWorld(t, 9)
-	id := w.create(w.run.Name("nlb"), "another run", "x")
-	w.Advance(10 * time.Minute)
-	w.Down(w.step, w.run)
-	require.Equal(t, id, w.NLB.LoadBalancers()[0].ID)
-	require.Equal(t, "Active", w.NLB.LoadBalancers()[0].Status)
-}
-
 func TestABalancerThatLacksTheZoneIsForAPerson(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 10)
 	w.Up(w.step, w.run)
 	w.run.Facts.Preflight.VSwitches = append(w.run.Facts.Preflight.VSwitches, facts.VSwitch{VSwitchID: "vsw-src-k", ZoneID: "cn-hangzhou-k"})
 	_, err := w.Walk(w.step, w.run, run.Up)
 	require.ErrorContains(t, err, "cn-hangzhou-k")
-}
-
-func TestUnknownErrorsGoByTheirStatus(t *testing.T) {
-	w := newWorld(t, 11)
-	refuse := cloud.Errorf(403, "SomethingNew", "No.")
-	w.Account.SetFault(func(c cloud.Call) cloud.Fault { return cloud.Fault{Before: refuse} })
-	_, err := w.Walk(w.step, w.run, run.Up)
-	require.ErrorContains(t, err, "SomethingNew")
-
-	n := 0
-	w.Account.SetFault(func(c cloud.Call) cloud.Fault {
-		if n++; n < 4 {
-			return cloud.Fault{Before: cloud.Errorf(502, "SomethingElse", "Later.")}
-		}
-		return cloud.Fault{}
-	})
-	w.Up(w.step, w.run)
-	w.one()
 }

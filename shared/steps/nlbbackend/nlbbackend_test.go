@@ -12,9 +12,9 @@ import (
 	sdk "github.com/aliyun/alibaba-cloud-sdk-go/services/nlb"
 	"github.com/stretchr/testify/require"
 
-	"eslink/localtest/fakes/cloud"
 	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/fakes/faketest"
+	fake "eslink/localtest/fakes/nlb"
 	"eslink/shared/engine"
 	"eslink/shared/run"
 	"eslink/shared/steps/nlb"
@@ -30,7 +30,6 @@ type world struct {
 
 // newWorld has a balancer that the source's whitelist admits.
 func newWorld(t *testing.T, seed uint64) *world {
-	t.Parallel()
 	w := &world{World: stepstest.New(t, seed)}
 	w.nlb, w.step, w.run = nlb.New(w.Deps), nlbbackend.New(w.Deps), w.Run("nlb")
 	w.balancer()
@@ -87,89 +86,60 @@ func (w *world) none() {
 	require.Nil(w, w.run.Facts.NLBBackend)
 }
 
-func TestUpServesAndDownLeavesNone(t *testing.T) {
-	w := newWorld(t, 1)
-	require.LessOrEqual(t, w.Up(w.step, w.run), 14)
-	w.serves()
-
-	before := w.Writes()
-	require.Equal(t, 1, w.Up(w.step, w.run), "a second walk looks once")
-	require.Equal(t, before, w.Writes())
-
-	w.Down(w.step, w.run)
-	w.none()
-	w.At(w.run, "nlb")
-	w.Down(w.nlb, w.run)
-	require.Empty(t, w.NLB.LoadBalancers())
-
-	w.balancer() // after teardown comes start
-	w.Up(w.step, w.run)
-	w.serves()
+func TestBadDays(t *testing.T) {
+	t.Parallel()
+	stepstest.BadDays(t, stepstest.Case{Step: "nlb-backend", Most: 14,
+		Fresh: func(t *testing.T, seed uint64) stepstest.Scene {
+			w := newWorld(t, seed)
+			return stepstest.Scene{Driver: w.Driver, Step: w.step, Run: w.run, Stands: w.serves, Nothing: w.none,
+				ByHand: map[string]func(){
+					"listener": func() { w.remove(w.NLB.Listeners()...) },
+					"group": func() {
+						for _, g := range w.NLB.ServerGroups() {
+							w.NLB.Remove(g.ID)
+						}
+					},
+					"all": func() {
+						w.remove(w.NLB.Listeners()...)
+						for _, g := range w.NLB.ServerGroups() {
+							w.NLB.Remove(g.ID)
+						}
+					},
+					"balancer": func() {
+						w.NLB.Remove(w.run.Facts.NLB.ID)
+						w.balancer()
+					},
+					"servers": w.removeServers,
+				},
+				Twice: func() []string { return []string{w.group("a1", w.run.ID), w.group("b1", w.run.ID)} },
+				Namesake: func() func() {
+					id := w.group(w.run.Name("servers"), "another run")
+					return func() { require.Equal(t, id, w.NLB.ServerGroups()[0].ID) }
+				},
+			}
+		}})
 }
 
-func TestEveryWriteMeetsEveryMishap(t *testing.T) {
-	t.Parallel()
-	for _, m := range stepstest.Mishaps() {
-		for n := 1; n <= 3; n++ { // up: group, servers, listener; down: listener, servers, group
-			for seed := range uint64(3) {
-				t.Run(fmt.Sprintf("%s/%d/%d", m, n, seed), func(t *testing.T) {
-					w := newWorld(t, seed)
-					happened := w.Break(n, m)
-					w.Up(w.step, w.run)
-					require.True(t, happened())
-					w.serves()
-					happened = w.Break(n, m)
-					w.Down(w.step, w.run)
-					require.True(t, happened())
-					w.none()
-				})
-			}
+func (w *world) remove(listeners ...fake.Listener) {
+	for _, l := range listeners {
+		w.NLB.Remove(l.ID)
+	}
+}
+
+// removeServers empties the groups by hand.
+func (w *world) removeServers() {
+	for _, g := range w.NLB.ServerGroups() {
+		for _, s := range g.Servers {
+			req := sdk.CreateRemoveServersFromServerGroupRequest()
+			req.ServerGroupId = g.ID
+			req.Servers = &[]sdk.RemoveServersFromServerGroupServers{{ServerType: "Ip", ServerId: s.IP, Port: "9200"}}
+			require.NoError(w, w.Call("nlb", req, sdk.CreateRemoveServersFromServerGroupResponse()))
 		}
 	}
-}
-
-func TestDownFromTheMiddle(t *testing.T) {
-	t.Parallel()
-	for _, m := range stepstest.Mishaps() {
-		for n := 1; n <= 3; n++ {
-			for seed := range uint64(4) {
-				t.Run(fmt.Sprintf("%s/%d/%d", m, n, seed), func(t *testing.T) {
-					w := newWorld(t, seed)
-					happened := w.Break(n, m)
-					for !happened() {
-						out, _ := w.Once(w.step, w.run)
-						w.Advance(max(out.Delay(), time.Second))
-					}
-					w.Account.SetFault(nil)
-					w.Down(w.step, w.run)
-					w.none()
-				})
-			}
-		}
-	}
-}
-
-func TestThrottledCallsAreRepeated(t *testing.T) {
-	w := newWorld(t, 3)
-	w.Throttle()
-	w.Up(w.step, w.run)
-	w.serves()
-	w.Down(w.step, w.run)
-	w.none()
-}
-
-func TestDuplicateCallsCreateOnce(t *testing.T) {
-	w := newWorld(t, 4)
-	for range 20 { // without the waits that it asks for
-		_, err := w.Once(w.step, w.run)
-		require.NoError(t, err)
-		w.Advance(2 * time.Second)
-	}
-	w.Up(w.step, w.run)
-	w.serves()
 }
 
 func TestAddressesChange(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 5)
 	w.Up(w.step, w.run)
 	old := w.run.Facts.NLBBackend.Servers
@@ -209,6 +179,7 @@ func TestAddressesChange(t *testing.T) {
 }
 
 func TestOneAddressPerZone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 6)
 	i, j := w.VPC.TakeIP("vsw-src-i"), w.VPC.TakeIP("vsw-src-j")
 	w.ES.SetAddresses(faketest.Src, escluster.Address{ZoneID: faketest.ZoneI, VSwitchID: "vsw-src-i", IP: i}, escluster.Address{ZoneID: faketest.ZoneJ, VSwitchID: "vsw-src-j", IP: j})
@@ -237,6 +208,7 @@ func (r resolver) LookupHost(ctx context.Context, host string) ([]string, error)
 }
 
 func TestAnUnresolvedDomainRemovesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 7)
 	w.Up(w.step, w.run)
 	before := w.Writes()
@@ -249,6 +221,7 @@ func TestAnUnresolvedDomainRemovesNothing(t *testing.T) {
 }
 
 func TestAPublicAddressIsForAPerson(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 8)
 	before := w.Writes()
 	w.Deps.Aliyun.Resolver = resolver{host: w.run.Facts.Preflight.Target.Domain, addrs: []string{"8.8.8.8"}}
@@ -258,6 +231,7 @@ func TestAPublicAddressIsForAPerson(t *testing.T) {
 }
 
 func TestUnhealthyNamesBackendsAndTheWhitelist(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 9)
 	w.ES.SetGroup(faketest.Src, "eslink") // admits the functions' vSwitch, but not the balancer
 	var reason string
@@ -278,39 +252,8 @@ func TestUnhealthyNamesBackendsAndTheWhitelist(t *testing.T) {
 	w.serves()
 }
 
-func TestDeletedByHandIsMadeAnew(t *testing.T) {
-	for name, remove := range map[string]func(*world){
-		"listener": func(w *world) { w.NLB.Remove(w.run.Facts.NLBBackend.ListenerID) },
-		"group":    func(w *world) { w.NLB.Remove(w.run.Facts.NLBBackend.ServerGroupID) },
-		"both": func(w *world) {
-			w.NLB.Remove(w.run.Facts.NLBBackend.ListenerID)
-			w.NLB.Remove(w.run.Facts.NLBBackend.ServerGroupID)
-		},
-		"balancer": func(w *world) {
-			w.NLB.Remove(w.run.Facts.NLB.ID)
-			w.balancer()
-		},
-		"servers": func(w *world) {
-			req := sdk.CreateRemoveServersFromServerGroupRequest()
-			req.ServerGroupId = w.run.Facts.NLBBackend.ServerGroupID
-			req.Servers = &[]sdk.RemoveServersFromServerGroupServers{{ServerType: "Ip", ServerId: w.run.Facts.NLBBackend.Servers[0], Port: "9200"}}
-			require.NoError(w, w.Call("nlb", req, sdk.CreateRemoveServersFromServerGroupResponse()))
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, 10)
-			w.Up(w.step, w.run)
-			remove(w)
-			w.Up(w.step, w.run)
-			w.serves()
-			remove(w)
-			w.Down(w.step, w.run)
-			w.none()
-		})
-	}
-}
-
 func TestForeignServersAreRemoved(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 11)
 	w.Up(w.step, w.run)
 	req := sdk.CreateAddServersToServerGroupRequest()
@@ -321,37 +264,29 @@ func TestForeignServersAreRemoved(t *testing.T) {
 	w.serves()
 }
 
-// group makes a server group with the run's tag behind its back.
-func (w *world) group(name string, preserve bool) string {
+// group creates a server group with a run's tag behind its back. One called
+// "preserve" preserves client addresses.
+func (w *world) group(name, tag string) string {
 	w.Helper()
 	req, resp := sdk.CreateCreateServerGroupRequest(), sdk.CreateCreateServerGroupResponse()
 	req.VpcId, req.ServerGroupName, req.ServerGroupType, req.Protocol = "vpc-src", name, "Ip", "TCP"
-	req.PreserveClientIpEnabled = requests.NewBoolean(preserve)
-	req.Tag = &[]sdk.CreateServerGroupTag{{Key: run.TagKey, Value: w.run.ID}}
+	req.PreserveClientIpEnabled = requests.NewBoolean(name == "preserve")
+	req.Tag = &[]sdk.CreateServerGroupTag{{Key: run.TagKey, Value: tag}}
 	require.NoError(w, w.Call("nlb", req, resp))
 	w.Advance(10 * time.Minute)
 	return resp.ServerGroupId
 }
 
-func TestTwoHitsAreForAPerson(t *testing.T) {
-	w := newWorld(t, 12)
-	a, b := w.group("a1", false), w.group("b1", false)
-	for _, d := range []run.Direction{run.Up, run.Down} {
-		_, err := w.Walk(w.step, w.run, d)
-		require.ErrorContains(t, err, a)
-		require.ErrorContains(t, err, b)
-	}
-	require.Len(t, w.NLB.ServerGroups(), 2)
-}
-
 func TestAGroupThatPreservesAddressesIsForAPerson(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 13)
-	w.group("a1", true)
+	w.group("preserve", w.run.ID)
 	_, err := w.Walk(w.step, w.run, run.Up)
 	require.ErrorContains(t, err, "client addresses preserved: true")
 }
 
 func TestAStoppedListenerIsForAPersonAndCanBeTornDown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 14)
 	w.Up(w.step, w.run)
 	req := sdk.CreateStopListenerRequest()
@@ -362,13 +297,4 @@ func TestAStoppedListenerIsForAPersonAndCanBeTornDown(t *testing.T) {
 	require.ErrorContains(t, err, "is Stopped: start or delete it")
 	w.Down(w.step, w.run)
 	w.none()
-}
-
-func TestUnknownErrorsGoByTheirStatus(t *testing.T) {
-	w := newWorld(t, 15)
-	w.Account.SetFault(func(cloud.Call) cloud.Fault {
-		return cloud.Fault{Before: cloud.Errorf(400, "SomethingNew", "No.")}
-	})
-	_, err := w.Walk(w.step, w.run, run.Up)
-	require.ErrorContains(t, err, "SomethingNew")
 }

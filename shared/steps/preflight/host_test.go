@@ -24,7 +24,6 @@ var (
 )
 
 func newHostWorld(t *testing.T, useCases ...events.UseCase) *world {
-	t.Parallel()
 	w := stepstest.New(t, 1)
 	if useCases == nil {
 		useCases = []events.UseCase{webhook}
@@ -55,11 +54,13 @@ func (w *world) host(change func(*ecs.Instance)) {
 }
 
 func TestAFitHost(t *testing.T) {
+	t.Parallel()
 	for name, target := range map[string]func(ip string) events.Target{
 		"by ID":      func(string) events.Target { return events.Target{ECSInstanceID: faketest.Host} },
 		"by address": func(ip string) events.Target { return events.Target{PrivateIP: ip} },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newHostWorld(t)
 			ip := w.ECS.Instances()[0].IP.String()
 			w.run.Spec.Target = target(ip)
@@ -78,6 +79,7 @@ func TestAFitHost(t *testing.T) {
 }
 
 func TestAClusterOnAHost(t *testing.T) {
+	t.Parallel()
 	w := newHostWorld(t)
 	w.copies()
 	w.lets("10.2.0.0/24")
@@ -88,6 +90,7 @@ func TestAClusterOnAHost(t *testing.T) {
 }
 
 func TestAHostsFindings(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		spoil          func(*world)
 		field, message string
@@ -133,6 +136,7 @@ func TestAHostsFindings(t *testing.T) {
 		}, "target.tls", "say certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newHostWorld(t)
 			c.spoil(w)
 			found := w.findings()
@@ -145,6 +149,7 @@ func TestAHostsFindings(t *testing.T) {
 
 // Without documents to copy, no function needs to reach the host, wherever it is.
 func TestAHostOutsideTheDeployment(t *testing.T) {
+	t.Parallel()
 	w := newHostWorld(t)
 	w.step.Network.SourceVPC = "vpc-other"
 	w.Up(w.step, w.run)
@@ -152,6 +157,7 @@ func TestAHostOutsideTheDeployment(t *testing.T) {
 }
 
 func TestFindingsOfBothEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newHostWorld(t)
 	w.ECS.SetStatus(faketest.Host, "Stopped")
 	w.cluster("old", false, func(i *escluster.Instance) { i.OldNetwork, i.Zones = true, []string{faketest.ZoneJ} })
@@ -162,6 +168,7 @@ func TestFindingsOfBothEndsAtOnce(t *testing.T) {
 }
 
 func TestALaterWalkKeepsTheHostsVSwitch(t *testing.T) {
+	t.Parallel()
 	w := newHostWorld(t)
 	w.Up(w.step, w.run)
 	before := *w.run.Facts.Preflight
@@ -173,6 +180,7 @@ func TestALaterWalkKeepsTheHostsVSwitch(t *testing.T) {
 }
 
 func TestThrottledCallsToTheHostAreRepeated(t *testing.T) {
+	t.Parallel()
 	w := newHostWorld(t)
 	w.copies()
 	w.lets("10.2.0.0/24")
@@ -182,6 +190,7 @@ func TestThrottledCallsToTheHostAreRepeated(t *testing.T) {
 
 // What preflight chooses is what the balancer can be made of.
 func TestTheChoiceMakesAClassicBalancer(t *testing.T) {
+	t.Parallel()
 	w := newHostWorld(t)
 	w.Up(w.step, w.run)
 	p := w.run.Facts.Preflight

@@ -30,7 +30,6 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	t.Parallel()
 	w := stepstest.New(t, 1)
 	r := w.Run("preflight")
 	r.Facts = facts.Facts{}
@@ -68,6 +67,7 @@ func (w *world) findings() map[string]string {
 }
 
 func TestTwoFitClusters(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	require.Equal(t, 1, w.Up(w.step, w.run))
 	p := w.run.Facts.Preflight
@@ -83,6 +83,7 @@ func TestTwoFitClusters(t *testing.T) {
 }
 
 func TestAllFindingsAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.Link.SetOpen(false)
 	w.cluster("old", false, func(i *escluster.Instance) {
@@ -104,6 +105,7 @@ func TestAllFindingsAtOnce(t *testing.T) {
 }
 
 func TestOneFinding(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		spoil          func(*world)
 		field, message string
@@ -165,6 +167,7 @@ func TestOneFinding(t *testing.T) {
 		"PrivateLink not activated": {func(w *world) { w.Link.SetOpen(false) }, "region", "activate PrivateLink"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			c.spoil(w)
 			found := w.findings()
@@ -200,8 +203,10 @@ func (links) Activated(context.Context) (bool, error) { return true, nil }
 func (l links) Zones(context.Context, string) ([]string, error) { return l.zones, nil }
 
 func TestArchitecturesThatGoTogether(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ target, instance string }{{"exclusive", "public"}, {"exclusive", "exclusive"}, {"public", "public"}} {
 		t.Run(c.target+" to "+c.instance, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.cluster("a", true, func(i *escluster.Instance) { i.ArchType = c.target })
 			w.cluster("b", false, func(i *escluster.Instance) { i.ArchType = c.instance })
@@ -211,6 +216,7 @@ func TestArchitecturesThatGoTogether(t *testing.T) {
 }
 
 func TestHTTPSWithCertificate(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.cluster("tls", true, func(i *escluster.Instance) { i.Protocol = "HTTPS" })
 	w.run.Spec.Target.Protocol, w.run.Spec.Target.TLS = "https", "certificate"
@@ -219,6 +225,7 @@ func TestHTTPSWithCertificate(t *testing.T) {
 }
 
 func TestActivatingIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.ES.SetStatus(faketest.Src, "activating")
 	out, err := w.Once(w.step, w.run)
@@ -232,6 +239,7 @@ func TestActivatingIsWaitedFor(t *testing.T) {
 }
 
 func TestBeingCreatedIsWaitedForWithoutJudgingIt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	inited := false
 	w.step.Clusters = clusters{w.step.Clusters, func(i *client.Instance) {
@@ -248,6 +256,7 @@ func TestBeingCreatedIsWaitedForWithoutJudgingIt(t *testing.T) {
 }
 
 func TestActivatingHidesNoFinding(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.ES.SetStatus(faketest.Src, "activating")
 	w.ES.SetGroup(faketest.Dst, "default", "127.0.0.1")
@@ -288,6 +297,7 @@ func TestWhitelistsInParts(t *testing.T) {
 }
 
 func TestAPublicWhitelistAdmitsNobodyHere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.step.Clusters = clusters{w.step.Clusters, func(i *client.Instance) {
 		i.Whitelist = []client.WhiteGroup{{Name: "default", Type: client.PrivateES, IPs: []string{"127.0.0.1"}}, {Name: "default", Type: "PUBLIC_ES", IPs: []string{"0.0.0.0/0"}}}
@@ -296,6 +306,7 @@ func TestAPublicWhitelistAdmitsNobodyHere(t *testing.T) {
 }
 
 func TestTheSpecsZoneIsHonoured(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	both := []string{faketest.ZoneI, faketest.ZoneJ}
 	w.cluster("a", true, func(i *escluster.Instance) { i.Zones = both })
@@ -308,6 +319,7 @@ func TestTheSpecsZoneIsHonoured(t *testing.T) {
 }
 
 func TestAVPCInOneZoneGetsOneVSwitch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	require.NoError(t, w.VPC.AddVPC(vpc.VPC{ID: "vpc-one", CIDR: "10.3.0.0/16"}))
 	require.NoError(t, w.VPC.AddVSwitch(vpc.VSwitch{ID: "vsw-one", VpcID: "vpc-one", ZoneID: faketest.ZoneI, CIDR: "10.3.0.0/24"}))
@@ -319,6 +331,7 @@ func TestAVPCInOneZoneGetsOneVSwitch(t *testing.T) {
 }
 
 func TestManyVSwitches(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for n := range 120 { // more than a page; the roomiest is the last
 		require.NoError(t, w.VPC.AddVSwitch(vpc.VSwitch{ID: fmt.Sprintf("vsw-%d", n), VpcID: "vpc-src", ZoneID: faketest.ZoneJ, CIDR: fmt.Sprintf("10.2.%d.0/29", n+10)}))
@@ -329,6 +342,7 @@ func TestManyVSwitches(t *testing.T) {
 }
 
 func TestALaterWalkKeepsItsChoice(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.Up(w.step, w.run)
 	before := *w.run.Facts.Preflight
@@ -343,6 +357,7 @@ func TestALaterWalkKeepsItsChoice(t *testing.T) {
 }
 
 func TestThrottledCallsAreRepeated(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.Throttle()
 	w.Up(w.step, w.run)
@@ -350,6 +365,7 @@ func TestThrottledCallsAreRepeated(t *testing.T) {
 }
 
 func TestARefusedCallStops(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.Account.SetFault(func(c cloud.Call) cloud.Fault {
 		if c.Product == "vpc" {
@@ -365,6 +381,7 @@ func TestARefusedCallStops(t *testing.T) {
 
 // What preflight chooses is what the balancer can be made of.
 func TestTheChoiceMakesABalancer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.Up(w.step, w.run)
 	p, c := w.run.Facts.Preflight, nlb.New(w.Deps.Aliyun)

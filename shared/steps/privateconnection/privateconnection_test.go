@@ -26,7 +26,6 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	t.Parallel()
 	w := stepstest.New(t, seed)
 	r := w.Run("nlb")
 	w.Up(nlb.New(w.Deps), r)
@@ -61,93 +60,19 @@ func (w *world) none() {
 	require.Nil(w, w.run.Facts.PrivateConnection)
 }
 
-func TestUpMakesOneEndpointAndDownLeavesNone(t *testing.T) {
-	w := newWorld(t, 1)
-	require.LessOrEqual(t, w.Up(w.step, w.run), 7)
-	w.one()
-	before := w.Writes()
-	require.Equal(t, 1, w.Up(w.step, w.run))
-	require.Equal(t, before, w.Writes(), "a second walk writes nothing")
-	w.Down(w.step, w.run)
-	w.none()
-	require.Equal(t, 1, w.Down(w.step, w.run))
-	w.Up(w.step, w.run)
-	w.one()
-}
-
-func TestDuplicateCallCreatesOnce(t *testing.T) {
-	w := newWorld(t, 2)
-	for range 3 {
-		_, err := w.Once(w.step, w.run)
-		require.NoError(t, err)
-	}
-	require.Len(t, w.ES.Endpoints(faketest.Dst), 1)
-}
-
-func TestEveryWriteMeetsEveryMishap(t *testing.T) {
+func TestBadDays(t *testing.T) {
 	t.Parallel()
-	for _, m := range stepstest.Mishaps() {
-		t.Run(string(m), func(t *testing.T) {
-			w := newWorld(t, 3)
-			happened := w.Break(1, m)
-			w.Up(w.step, w.run)
-			require.True(t, happened())
-			w.one()
-			happened = w.Break(1, m)
-			w.Down(w.step, w.run)
-			require.True(t, happened())
-			w.none()
-		})
-	}
-}
-
-func TestDownAfterACreationWhoseReplyWasLost(t *testing.T) {
-	t.Parallel()
-	for _, m := range []stepstest.Mishap{stepstest.LoseReply, stepstest.CrashAfter} {
-		t.Run(string(m), func(t *testing.T) {
-			w := newWorld(t, 4)
-			w.Break(1, m)
-			out, _ := w.Once(w.step, w.run)
-			w.Advance(out.Delay())
-			w.Down(w.step, w.run)
-			w.none()
-		})
-	}
-}
-
-func TestThrottledCallsAreRepeated(t *testing.T) {
-	w := newWorld(t, 5)
-	w.Throttle()
-	w.Up(w.step, w.run)
-	w.one()
-	w.Throttle()
-	w.Down(w.step, w.run)
-	w.none()
-}
-
-func TestDeletedByHandIsMadeAnew(t *testing.T) {
-	w := newWorld(t, 6)
-	w.Up(w.step, w.run)
-	first := w.one().ID
-	w.Link.Remove(first)
-	w.Up(w.step, w.run)
-	require.NotEqual(t, first, w.one().ID)
-	w.Link.Remove(w.one().ID)
-	w.Down(w.step, w.run)
-	w.none()
-}
-
-func TestDeletedByHandAfterACrashThatLostItsID(t *testing.T) {
-	w := newWorld(t, 7)
-	w.Break(1, stepstest.CrashAfter)
-	_, err := w.Once(w.step, w.run)
-	require.NoError(t, err)
-	w.Link.Remove(w.ES.Endpoints(faketest.Dst)[0].ID)
-	w.Up(w.step, w.run) // the token replays the dead one first
-	w.one()
+	stepstest.BadDays(t, stepstest.Case{Step: "private-connection", Most: 7,
+		Not: map[stepstest.Day]string{stepstest.TwoHits: "one endpoint per cluster and service; the guard table has a list of two", stepstest.Namesake: "endpoints have no names"},
+		Fresh: func(t *testing.T, seed uint64) stepstest.Scene {
+			w := newWorld(t, seed)
+			return stepstest.Scene{Driver: w.Driver, Step: w.step, Run: w.run, Stands: func() { w.one() }, Nothing: w.none,
+				ByHand: map[string]func(){"endpoint": func() { w.Link.Remove(w.ES.Endpoints(faketest.Dst)[0].ID) }}}
+		}})
 }
 
 func TestAServiceMadeAnewGetsAnEndpointOfItsOwn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 8)
 	w.Up(w.step, w.run)
 	first := w.one()
@@ -158,6 +83,7 @@ func TestAServiceMadeAnewGetsAnEndpointOfItsOwn(t *testing.T) {
 }
 
 func TestARestartingClusterIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 9)
 	w.ES.SetStatus(faketest.Dst, "activating")
 	out, err := w.Once(w.step, w.run)
@@ -169,6 +95,7 @@ func TestARestartingClusterIsWaitedFor(t *testing.T) {
 }
 
 func TestDownOfAClusterThatIsGone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 10)
 	w.run.Spec.InstanceID = "es-cn-nobody00001"
 	w.Down(w.step, w.run)
@@ -208,6 +135,7 @@ func TestLaggingLists(t *testing.T) {
 	t.Parallel()
 	for _, m := range append(stepstest.Mishaps(), "") {
 		t.Run(fmt.Sprintf("%q", m), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 11)
 			c := escluster.New(w.Deps.Aliyun)
 			l := &lagging{Endpoints: c, now: w.Now, shown: map[string]time.Time{}, d: 119 * time.Second}

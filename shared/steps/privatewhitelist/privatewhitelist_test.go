@@ -31,7 +31,6 @@ type world struct {
 // newWorld has an instance whose private whitelist is 10.2.0.0/24, and 10.9.0.0/16
 // and 10.9.1.1 in the group office.
 func newWorld(t *testing.T, seed uint64, w events.Whitelist) *world {
-	t.Parallel()
 	s := stepstest.New(t, seed)
 	r := s.Run("private-whitelist")
 	r.Spec = events.Spec{Name: "office", Scenario: flow.PrivateWhitelist, Region: faketest.Region, InstanceID: faketest.Src, Whitelist: &w}
@@ -119,6 +118,7 @@ func TestTheCloudHoldsEveryRule(t *testing.T) {
 	t.Parallel()
 	for name, c := range rules {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 1, c.change)
 			if c.status != "" {
 				w.ES.SetStatus(faketest.Src, c.status)
@@ -148,6 +148,7 @@ func TestTheStepHoldsEveryRule(t *testing.T) {
 			continue // a spec cannot ask for it: package events holds that
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 2, c.change)
 			if c.status != "" {
 				w.ES.SetStatus(faketest.Src, c.status)
@@ -216,6 +217,7 @@ func (w *world) back() {
 }
 
 func TestTheDifferenceIsSaid(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 3, events.Whitelist{Mode: "Cover", Group: "office", IPs: []string{"10.3.0.1", "10.9.1.1"}})
 	out, err := w.Once(w.step, w.run)
 	require.NoError(t, err)
@@ -241,6 +243,18 @@ func newWorldIn(w *world, change events.Whitelist) *world {
 	return &world{w.World, w.step, r}
 }
 
+func TestBadDays(t *testing.T) {
+	t.Parallel()
+	change := events.Whitelist{Mode: "Cover", Group: "office", IPs: []string{"10.3.0.1", "10.9.1.1"}}
+	stepstest.BadDays(t, stepstest.Case{Step: "private-whitelist", Most: 12,
+		Not: map[stepstest.Day]string{stepstest.TwoHits: "a group's name is unique", stepstest.Namesake: "the group is the spec's; TestOthersChangeTheGroupToo"},
+		Fresh: func(t *testing.T, seed uint64) stepstest.Scene {
+			w := newWorld(t, seed, change)
+			return stepstest.Scene{Driver: w.Driver, Step: w.step, Run: w.run, Stands: func() { w.holds(with("office", "10.3.0.1 10.9.1.1")) }, Nothing: w.back,
+				ByHand: map[string]func(){"entries": func() { w.ES.SetGroup(faketest.Src, "office", "10.9.0.0/16", "10.9.1.1") }}}
+		}})
+}
+
 func TestEveryWriteMeetsEveryMishap(t *testing.T) {
 	t.Parallel()
 	for _, change := range []events.Whitelist{
@@ -249,6 +263,7 @@ func TestEveryWriteMeetsEveryMishap(t *testing.T) {
 	} {
 		for _, m := range stepstest.Mishaps() {
 			t.Run(fmt.Sprint(change, m), func(t *testing.T) {
+				t.Parallel()
 				w := newWorld(t, 4, change)
 				happened := w.Break(1, m)
 				w.Up(w.step, w.run)
@@ -265,15 +280,6 @@ func TestEveryWriteMeetsEveryMishap(t *testing.T) {
 			})
 		}
 	}
-}
-
-func TestThrottledCallsAreRepeated(t *testing.T) {
-	w := newWorld(t, 5, events.Whitelist{Mode: "Append", Group: "office", IPs: []string{"10.3.0.1"}})
-	w.Throttle()
-	w.Up(w.step, w.run)
-	w.Throttle()
-	w.Down(w.step, w.run)
-	w.back()
 }
 
 // What others add or remove stays as they left it.
@@ -293,6 +299,7 @@ func TestOthersChangeTheGroupToo(t *testing.T) {
 		"they make a group that we took": {events.Whitelist{Mode: "Cover", Group: "office"}, []string{"10.4.0.1"}, "10.4.0.1 10.9.0.0/16 10.9.1.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 6, c.change)
 			w.Up(w.step, w.run)
 			w.ES.SetGroup(faketest.Src, c.change.Group, c.others...)
@@ -302,6 +309,7 @@ func TestOthersChangeTheGroupToo(t *testing.T) {
 		})
 	}
 	t.Run("they leave nothing but ours", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, 7, events.Whitelist{Mode: "Append", Group: "office", IPs: []string{"10.3.0.1"}})
 		w.Up(w.step, w.run)
 		w.ES.SetGroup(faketest.Src, "office", "10.3.0.1")
@@ -312,6 +320,7 @@ func TestOthersChangeTheGroupToo(t *testing.T) {
 		require.Equal(t, with("office", "10.4.0.1"), w.groups())
 	})
 	t.Run("between our look and our write", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, 8, replace)
 		_, err := w.Once(w.step, w.run)
 		require.NoError(t, err)
@@ -322,6 +331,7 @@ func TestOthersChangeTheGroupToo(t *testing.T) {
 		require.Equal(t, with("office", "10.4.0.1 10.9.0.0/16 10.9.1.1"), w.groups(), "what was replaced is what there was then")
 	})
 	t.Run("between our write and our next look", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, 15, replace)
 		for range 2 {
 			_, err := w.Once(w.step, w.run)
@@ -335,6 +345,7 @@ func TestOthersChangeTheGroupToo(t *testing.T) {
 		require.Equal(t, with("office", "10.4.0.1 10.9.0.0/16 10.9.1.1"), w.groups())
 	})
 	t.Run("an entry was there before", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, 9, events.Whitelist{Mode: "Append", Group: "office", IPs: []string{"10.9.1.1/32", "10.3.0.1"}})
 		w.Up(w.step, w.run)
 		require.Equal(t, with("office", "10.3.0.1 10.9.0.0/16 10.9.1.1"), w.groups(), "/32 is the address itself")
@@ -357,6 +368,7 @@ func TestGenerationsAddUp(t *testing.T) {
 	now := []string{"10.3.0.1 10.3.0.2 10.9.0.0/16 10.9.1.1", "10.3.0.2 10.9.0.0/16", "10.3.0.2 10.9.0.0/16 10.9.1.1", "", "10.5.0.1", "10.5.0.1 10.9.0.0/16"}
 	for n := range steps {
 		t.Run(fmt.Sprint(n+1, " of them"), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 10, steps[0])
 			for i := range n + 1 {
 				w.run.Generation, w.run.Spec.Whitelist = i+1, &steps[i]
@@ -370,6 +382,7 @@ func TestGenerationsAddUp(t *testing.T) {
 }
 
 func TestTeardownOfWhatNeverBegan(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 11, events.Whitelist{Mode: "Append", Group: "office", IPs: []string{"10.3.0.1"}})
 	require.Equal(t, 1, w.Down(w.step, w.run))
 	_, err := w.Once(w.step, w.run) // the intent alone
@@ -387,6 +400,7 @@ func TestStatesOnTheWayDown(t *testing.T) {
 	t.Parallel()
 	for _, state := range []string{"activating", "inactive", "invalid", "gone"} {
 		t.Run(state, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 12, events.Whitelist{Mode: "Append", Group: "office", IPs: []string{"10.3.0.1"}})
 			w.Up(w.step, w.run)
 			w.run.Direction = run.Down
@@ -418,6 +432,7 @@ func TestStatesOnTheWayDown(t *testing.T) {
 }
 
 func TestTheClusterIsGone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 13, events.Whitelist{Mode: "Append", IPs: []string{"10.3.0.1"}})
 	w.run.Spec.InstanceID = "es-cn-nobody00001"
 	_, err := w.Walk(w.step, w.run, run.Up)
@@ -425,6 +440,7 @@ func TestTheClusterIsGone(t *testing.T) {
 }
 
 func TestBusyAtTheLastMoment(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 14, events.Whitelist{Mode: "Append", IPs: []string{"10.3.0.1"}})
 	n := 0
 	w.Account.SetFault(func(c cloud.Call) cloud.Fault {
