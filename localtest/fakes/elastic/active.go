@@ -23,7 +23,7 @@ func (c *call) activeShards() (string, *Error) {
 // are active: each on a node of its own.
 func (ix *index) copiesOf() (all, active int) {
 	all = 1 + atoi(ix.settings["index.number_of_replicas"], 1)
-	return all, min(all, ix.s.config.Nodes)
+	return all, min(all, ix.s.nodes)
 }
 
 // needed is how many copies a wait_for_active_shards asks for.

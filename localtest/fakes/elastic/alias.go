@@ -101,7 +101,7 @@ func aliasesReply(all map[string]alias, pattern string) object {
 func (a alias) writes() bool { return a.writeIndex != nil && *a.writeIndex }
 
 // checkAliases refuses names that an index has.
-func (s *Server) checkAliases(all map[string]alias) *Error {
+func (s *cluster) checkAliases(all map[string]alias) *Error {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		ix, isIndex := s.indices[name]
 		switch {
@@ -115,7 +115,7 @@ func (s *Server) checkAliases(all map[string]alias) *Error {
 }
 
 // addAliases gives an index all these aliases, or none: an alias has one write index.
-func (s *Server) addAliases(ix *index, all map[string]alias) *Error {
+func (s *cluster) addAliases(ix *index, all map[string]alias) *Error {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if !all[name].writes() {
 			continue
@@ -136,7 +136,7 @@ func (s *Server) addAliases(ix *index, all map[string]alias) *Error {
 }
 
 // behind are the indices that have an alias, by name.
-func (s *Server) behind(name string) (out []*index) {
+func (s *cluster) behind(name string) (out []*index) {
 	for _, n := range slices.Sorted(maps.Keys(s.indices)) {
 		if s.indices[n].hasAlias(name) {
 			out = append(out, s.indices[n])

@@ -138,7 +138,7 @@ func (ix *index) buildAnalyzer(name string) (analyzer, *Error) {
 		return nil, illegal("analyzer [%s] must specify either an analyzer type, or a tokenizer", name)
 	}
 	cut, ok := map[string]analyzer{"standard": standardTokens, "whitespace": ix.s.analyzers["whitespace"], "keyword": ix.s.analyzers["keyword"]}[tokenizer]
-	if plugin, isPlugin := ix.s.analyzers[tokenizer]; !ok && isPlugin && ix.s.hasAnalyzer(tokenizer) {
+	if plugin, isPlugin := ix.s.analyzers[tokenizer]; !ok && isPlugin && ix.s.added[tokenizer] {
 		cut, ok = plugin, true
 	}
 	if !ok {

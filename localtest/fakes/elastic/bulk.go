@@ -126,7 +126,7 @@ func (c *call) parseBulk() ([]write, error) {
 }
 
 // pressure refuses a bulk of more than a tenth of a node's heap, as a whole.
-func (s *Server) pressure(size int64) *Error {
+func (s *cluster) pressure(size int64) *Error {
 	if limit := s.config.Heap / 10; size > limit {
 		return fail(http.StatusTooManyRequests, "es_rejected_execution_exception", "rejected execution of coordinating operation [coordinating_and_primary_bytes=0, replica_bytes=0, all_bytes=0, coordinating_operation_bytes=%d, max_coordinating_and_primary_bytes=%d]", size, limit)
 	}

@@ -24,8 +24,6 @@ func (c *call) main() (int, any, error) {
 		"tagline", "You Know, for Search"), nil
 }
 
-func (s *Server) nodeName(n int) string { return fmt.Sprintf("%s-%d", s.config.Name, n+1) }
-
 // health counts shards: a replica needs a node of its own.
 func (c *call) health() (int, any, error) {
 	list, err := c.named("cluster:monitor/health")
@@ -63,7 +61,7 @@ type healthOf struct {
 	status                        string
 }
 
-func (s *Server) health(list []*index) healthOf {
+func (s *cluster) health(list []*index) healthOf {
 	h := healthOf{status: "green"}
 	for _, ix := range list {
 		all, active := ix.copiesOf()
@@ -120,7 +118,7 @@ func (c *call) tooLate(h healthOf) (bool, *Error) {
 	return late, nil
 }
 
-func (s *Server) nodeHead(n int) object {
+func (s *cluster) nodeHead(n int) object {
 	address := fmt.Sprintf("127.0.0.1:%d", 9300+n)
 	o := obj("name", s.nodeName(n), "transport_address", address, "host", "127.0.0.1", "ip", "127.0.0.1")
 	return o

@@ -91,8 +91,8 @@ func (r *realm) urls() []string {
 }
 
 // askDirectory logs a user in, or says why not.
-func (s *Server) askDirectory(ctx context.Context, r *realm, name, password string) (identity, error) {
-	c, err := s.connect(ctx, r)
+func (l *logins) askDirectory(ctx context.Context, r *realm, name, password string) (identity, error) {
+	c, err := l.connect(ctx, r)
 	if err != nil {
 		return identity{}, err
 	}
@@ -104,7 +104,7 @@ func (s *Server) askDirectory(ctx context.Context, r *realm, name, password stri
 }
 
 // connect tries the URLs in turn.
-func (s *Server) connect(ctx context.Context, r *realm) (*ldap.Conn, error) {
+func (l *logins) connect(ctx context.Context, r *realm) (*ldap.Conn, error) {
 	var failed error
 	for _, text := range r.urls() {
 		u, err := url.Parse(text)
@@ -117,9 +117,9 @@ func (s *Server) connect(ctx context.Context, r *realm) (*ldap.Conn, error) {
 			port = map[bool]string{false: ldap.DefaultLdapPort, true: ldap.DefaultLdapsPort}[secure]
 		}
 		dialing, cancel := context.WithTimeout(ctx, r.time("timeout.tcp_connect", ldapTimeout))
-		conn, err := s.config.Dial(dialing, "tcp", net.JoinHostPort(u.Hostname(), port))
+		conn, err := l.s.config.Dial(dialing, "tcp", net.JoinHostPort(u.Hostname(), port))
 		if err == nil && secure {
-			t := tls.Client(conn, s.trust(r, u.Hostname()))
+			t := tls.Client(conn, l.trust(r, u.Hostname()))
 			if err = t.HandshakeContext(dialing); err != nil {
 				conn.Close()
 			}
@@ -139,8 +139,8 @@ func (s *Server) connect(ctx context.Context, r *realm) (*ldap.Conn, error) {
 }
 
 // trust is the JVM's: full, the chain alone (certificate), or nothing.
-func (s *Server) trust(r *realm, host string) *tls.Config {
-	c := &tls.Config{RootCAs: s.config.Roots, ServerName: host}
+func (l *logins) trust(r *realm, host string) *tls.Config {
+	c := &tls.Config{RootCAs: l.s.config.Roots, ServerName: host}
 	mode := r.set["ssl.verification_mode"]
 	if mode == "" && r.set["hostname_verification"] == "false" {
 		mode = "certificate"
@@ -150,7 +150,7 @@ func (s *Server) trust(r *realm, host string) *tls.Config {
 	}
 	if mode == "certificate" {
 		c.VerifyConnection = func(t tls.ConnectionState) error {
-			o := x509.VerifyOptions{Roots: s.config.Roots, Intermediates: x509.NewCertPool()}
+			o := x509.VerifyOptions{Roots: l.s.config.Roots, Intermediates: x509.NewCertPool()}
 			for _, between := range t.PeerCertificates[1:] {
 				o.Intermediates.AddCert(between)
 			}

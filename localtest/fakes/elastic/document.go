@@ -73,7 +73,7 @@ func (ix *index) catchUp() {
 		interval, _ = parseTime(v, "") // checked when it was set
 	}
 	for _, sh := range ix.shards {
-		if interval >= 0 && ix.s.config.Now().Sub(sh.dirty) >= interval {
+		if interval >= 0 && ix.s.now().Sub(sh.dirty) >= interval {
 			sh.refresh()
 		}
 	}
@@ -218,13 +218,6 @@ func (c *call) apply(w write) (object, int, error) {
 // identity starts every description of a document; 7.x has types.
 func (c *call) identity(d *doc) object { return c.s.identity(d.ix.name, d.id) }
 
-func (s *Server) identity(index, id string) object {
-	if s.version.atLeast(8, 0) {
-		return obj("_index", index, "_id", id)
-	}
-	return obj("_index", index, "_type", "_doc", "_id", id)
-}
-
 func (ix *index) apply(w write) (*doc, string, error) {
 	routing := w.routing
 	if routing == "" {
@@ -238,7 +231,7 @@ func (ix *index) apply(w write) (*doc, string, error) {
 		return fail(http.StatusConflict, "version_conflict_engine_exception", "[%s]: version conflict, "+format, append([]any{w.id}, args...)...).
 			with("index_uuid", ix.uuid, "shard", strconv.Itoa(n), "index", ix.name)
 	}
-	d := &doc{ix: ix, id: w.id, routing: w.routing, shard: n, term: int64(ix.s.generation), version: 1, deleted: w.action == "delete", written: ix.s.config.Now()}
+	d := &doc{ix: ix, id: w.id, routing: w.routing, shard: n, term: int64(ix.s.generation), version: 1, deleted: w.action == "delete", written: ix.s.now()}
 	if old != nil {
 		d.version = old.version + 1
 	}
@@ -266,7 +259,7 @@ func (ix *index) apply(w write) (*doc, string, error) {
 	sh.next++
 	sh.docs[w.id], sh.stale = d, true
 	if sh.dirty.IsZero() {
-		sh.dirty = ix.s.config.Now()
+		sh.dirty = ix.s.now()
 	}
 	switch {
 	case d.deleted && exists:
@@ -290,7 +283,7 @@ func (ix *index) newest(sh *shard, id string) *doc {
 	if v := ix.settings["index.gc_deletes"]; v != "" {
 		keep, _ = parseTime(v, "") // checked when it was set
 	}
-	if ix.s.config.Now().Sub(old.written) > keep {
+	if ix.s.now().Sub(old.written) > keep {
 		return nil
 	}
 	return old

@@ -1,6 +1,8 @@
 package elastic
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -11,8 +13,37 @@ import (
 	"time"
 )
 
+// env is what an index has of its cluster.
+type env struct {
+	name       string
+	version    version
+	nodes      int
+	now        func() time.Time
+	setting    func(key, otherwise string) string // of the cluster
+	analyzers  map[string]analyzer
+	added      map[string]bool // analyzers of plugins
+	generation int             // how often it was started
+}
+
+// id makes an identifier as Elasticsearch prints uuids: 22 base64 characters.
+func (s *env) id(kind string, n int64) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d", s.name, kind, n))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+func (s *env) nodeID(n int) string { return s.id("node", int64(n)) }
+
+func (s *env) nodeName(n int) string { return fmt.Sprintf("%s-%d", s.name, n+1) }
+
+func (s *env) identity(index, id string) object {
+	if s.version.atLeast(8, 0) {
+		return obj("_index", index, "_id", id)
+	}
+	return obj("_index", index, "_type", "_doc", "_id", id)
+}
+
 type index struct {
-	s         *Server
+	s         *env
 	name      string
 	uuid      string
 	settings  map[string]string // flat, "index." included
@@ -131,7 +162,7 @@ func checkIndexName(name string) *Error {
 }
 
 // create makes an index: what templates say of its name, below its own definition.
-func (s *Server) create(name string, own definition) (*index, error) {
+func (s *cluster) create(name string, own definition) (*index, error) {
 	if e := s.readOnly(); e != nil {
 		return nil, e
 	}
@@ -181,7 +212,7 @@ func (s *Server) create(name string, own definition) (*index, error) {
 }
 
 // roomFor refuses more shards than cluster.max_shards_per_node leaves.
-func (s *Server) roomFor(settings map[string]string) *Error {
+func (s *cluster) roomFor(settings map[string]string) *Error {
 	limit := s.config.Nodes * atoi(s.clusterSetting("cluster.max_shards_per_node", "1000"), 1000)
 	has, more := 0, atoi(settings["index.number_of_shards"], 1)*(1+atoi(settings["index.number_of_replicas"], 1))
 	for _, ix := range s.indices {
@@ -199,8 +230,8 @@ func (s *Server) roomFor(settings map[string]string) *Error {
 }
 
 // build is an index of settings alone, which the cluster does not have yet.
-func (s *Server) build(name string, d definition) (*index, *Error) {
-	ix := &index{s: s, name: name, uuid: s.newID("index"), settings: map[string]string{}, aliases: map[string]alias{}}
+func (s *cluster) build(name string, d definition) (*index, *Error) {
+	ix := &index{s: s.env, name: name, uuid: s.newID("index"), settings: map[string]string{}, aliases: map[string]alias{}}
 	created := fmt.Sprintf("%d%02d%02d99", s.version.major, s.version.minor, s.version.patch)
 	if s.version.atLeast(8, 11) {
 		created = "8512000" // index versions are no release numbers any more; that of 8.15
@@ -276,7 +307,7 @@ func decodeMember(raw json.RawMessage, into any) error {
 }
 
 // autoCreate makes an index for a write, if action.auto_create_index lets it.
-func (s *Server) autoCreate(name string) (*index, error) {
+func (s *cluster) autoCreate(name string) (*index, error) {
 	if best := s.templates.find(name, false); best != "" {
 		if t := s.templates.index[best]; t.autoBuild != nil && !*t.autoBuild {
 			return nil, fail(http.StatusNotFound, "index_not_found_exception", "no such index [composable template [%s] forbids index auto creation]", strings.Join(t.patterns, ", ")).with("index_uuid", "_na_", "index", name)
@@ -437,7 +468,7 @@ func (ix *index) hasAlias(name string) bool {
 }
 
 // readOnly is the block on the whole cluster.
-func (s *Server) readOnly() *Error {
+func (s *cluster) readOnly() *Error {
 	switch {
 	case s.clusterSetting("cluster.blocks.read_only", "false") == "true":
 		return fail(403, "cluster_block_exception", "blocked by: [FORBIDDEN/6/cluster read-only (api)];")

@@ -31,17 +31,12 @@ func (s *Server) ofPlugin(setting string) bool {
 	return slices.ContainsFunc(s.config.Plugins, func(p Plugin) bool { return p.Setting != "" && p.Setting == setting })
 }
 
-// hasAnalyzer tells whether a plugin brought an analyzer of that name.
-func (s *Server) hasAnalyzer(name string) bool {
-	return slices.Contains(s.config.Analyzers, name) || slices.ContainsFunc(s.config.Plugins, func(p Plugin) bool { return slices.Contains(p.Analyzers, name) })
-}
-
 // install gives the server a plugin's analyzers.
 func (s *Server) install(p *Plugin) {
 	d := &dictionary{}
 	s.dictionaries = append(s.dictionaries, d)
 	for _, name := range p.Analyzers {
-		s.analyzers[name] = d.cut
+		s.analyzers[name], s.added[name] = d.cut, true
 	}
 }
 

@@ -63,9 +63,17 @@ var (
 		"ssl.certificate_authorities", "ssl.certificate", "ssl.key", "ssl.keystore.", "ssl.truststore."}
 )
 
+// logins says who a caller is: the realms of a cluster and its role mappings.
+type logins struct {
+	s        *cluster
+	keystore map[string]string // read at boot
+	realms   []*realm
+	mappings map[string]roleMapping // of directory users; replaced, never changed
+}
+
 // chain reads the realms of these settings and of the keystore, or refuses to
 // boot with the words of a 7.17 node (8.x where they differ).
-func (s *Server) chain(settings, keystore map[string]string) ([]*realm, error) {
+func chain(v version, settings, keystore map[string]string) ([]*realm, error) {
 	byName := map[string]*realm{} // by kind.name
 	at := func(key string) (r *realm, rest string, ok bool) {
 		path, ok := strings.CutPrefix(key, realmPrefix)
@@ -124,11 +132,11 @@ func (s *Server) chain(settings, keystore map[string]string) ([]*realm, error) {
 				return nil, illegal("Found multiple realms configured with the same name: %s: [%s, %s]", r.name, realmPrefix+other.kind+"."+r.name, realmPrefix+r.kind+"."+r.name)
 			case other.kind == r.kind && (r.kind == "file" || r.kind == "native"):
 				return nil, illegal("multiple [%s] realms are configured. [%[1]s] is an internal realm and therefore there can only be one such realm configured", r.kind)
-			case s.version.atLeast(8, 0) && other.order == r.order: // 7.x logs a deprecation
+			case v.atLeast(8, 0) && other.order == r.order: // 7.x logs a deprecation
 				return nil, illegal("Found multiple realms configured with the same order: %d: [%s, %s]", r.order, realmPrefix+other.kind+"."+other.name+".order", realmPrefix+r.kind+"."+r.name+".order")
 			}
 		}
-		if _, ordered := r.set["order"]; !ordered && s.version.atLeast(8, 0) {
+		if _, ordered := r.set["order"]; !ordered && v.atLeast(8, 0) {
 			return nil, illegal("'order' is a mandatory parameter for realm config. Found invalid config for realm: '%s'\nPlease see the breaking changes documentation.", r.name)
 		}
 	}
@@ -138,7 +146,7 @@ func (s *Server) chain(settings, keystore map[string]string) ([]*realm, error) {
 	empty := len(all) == 0
 	for _, kind := range []string{"native", "file"} {
 		named := slices.ContainsFunc(slices.Collect(maps.Values(byName)), func(r *realm) bool { return r.kind == kind })
-		if empty || !named && s.version.atLeast(8, 0) {
+		if empty || !named && v.atLeast(8, 0) {
 			all = slices.Insert(all, 0, &realm{kind: kind, name: "default_" + kind})
 		}
 	}
@@ -191,9 +199,10 @@ func (r *realm) time(name string, otherwise time.Duration) time.Duration {
 
 // authenticateChain asks the realms in turn; nil is nobody. It does not hold the server's mutex while it
 // talks to a directory.
-func (s *Server) authenticateChain(name, password string) (*principal, *Error) {
+func (l *logins) authenticateChain(name, password string) (*principal, *Error) {
+	s := l.s
 	s.mu.Lock()
-	chain, reserved := s.realms, s.settings["xpack.security.authc.reserved_realm.enabled"] != "false"
+	chain, reserved := l.realms, s.settings["xpack.security.authc.reserved_realm.enabled"] != "false"
 	s.mu.Unlock()
 	own, exists := s.config.Users[name]
 	fits := exists && equal(own.Password, password)
@@ -213,7 +222,7 @@ func (s *Server) authenticateChain(name, password string) (*principal, *Error) {
 				return &principal{name: name, User: own, realm: r.ref(), metadata: obj()}, nil
 			}
 		case "ldap", "active_directory":
-			if p, e := s.cachedLogin(r, name, password); p != nil || e != nil {
+			if p, e := l.cachedLogin(r, name, password); p != nil || e != nil {
 				return p, e
 			}
 		}
@@ -224,7 +233,8 @@ func (s *Server) authenticateChain(name, password string) (*principal, *Error) {
 // cachedLogin is a login at a directory, or the memory of one: a password that
 // was right is not asked about again for 20 minutes, whether the directory is
 // there or not. A wrong one drops the memory.
-func (s *Server) cachedLogin(r *realm, name, password string) (*principal, *Error) {
+func (l *logins) cachedLogin(r *realm, name, password string) (*principal, *Error) {
+	s := l.s
 	now, ttl := s.config.Now(), r.time("cache.ttl", 20*time.Minute)
 	s.mu.Lock()
 	known, ok := r.cache[name]
@@ -233,9 +243,9 @@ func (s *Server) cachedLogin(r *realm, name, password string) (*principal, *Erro
 		return known.user, nil
 	}
 	delete(r.cache, name)
-	ctx, mappings := s.inflight, s.mappings
+	ctx, mappings := s.inflight, l.mappings
 	s.mu.Unlock()
-	id, err := s.askDirectory(ctx, r, name, password)
+	id, err := l.askDirectory(ctx, r, name, password)
 	if err != nil {
 		s.config.Log.Info("authentication failed", "realm", r.name, "user", name, "err", err)
 		var e *Error
@@ -247,7 +257,7 @@ func (s *Server) cachedLogin(r *realm, name, password string) (*principal, *Erro
 		return nil, e
 	}
 	p := &principal{name: name, realm: r.ref(), metadata: obj("ldap_dn", id.dn, "ldap_groups", append([]string{}, id.groups...))}
-	p.User = s.withRoles(roles)
+	p.User = l.withRoles(roles)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ttl > 0 {
@@ -258,8 +268,8 @@ func (s *Server) cachedLogin(r *realm, name, password string) (*principal, *Erro
 
 // clearCaches forgets logins of the named realms ("*" is all), of those users or
 // of everyone.
-func (s *Server) clearCaches(name string, users []string) (found bool) {
-	for _, r := range s.realms {
+func (l *logins) clearCaches(name string, users []string) (found bool) {
+	for _, r := range l.realms {
 		if name != "*" && name != r.name {
 			continue
 		}
@@ -269,8 +279,8 @@ func (s *Server) clearCaches(name string, users []string) (found bool) {
 	return found
 }
 
-func (c *call) clearRealmCache() (int, any, error) {
-	s := c.s
+func (l *logins) clearRealmCache(c *call) (int, any, error) {
+	s := l.s
 	head := func(failed int, failures ...object) object {
 		o := obj("total", s.config.Nodes, "successful", s.config.Nodes-failed, "failed", failed)
 		if failed > 0 {
@@ -279,7 +289,7 @@ func (c *call) clearRealmCache() (int, any, error) {
 		return o
 	}
 	for _, name := range splitList(c.vars["realms"]) {
-		if s.clearCaches(name, splitList(c.q.Get("usernames"))) {
+		if l.clearCaches(name, splitList(c.q.Get("usernames"))) {
 			continue
 		}
 		var failures []object

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func (c *call) reindex() (int, any, error) {
+func (x *tasks) reindex(c *call) (int, any, error) {
 	req, e := c.reindexRequest()
 	if e != nil {
 		return 0, nil, e
@@ -21,7 +21,7 @@ func (c *call) reindex() (int, any, error) {
 		s.mu.Unlock()
 		return 0, nil, errStopped
 	}
-	t := c.start(req.describe(s.version), req.perSecond, !wait)
+	t := x.start(c, req.describe(s.version), req.perSecond, !wait)
 	t.sliceID = req.sliceID
 	whitelist := splitList(s.settings["reindex.remote.whitelist"])
 	s.mu.Unlock()

@@ -132,13 +132,13 @@ func (r *remote) describe(query json.RawMessage) string {
 // remotePages speaks the scroll contract that a destination of 7.x and 8.x
 // speaks, request by request.
 type remotePages struct {
-	s      *Server
+	s      *cluster
 	req    *reindexRequest
 	id     string
 	serial int64
 }
 
-func newRemotePages(s *Server, req *reindexRequest) *remotePages {
+func newRemotePages(s *cluster, req *reindexRequest) *remotePages {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.nextID++

@@ -25,10 +25,10 @@ var builtinRoles = map[string]Role{
 
 // withRoles is a user who may do what these roles allow. A role that nobody
 // defined allows nothing.
-func (s *Server) withRoles(names []string) User {
+func (l *logins) withRoles(names []string) User {
 	u := User{Roles: append([]string{}, names...)}
 	for _, n := range names {
-		role, ok := s.config.Roles[n]
+		role, ok := l.s.config.Roles[n]
 		if !ok {
 			role = builtinRoles[n]
 		}
@@ -78,12 +78,12 @@ func rolesOf(r *realm, id identity, mappings map[string]roleMapping) ([]string, 
 	return slices.Sorted(maps.Keys(roles)), nil
 }
 
-func (c *call) getRoleMapping() (int, any, error) {
+func (l *logins) getRoleMapping(c *call) (int, any, error) {
 	names := splitList(c.vars["name"])
 	out := obj()
-	for _, n := range slices.Sorted(maps.Keys(c.s.mappings)) {
+	for _, n := range slices.Sorted(maps.Keys(l.mappings)) {
 		if len(names) == 0 || slices.Contains(names, n) {
-			out = out.with(n, c.s.mappings[n].object())
+			out = out.with(n, l.mappings[n].object())
 		}
 	}
 	if len(names) > 0 && len(out) == 0 {
@@ -92,17 +92,17 @@ func (c *call) getRoleMapping() (int, any, error) {
 	return 200, out, nil
 }
 
-func (c *call) deleteRoleMapping() (int, any, error) {
-	if _, ok := c.s.mappings[c.vars["name"]]; !ok {
+func (l *logins) deleteRoleMapping(c *call) (int, any, error) {
+	if _, ok := l.mappings[c.vars["name"]]; !ok {
 		return 404, obj("found", false), nil
 	}
-	c.s.mappings = maps.Clone(c.s.mappings) // a login may be reading it
-	delete(c.s.mappings, c.vars["name"])
-	c.s.clearCaches("*", nil)
+	l.mappings = maps.Clone(l.mappings) // a login may be reading it
+	delete(l.mappings, c.vars["name"])
+	l.clearCaches("*", nil)
 	return 200, obj("found", true), nil
 }
 
-func (c *call) putRoleMapping() (int, any, error) {
+func (l *logins) putRoleMapping(c *call) (int, any, error) {
 	name := c.vars["name"]
 	if len(c.body) == 0 {
 		return 0, nil, fail(400, "parse_exception", "request body is required")
@@ -149,13 +149,13 @@ func (c *call) putRoleMapping() (int, any, error) {
 			return 0, nil, parsing("%s", e.Reason).because(e)
 		}
 	}
-	_, updated := c.s.mappings[name]
-	c.s.mappings = maps.Clone(c.s.mappings)
-	if c.s.mappings == nil {
-		c.s.mappings = map[string]roleMapping{}
+	_, updated := l.mappings[name]
+	l.mappings = maps.Clone(l.mappings)
+	if l.mappings == nil {
+		l.mappings = map[string]roleMapping{}
 	}
-	c.s.mappings[name] = m
-	c.s.clearCaches("*", nil)
+	l.mappings[name] = m
+	l.clearCaches("*", nil)
 	return 200, obj("role_mapping", obj("created", !updated)), nil
 }
 

@@ -15,7 +15,7 @@ import (
 
 // call is one request on its way through a handler.
 type call struct {
-	s      *Server
+	s      *cluster
 	r      *http.Request
 	user   *principal
 	vars   map[string]string
@@ -46,7 +46,7 @@ const (
 )
 
 // routes is the API: a literal segment goes before a variable one.
-func routes() []route {
+func (s *Server) routes() []route {
 	return []route{
 		{"GET", "/", "cluster:monitor/main", "", (*call).main, false},
 		{"HEAD", "/", "cluster:monitor/main", "", (*call).main, false},
@@ -64,28 +64,28 @@ func routes() []route {
 		{"GET", "/_security/_authenticate", "", "", (*call).whoAmI, false},
 		{"GET", "/_security/user/_has_privileges", "", "", (*call).hasPrivileges, false},
 		{"POST", "/_security/user/_has_privileges", "", "", (*call).hasPrivileges, false},
-		{"GET", "/_security/role_mapping", "cluster:admin/xpack/security/role_mapping/get", "", (*call).getRoleMapping, false},
-		{"GET", "/_security/role_mapping/{name}", "cluster:admin/xpack/security/role_mapping/get", "", (*call).getRoleMapping, false},
-		{"PUT", "/_security/role_mapping/{name}", "cluster:admin/xpack/security/role_mapping/put", "refresh", (*call).putRoleMapping, false},
-		{"POST", "/_security/role_mapping/{name}", "cluster:admin/xpack/security/role_mapping/put", "refresh", (*call).putRoleMapping, false},
-		{"DELETE", "/_security/role_mapping/{name}", "cluster:admin/xpack/security/role_mapping/delete", "refresh", (*call).deleteRoleMapping, false},
-		{"POST", "/_security/realm/{realms}/_clear_cache", "cluster:admin/xpack/security/realm/cache/clear", "usernames", (*call).clearRealmCache, false},
-		{"PUT", "/_security/realm/{realms}/_clear_cache", "cluster:admin/xpack/security/realm/cache/clear", "usernames", (*call).clearRealmCache, false},
+		{"GET", "/_security/role_mapping", "cluster:admin/xpack/security/role_mapping/get", "", s.logins.getRoleMapping, false},
+		{"GET", "/_security/role_mapping/{name}", "cluster:admin/xpack/security/role_mapping/get", "", s.logins.getRoleMapping, false},
+		{"PUT", "/_security/role_mapping/{name}", "cluster:admin/xpack/security/role_mapping/put", "refresh", s.logins.putRoleMapping, false},
+		{"POST", "/_security/role_mapping/{name}", "cluster:admin/xpack/security/role_mapping/put", "refresh", s.logins.putRoleMapping, false},
+		{"DELETE", "/_security/role_mapping/{name}", "cluster:admin/xpack/security/role_mapping/delete", "refresh", s.logins.deleteRoleMapping, false},
+		{"POST", "/_security/realm/{realms}/_clear_cache", "cluster:admin/xpack/security/realm/cache/clear", "usernames", s.logins.clearRealmCache, false},
+		{"PUT", "/_security/realm/{realms}/_clear_cache", "cluster:admin/xpack/security/realm/cache/clear", "usernames", s.logins.clearRealmCache, false},
 		{"POST", "/_watcher/watch/_execute", "", "debug ignore_condition record_execution", (*call).executeWatch, true},
 		{"PUT", "/_watcher/watch/_execute", "", "debug ignore_condition record_execution", (*call).executeWatch, true},
-		{"POST", "/_reindex", "indices:data/write/reindex", "wait_for_completion requests_per_second slices scroll timeout max_docs refresh wait_for_active_shards require_alias", (*call).reindex, true},
-		{"POST", "/_reindex/{task}/_rethrottle", "cluster:admin/reindex/rethrottle", "requests_per_second group_by", (*call).rethrottle, false},
-		{"GET", "/_tasks", "cluster:monitor/tasks/lists", taskParams, (*call).listTasks, false},
-		{"POST", "/_tasks/_cancel", "cluster:admin/tasks/cancel", taskParams, (*call).cancelTasks, true},
-		{"GET", "/_tasks/{task}", "cluster:monitor/task/get", "wait_for_completion timeout", (*call).getTask, true},
-		{"POST", "/_tasks/{task}/_cancel", "cluster:admin/tasks/cancel", taskParams, (*call).cancelTasks, true},
-		{"GET", "/_search/scroll", "", "scroll scroll_id rest_total_hits_as_int", (*call).scroll, false},
-		{"POST", "/_search/scroll", "", "scroll scroll_id rest_total_hits_as_int", (*call).scroll, false},
-		{"DELETE", "/_search/scroll", "", "scroll_id", (*call).clearScroll, false},
-		{"DELETE", "/_search/scroll/{scroll}", "", "", (*call).clearScroll, false},
-		{"DELETE", "/_pit", "", "", (*call).closePIT, false},
-		{"GET", "/_search", "", searchParams, (*call).search, false},
-		{"POST", "/_search", "", searchParams, (*call).search, false},
+		{"POST", "/_reindex", "indices:data/write/reindex", "wait_for_completion requests_per_second slices scroll timeout max_docs refresh wait_for_active_shards require_alias", s.tasks.reindex, true},
+		{"POST", "/_reindex/{task}/_rethrottle", "cluster:admin/reindex/rethrottle", "requests_per_second group_by", s.tasks.rethrottle, false},
+		{"GET", "/_tasks", "cluster:monitor/tasks/lists", taskParams, s.tasks.listTasks, false},
+		{"POST", "/_tasks/_cancel", "cluster:admin/tasks/cancel", taskParams, s.tasks.cancelTasks, true},
+		{"GET", "/_tasks/{task}", "cluster:monitor/task/get", "wait_for_completion timeout", s.tasks.getTask, true},
+		{"POST", "/_tasks/{task}/_cancel", "cluster:admin/tasks/cancel", taskParams, s.tasks.cancelTasks, true},
+		{"GET", "/_search/scroll", "", "scroll scroll_id rest_total_hits_as_int", s.contexts.scroll, false},
+		{"POST", "/_search/scroll", "", "scroll scroll_id rest_total_hits_as_int", s.contexts.scroll, false},
+		{"DELETE", "/_search/scroll", "", "scroll_id", s.contexts.clearScroll, false},
+		{"DELETE", "/_search/scroll/{scroll}", "", "", s.contexts.clearScroll, false},
+		{"DELETE", "/_pit", "", "", s.contexts.closePIT, false},
+		{"GET", "/_search", "", searchParams, s.contexts.search, false},
+		{"POST", "/_search", "", searchParams, s.contexts.search, false},
 		{"GET", "/_count", "indices:data/read/search", "preference " + stringParams + " " + expandParams, (*call).count, false},
 		{"POST", "/_count", "indices:data/read/search", "preference " + stringParams + " " + expandParams, (*call).count, false},
 		{"POST", "/_bulk", "indices:data/write/bulk", docParams + " _source pipeline", (*call).bulk, false},
@@ -102,8 +102,8 @@ func routes() []route {
 		{"GET", "/_mapping", "indices:admin/mappings/get", "local master_timeout " + expandParams, (*call).getMapping, false},
 		{"GET", "/_settings", "indices:monitor/settings/get", flatParams + " " + expandParams, (*call).getSettings, false},
 		{"GET", "/_stats", "indices:monitor/stats", "level " + expandParams, (*call).stats, false},
-		{"GET", "/.tasks/_doc/{id}", "indices:data/read/get", readParams, (*call).getResult, false},
-		{"DELETE", "/.tasks/_doc/{id}", "indices:data/write/delete", docParams, (*call).deleteResult, false},
+		{"GET", "/.tasks/_doc/{id}", "indices:data/read/get", readParams, s.tasks.getResult, false},
+		{"DELETE", "/.tasks/_doc/{id}", "indices:data/write/delete", docParams, s.tasks.deleteResult, false},
 
 		{"POST", "/_index_template/_simulate", "indices:admin/index_template/simulate", "create cause " + adminParams, (*call).simulateTemplate, false},
 		{"POST", "/_index_template/_simulate/{name}", "indices:admin/index_template/simulate", "create cause " + adminParams, (*call).simulateTemplate, false},
@@ -154,9 +154,9 @@ func routes() []route {
 		{"POST", "/{index}/_flush", "indices:admin/flush", "force wait_if_ongoing " + expandParams, (*call).refresh, false},
 		{"GET", "/{index}/_stats", "indices:monitor/stats", "level " + expandParams, (*call).stats, false},
 		{"GET", "/{index}/_stats/{metric}", "indices:monitor/stats", "level " + expandParams, (*call).stats, false},
-		{"GET", "/{index}/_search", "indices:data/read/search", searchParams, (*call).search, false},
-		{"POST", "/{index}/_search", "indices:data/read/search", searchParams, (*call).search, false},
-		{"POST", "/{index}/_pit", "indices:data/read/open_point_in_time", "keep_alive preference " + expandParams, (*call).openPIT, false},
+		{"GET", "/{index}/_search", "indices:data/read/search", searchParams, s.contexts.search, false},
+		{"POST", "/{index}/_search", "indices:data/read/search", searchParams, s.contexts.search, false},
+		{"POST", "/{index}/_pit", "indices:data/read/open_point_in_time", "keep_alive preference " + expandParams, s.contexts.openPIT, false},
 		{"GET", "/{index}/_count", "indices:data/read/search", "preference " + stringParams + " " + expandParams, (*call).count, false},
 		{"POST", "/{index}/_count", "indices:data/read/search", "preference " + stringParams + " " + expandParams, (*call).count, false},
 		{"POST", "/{index}/_bulk", "indices:data/write/bulk", docParams + " _source pipeline", (*call).bulk, false},
@@ -175,8 +175,6 @@ func routes() []route {
 		{"DELETE", "/{index}/_doc/{id}", "indices:data/write/delete", docParams, (*call).deleteDoc, false},
 	}
 }
-
-var api = routes()
 
 // takesBody tells whether a request may have a body: 7.17 refuses one that it
 // would not read, 7.10 does not mind.
@@ -224,16 +222,16 @@ func (s *Server) find(r *http.Request) (*route, map[string]string, *Error) {
 		path = append(path, p)
 	}
 	var allowed []string
-	for i := range api {
-		vars, ok := api[i].match(path)
+	for i := range s.api {
+		vars, ok := s.api[i].match(path)
 		if !ok {
 			continue
 		}
-		if api[i].method == r.Method {
-			return &api[i], vars, nil
+		if s.api[i].method == r.Method {
+			return &s.api[i], vars, nil
 		}
-		if !slices.Contains(allowed, api[i].method) {
-			allowed = append(allowed, api[i].method)
+		if !slices.Contains(allowed, s.api[i].method) {
+			allowed = append(allowed, s.api[i].method)
 		}
 	}
 	if len(allowed) > 0 && !slices.Equal(allowed, []string{"HEAD"}) {
@@ -253,8 +251,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	loaded.Wait()
-	c := &call{s: s, r: r, header: w.Header()}
-	status, body, err := c.serve()
+	c := &call{s: s.cluster, r: r, header: w.Header()}
+	status, body, err := s.serve(c)
 	if errors.Is(err, errStopped) {
 		panic(http.ErrAbortHandler)
 	}
@@ -307,12 +305,12 @@ func (s *Server) contentType(r *http.Request) string {
 	return "application/json; charset=UTF-8"
 }
 
-func (c *call) serve() (int, any, error) {
+func (s *Server) serve(c *call) (int, any, error) {
 	var e *Error
-	if c.user, e = c.s.authenticate(c.r); e != nil {
+	if c.user, e = s.logins.authenticate(c.r); e != nil {
 		return 0, nil, e
 	}
-	rt, vars, e := c.s.find(c.r)
+	rt, vars, e := s.find(c.r)
 	if e != nil {
 		return 0, nil, e
 	}
@@ -321,7 +319,7 @@ func (c *call) serve() (int, any, error) {
 		return 0, nil, e
 	}
 	c.s.mu.Lock()
-	c.s.nextTask += 2 // every request is a task or two
+	c.s.requests += 2 // every request is a task or two
 	e = c.authorize(rt)
 	if rt.waits || e != nil {
 		c.s.mu.Unlock()
@@ -383,7 +381,7 @@ func (c *call) read(rt *route) *Error {
 
 // reads tells whether this version takes bodies of a media type: the vendored
 // ones only from 7.11 on.
-func (s *Server) reads(contentType string) bool {
+func (s *cluster) reads(contentType string) bool {
 	media, _, _ := strings.Cut(contentType, ";")
 	switch strings.ToLower(strings.TrimSpace(media)) {
 	case "application/json", "application/x-ndjson":

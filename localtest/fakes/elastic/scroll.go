@@ -6,11 +6,20 @@ import (
 	"strings"
 )
 
-func (s *Server) openContexts() int {
+// contexts are the searches of a cluster that are held open.
+type contexts struct {
+	s    *cluster
+	open map[string]*search // scrolls and points in time, by id
+}
+
+func newContexts(s *cluster) *contexts { return &contexts{s: s, open: map[string]*search{}} }
+
+// count is how many are open, one for each shard of each search.
+func (x *contexts) count() int {
 	n := 0
-	for id, sr := range s.searches {
-		if s.config.Now().After(sr.expires) {
-			delete(s.searches, id)
+	for id, sr := range x.open {
+		if x.s.config.Now().After(sr.expires) {
+			delete(x.open, id)
 		} else {
 			n += sr.shards
 		}
@@ -18,7 +27,7 @@ func (s *Server) openContexts() int {
 	return n
 }
 
-func (c *call) hold(keep string, targets []target, kind string) (*search, error) {
+func (x *contexts) hold(c *call, keep string, targets []target, kind string) (*search, error) {
 	d, e := parseTime(keep, kind)
 	if e != nil {
 		return nil, e
@@ -30,16 +39,16 @@ func (c *call) hold(keep string, targets []target, kind string) (*search, error)
 	if longest, _ := parseTime(c.s.clusterSetting("search.max_keep_alive", "24h"), ""); d > longest && len(targets) > 0 {
 		return nil, shardsFailed(targets[0], illegal("Keep alive for request (%s) is too large. It must be less than (1d). This limit can be set by changing the [search.max_keep_alive] cluster level setting.", keep))
 	}
-	if limit := atoi(c.s.clusterSetting("search.max_open_scroll_context", ""), 500); kind == "scroll" && c.s.openContexts()+shards > limit && len(targets) > 0 {
+	if limit := atoi(c.s.clusterSetting("search.max_open_scroll_context", ""), 500); kind == "scroll" && x.count()+shards > limit && len(targets) > 0 {
 		return nil, shardsFailed(targets[0], fail(500, "exception", "Trying to create too many scroll contexts. Must be less than or equal to: [%d]. This limit can be set by changing the [search.max_open_scroll_context] setting.", limit))
 	}
 	sr := &search{id: base64.URLEncoding.EncodeToString(fmt.Appendf(nil, "%s!%d!%s", kind, shards, c.s.newID(kind))), targets: targets, shards: shards, keepAlive: d, expires: c.s.config.Now().Add(d)}
-	c.s.searches[sr.id] = sr
+	x.open[sr.id] = sr
 	return sr, nil
 }
 
-func (c *call) openScroll(keep string, req *request, targets []target, hits []hit) (*search, error) {
-	sr, err := c.hold(keep, targets, "scroll")
+func (x *contexts) openScroll(c *call, keep string, req *request, targets []target, hits []hit) (*search, error) {
+	sr, err := x.hold(c, keep, targets, "scroll")
 	if err != nil {
 		return nil, err
 	}
@@ -54,9 +63,9 @@ func (sr *search) next() []hit {
 }
 
 // open finds a scroll or a point in time that has not expired.
-func (c *call) open(id string, pit bool) (*search, error) {
-	c.s.openContexts()
-	sr, ok := c.s.searches[id]
+func (x *contexts) find(id string, pit bool) (*search, error) {
+	x.count()
+	sr, ok := x.open[id]
 	if !ok || sr.pit != pit {
 		return nil, noContext(id)
 	}
@@ -80,7 +89,7 @@ func noContext(id string) *Error {
 	return e.with("phase", "query", "grouped", true, "failed_shards", failed)
 }
 
-func (c *call) scroll() (int, any, error) {
+func (x *contexts) scroll(c *call) (int, any, error) {
 	var body struct {
 		ID     string `json:"scroll_id"`
 		Scroll string `json:"scroll"`
@@ -97,7 +106,7 @@ func (c *call) scroll() (int, any, error) {
 	if body.ID == "" {
 		return 0, nil, validation([]string{"scrollId is missing"})
 	}
-	sr, err := c.open(body.ID, false)
+	sr, err := x.find(body.ID, false)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -117,7 +126,7 @@ func (c *call) scroll() (int, any, error) {
 		"_shards", shardsReply(sr.targets), "hits", c.hits(sr.scroll, sr.next(), sr.total)), nil
 }
 
-func (c *call) clearScroll() (int, any, error) {
+func (x *contexts) clearScroll(c *call) (int, any, error) {
 	var body struct {
 		ID any `json:"scroll_id"`
 	}
@@ -126,16 +135,16 @@ func (c *call) clearScroll() (int, any, error) {
 	}
 	ids := append(stringList(body.ID), splitList(c.q.Get("scroll_id")+","+c.vars["scroll"])...)
 	freed := 0
-	c.s.openContexts()
+	x.count()
 	for _, id := range ids {
-		if sr, ok := c.s.searches[id]; ok && !sr.pit || id == "_all" {
+		if sr, ok := x.open[id]; ok && !sr.pit || id == "_all" {
 			if id == "_all" {
-				freed = c.s.openContexts()
-				clear(c.s.searches)
+				freed = x.count()
+				clear(x.open)
 				continue
 			}
 			freed += sr.shards
-			delete(c.s.searches, id)
+			delete(x.open, id)
 		}
 	}
 	status := 200
@@ -145,7 +154,7 @@ func (c *call) clearScroll() (int, any, error) {
 	return status, obj("succeeded", true, "num_freed", freed), nil
 }
 
-func (c *call) openPIT() (int, any, error) {
+func (x *contexts) openPIT(c *call) (int, any, error) {
 	if !c.s.version.atLeast(7, 10) {
 		return 0, nil, unsupported("point in time before 7.10")
 	}
@@ -157,7 +166,7 @@ func (c *call) openPIT() (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	sr, err := c.hold(keep, targets, "pit")
+	sr, err := x.hold(c, keep, targets, "pit")
 	if err != nil {
 		return 0, nil, err
 	}
@@ -165,17 +174,17 @@ func (c *call) openPIT() (int, any, error) {
 	return 200, obj("id", sr.id), nil
 }
 
-func (c *call) closePIT() (int, any, error) {
+func (x *contexts) closePIT(c *call) (int, any, error) {
 	var body struct {
 		ID string `json:"id"`
 	}
 	if err := c.json(&body); err != nil {
 		return 0, nil, err
 	}
-	sr, ok := c.s.searches[body.ID]
+	sr, ok := x.open[body.ID]
 	if !ok || !sr.pit {
 		return 404, obj("succeeded", true, "num_freed", 0), nil
 	}
-	delete(c.s.searches, body.ID)
+	delete(x.open, body.ID)
 	return 200, obj("succeeded", true, "num_freed", sr.shards), nil
 }

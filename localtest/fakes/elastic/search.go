@@ -193,8 +193,8 @@ func shardsReply(targets []target) object {
 	return obj("total", n, "successful", n, "skipped", 0, "failed", 0)
 }
 
-func (c *call) search() (int, any, error) {
-	req, err := c.searchRequest()
+func (x *contexts) search(c *call) (int, any, error) {
+	req, err := x.searchRequest(c)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -233,7 +233,7 @@ func (c *call) search() (int, any, error) {
 	}
 	var head object
 	if keep := c.q.Get("scroll"); keep != "" {
-		sr, err := c.openScroll(keep, req, targets, hits)
+		sr, err := x.openScroll(c, keep, req, targets, hits)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -261,7 +261,7 @@ func shardsFailed(t target, cause *Error) *Error {
 	return e
 }
 
-func (c *call) searchRequest() (*request, error) {
+func (x *contexts) searchRequest(c *call) (*request, error) {
 	req := &request{size: 10, track: 10000}
 	var body map[string]json.RawMessage
 	if err := c.json(&body); err != nil {
@@ -272,7 +272,7 @@ func (c *call) searchRequest() (*request, error) {
 		if err := decode(body[k], &v); err != nil {
 			return nil, fail(400, "parsing_exception", "%s", err)
 		}
-		if err := req.set(c, k, body[k], v); err != nil {
+		if err := req.set(c, x, k, body[k], v); err != nil {
 			return nil, err
 		}
 	}
@@ -311,7 +311,7 @@ func (c *call) searchRequest() (*request, error) {
 	return req, req.validate(c)
 }
 
-func (req *request) set(c *call, k string, raw json.RawMessage, v any) error {
+func (req *request) set(c *call, x *contexts, k string, raw json.RawMessage, v any) error {
 	number := func() int { return atoi(fmt.Sprint(v), 0) }
 	switch k {
 	case "query":
@@ -339,7 +339,7 @@ func (req *request) set(c *call, k string, raw json.RawMessage, v any) error {
 	case "pit":
 		m, _ := v.(map[string]any)
 		id, _ := m["id"].(string)
-		sr, err := c.open(id, true)
+		sr, err := x.find(id, true)
 		if err != nil {
 			return err
 		}
@@ -549,7 +549,7 @@ func (by sortBy) key(h hit, position int) (key, error) {
 	case "_score":
 		return key{kind: 'f', float: h.score}, nil
 	case "_id":
-		if ix.s.clusterSetting("indices.id_field_data.enabled", strconv.FormatBool(!ix.s.version.atLeast(8, 0))) != "true" {
+		if ix.s.setting("indices.id_field_data.enabled", strconv.FormatBool(!ix.s.version.atLeast(8, 0))) != "true" {
 			return key{}, shardsFailed(target{ix: ix}, illegal("Fielddata access on the _id field is disallowed, you can re-enable it by updating the dynamic cluster setting: indices.id_field_data.enabled"))
 		}
 		return key{kind: 't', text: h.d.id}, nil

@@ -100,8 +100,8 @@ type principal struct {
 	realm, metadata object // as _authenticate tells them
 }
 
-func (s *Server) authenticate(r *http.Request) (*principal, *Error) {
-	if s.config.Users == nil {
+func (l *logins) authenticate(r *http.Request) (*principal, *Error) {
+	if l.s.config.Users == nil {
 		return &principal{User: Superuser("")}, nil
 	}
 	name, password, ok := r.BasicAuth()
@@ -111,7 +111,7 @@ func (s *Server) authenticate(r *http.Request) (*principal, *Error) {
 		}
 		return nil, unauthenticated("missing authentication credentials for REST request [%s]", r.URL.RequestURI())
 	}
-	p, e := s.authenticateChain(name, password)
+	p, e := l.authenticateChain(name, password)
 	if p == nil && e == nil {
 		return nil, unauthenticated("unable to authenticate user [%s] for REST request [%s]", name, r.URL.RequestURI())
 	}

@@ -3,9 +3,7 @@ package elastic
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
@@ -49,8 +47,19 @@ type Config struct {
 // for callers in the same process, whose host names it ignores. Data and node ids
 // survive Stop and Start, tasks and open searches do not.
 type Server struct {
-	config  Config
-	version version
+	*cluster
+	contexts     *contexts
+	tasks        *tasks
+	logins       *logins
+	api          []route
+	loaded       *sync.WaitGroup // plugins that still read their dictionaries after the boot
+	dictionaries []*dictionary   // of config.Plugins
+}
+
+// cluster is the state that all APIs share.
+type cluster struct {
+	*env
+	config Config
 
 	mu           sync.Mutex
 	up           bool
@@ -60,22 +69,31 @@ type Server struct {
 	transient    map[string]string
 	indices      map[string]*index
 	templates    templates
-	searches     map[string]*search // open scrolls and points in time
-	tasks        map[string]*task
-	results      map[string]object // the .tasks index
-	everStored   bool              // and whether it was ever made
-	nextTask     int64
+	openContexts func() int // of searches
+	requests     int64      // how many there were; tasks count on from it
 	nextID       int64
-	generation   int
 	running      sync.WaitGroup
 	inflight     context.Context
 	kill         context.CancelFunc
-	analyzers    map[string]analyzer
-	keystore     map[string]string // read at boot
-	realms       []*realm
-	mappings     map[string]roleMapping // of directory users; replaced, never changed
-	loaded       *sync.WaitGroup        // plugins that still read their dictionaries after the boot
-	dictionaries []*dictionary          // of config.Plugins
+}
+
+func newCluster(c Config) *cluster {
+	s := &cluster{
+		env:    &env{name: c.Name, version: parseVersion(c.Version), nodes: c.Nodes, now: c.Now, analyzers: builtinAnalyzers(c.Analyzers), added: map[string]bool{}},
+		config: c, indices: map[string]*index{}, templates: newTemplates(), persistent: map[string]string{}, transient: map[string]string{},
+	}
+	for _, name := range c.Analyzers {
+		s.added[name] = true
+	}
+	s.setting = s.clusterSetting
+	return s
+}
+
+// isUp tells whether the nodes listen.
+func (s *cluster) isUp() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.up
 }
 
 // New makes a started cluster. Settings a real one would not boot with make a
@@ -105,10 +123,11 @@ func New(c Config) *Server {
 			*p = v
 		}
 	}
-	s := &Server{
-		config: c, version: parseVersion(c.Version), indices: map[string]*index{}, templates: newTemplates(), results: map[string]object{},
-		persistent: map[string]string{}, transient: map[string]string{}, analyzers: builtinAnalyzers(c.Analyzers), keystore: maps.Clone(c.Keystore),
-	}
+	s := &Server{cluster: newCluster(c)}
+	s.contexts, s.tasks = newContexts(s.cluster), newTasks(s.cluster)
+	s.logins = &logins{s: s.cluster, keystore: maps.Clone(c.Keystore)}
+	s.openContexts = s.contexts.count
+	s.api = s.routes()
 	for i := range c.Plugins {
 		s.install(&c.Plugins[i])
 	}
@@ -139,16 +158,17 @@ func (s *Server) Start(settings map[string]string) error {
 	if err := s.checkStatic(settings); err != nil {
 		return fmt.Errorf("start cluster %s: %w", s.config.Name, err)
 	}
-	chain, err := s.chain(settings, s.keystore)
+	realms, err := chain(s.version, settings, s.logins.keystore)
 	if err != nil {
 		return fmt.Errorf("start cluster %s: %w", s.config.Name, err)
 	}
-	s.realms = chain
+	s.logins.realms = realms
 	s.settings = maps.Clone(settings)
 	s.transient = map[string]string{}
-	s.searches, s.tasks = map[string]*search{}, map[string]*task{}
+	clear(s.contexts.open)
+	clear(s.tasks.running)
 	s.generation++
-	s.nextTask = int64(100 + 7*s.generation) // ids restart low, so one can be given out twice
+	s.requests = int64(100 + 7*s.generation) // ids restart low, so one can be given out twice
 	s.started = s.config.Now()
 	s.inflight, s.kill = context.WithCancel(context.Background())
 	s.up = true
@@ -160,7 +180,7 @@ func (s *Server) Start(settings map[string]string) error {
 func (s *Server) SetKeystore(secrets map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keystore = maps.Clone(secrets)
+	s.logins.keystore = maps.Clone(secrets)
 }
 
 // Restart is Stop, then Start.
@@ -171,9 +191,7 @@ func (s *Server) Restart(settings map[string]string) error {
 
 // Up tells whether the nodes listen.
 func (s *Server) Up() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.up
+	return s.isUp()
 }
 
 // Setting is a static setting of the running nodes: the network of a cluster
@@ -188,7 +206,7 @@ func (s *Server) Setting(key string) string {
 func (s *Server) OpenScrolls() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.openContexts()
+	return s.contexts.count()
 }
 
 // RoundTrip serves r in process. A cluster that is down refuses the connection.
@@ -280,21 +298,13 @@ func (v version) atLeast(major, minor int) bool {
 	return v.major > major || v.major == major && v.minor >= minor
 }
 
-// id makes an identifier as Elasticsearch prints uuids: 22 base64 characters.
-func (s *Server) id(kind string, n int64) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d", s.config.Name, kind, n))
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
-}
-
-func (s *Server) newID(kind string) string {
+func (s *cluster) newID(kind string) string {
 	s.nextID++
 	return s.id(kind, s.nextID)
 }
 
-func (s *Server) nodeID(n int) string { return s.id("node", int64(n)) }
-
 // clusterSetting reads transient, persistent, then static settings.
-func (s *Server) clusterSetting(key, otherwise string) string {
+func (s *cluster) clusterSetting(key, otherwise string) string {
 	for _, m := range []map[string]string{s.transient, s.persistent, s.settings} {
 		if v, ok := m[key]; ok {
 			return v

@@ -19,7 +19,8 @@ var errStopped = errors.New("the node was stopped")
 
 // task is a running reindex. Its fields are guarded by the server's lock.
 type task struct {
-	s           *Server
+	s           *cluster
+	x           *tasks
 	node        string
 	id          int64
 	description string
@@ -120,13 +121,13 @@ func (t *task) describe(detailed, running bool) object {
 }
 
 // start registers a task; the caller holds the lock.
-func (c *call) start(description string, perSecond float64, store bool) *task {
+func (x *tasks) start(c *call, description string, perSecond float64, store bool) *task {
 	s := c.s
-	s.nextTask++
-	t := &task{s: s, node: s.nodeID(0), id: s.nextTask, description: description, opaque: c.r.Header.Get("X-Opaque-Id"), started: s.config.Now(),
+	s.requests++
+	t := &task{s: s, x: x, node: s.nodeID(0), id: s.requests, description: description, opaque: c.r.Header.Get("X-Opaque-Id"), started: s.config.Now(),
 		store: store, perSecond: perSecond, sliceID: -1, changed: make(chan struct{}, 1), done: make(chan struct{})}
 	t.ctx, t.cancel = context.WithCancel(s.inflight)
-	s.tasks[t.name()] = t
+	x.running[t.name()] = t
 	s.running.Add(1)
 	return t
 }
@@ -141,7 +142,7 @@ func (t *task) finish(err *Error) {
 	defer close(t.done)
 	t.err = err
 	t.cancel()
-	if s.tasks[t.name()] != t || !s.up {
+	if t.x.running[t.name()] != t || !s.up {
 		return
 	}
 	if t.store {
@@ -151,10 +152,10 @@ func (t *task) finish(err *Error) {
 		} else {
 			stored = stored.with("response", t.result(true))
 		}
-		s.results[t.name()] = stored
-		s.everStored = true
+		t.x.results[t.name()] = stored
+		t.x.everStored = true
 	}
-	delete(s.tasks, t.name())
+	delete(t.x.running, t.name())
 }
 
 // sleep throttles: a faster rate shortens it at once, a cancel ends it.
@@ -193,6 +194,18 @@ func (t *task) sleep(d time.Duration) {
 	s.mu.Unlock()
 }
 
+// tasks are the reindex tasks of a cluster.
+type tasks struct {
+	s          *cluster
+	running    map[string]*task
+	results    map[string]object // the .tasks index
+	everStored bool              // and whether it was ever made
+}
+
+func newTasks(s *cluster) *tasks {
+	return &tasks{s: s, running: map[string]*task{}, results: map[string]object{}}
+}
+
 func parseTaskID(id string) (node string, err *Error) {
 	node, number, ok := strings.Cut(id, ":")
 	if _, e := strconv.ParseInt(number, 10, 64); !ok || e != nil {
@@ -201,7 +214,7 @@ func parseTaskID(id string) (node string, err *Error) {
 	return node, nil
 }
 
-func (s *Server) hasNode(id string) bool {
+func (s *cluster) hasNode(id string) bool {
 	for n := range s.config.Nodes {
 		if s.nodeID(n) == id {
 			return true
@@ -210,14 +223,14 @@ func (s *Server) hasNode(id string) bool {
 	return false
 }
 
-func (c *call) getTask() (int, any, error) {
+func (x *tasks) getTask(c *call) (int, any, error) {
 	id := c.vars["task"]
 	node, e := parseTaskID(id)
 	if e != nil {
 		return 0, nil, e
 	}
 	c.s.mu.Lock()
-	t := c.s.tasks[id]
+	t := x.running[id]
 	if t != nil && !c.flag("wait_for_completion", false) {
 		defer c.s.mu.Unlock()
 		return 200, obj("completed", false, "task", t.describe(true, true)), nil
@@ -230,10 +243,10 @@ func (c *call) getTask() (int, any, error) {
 	}
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	if stored, ok := c.s.results[id]; ok {
+	if stored, ok := x.results[id]; ok {
 		return 200, stored, nil
 	}
-	return 0, nil, c.s.noTask(id, node)
+	return 0, nil, x.noTask(id, node)
 }
 
 // await waits for a task as long as the request's timeout says.
@@ -255,20 +268,20 @@ func (c *call) await(t *task) error {
 	case <-timer.C:
 		return fail(http.StatusInternalServerError, "timeout_exception", "Timed out waiting for completion of [org.elasticsearch.index.reindex.BulkByScrollTask@%x]", t.id)
 	}
-	if !c.s.Up() {
+	if !c.s.isUp() {
 		return errStopped
 	}
 	return nil
 }
 
-func (s *Server) noTask(id, node string) *Error {
+func (x *tasks) noTask(id, node string) *Error {
 	gone := fail(http.StatusNotFound, "resource_not_found_exception", "task [%s] isn't running and hasn't stored its results", id)
-	if !s.hasNode(node) {
+	if !x.s.hasNode(node) {
 		e := fail(http.StatusNotFound, "resource_not_found_exception", "task [%s] belongs to the node [%s] which isn't part of the cluster and there is no record of the task", id, node).because(gone)
 		e.roots = []*Error{gone}
 		return e
 	}
-	if !s.everStored {
+	if !x.everStored {
 		cause := noSuchIndex(".tasks")
 		cause.more[0].value = "index_expression"
 		gone.cause, gone.roots = cause, []*Error{cause}
@@ -277,28 +290,28 @@ func (s *Server) noTask(id, node string) *Error {
 }
 
 // getResult reads the .tasks index, which holds results and nothing else here.
-func (c *call) getResult() (int, any, error) {
-	stored, ok := c.s.results[c.vars["id"]]
+func (x *tasks) getResult(c *call) (int, any, error) {
+	stored, ok := x.results[c.vars["id"]]
 	if !ok {
 		return 404, c.s.identity(".tasks", c.vars["id"]).with("found", false), nil
 	}
 	return 200, c.s.identity(".tasks", c.vars["id"]).with("_version", 1, "_seq_no", 0, "_primary_term", 1, "found", true, "_source", stored), nil
 }
 
-func (c *call) deleteResult() (int, any, error) {
+func (x *tasks) deleteResult(c *call) (int, any, error) {
 	reply := c.s.identity(".tasks", c.vars["id"])
-	if _, ok := c.s.results[c.vars["id"]]; !ok {
+	if _, ok := x.results[c.vars["id"]]; !ok {
 		return 404, reply.with("_version", 1, "result", "not_found"), nil
 	}
-	delete(c.s.results, c.vars["id"])
+	delete(x.results, c.vars["id"])
 	return 200, reply.with("_version", 2, "result", "deleted"), nil
 }
 
 // selected are the running tasks of a list or cancel request, by id.
-func (c *call) selected() []*task {
+func (x *tasks) selected(c *call) []*task {
 	var out []*task
 	actions := splitList(c.q.Get("actions"))
-	for _, t := range c.s.tasks {
+	for _, t := range x.running {
 		if len(actions) == 0 || slices.ContainsFunc(actions, func(p string) bool { return wild(p, reindexAction) }) {
 			out = append(out, t)
 		}
@@ -338,8 +351,8 @@ func (c *call) grouped(tasks []*task, detailed bool) (int, any, error) {
 	return 200, obj("nodes", nodes), nil
 }
 
-func (c *call) listTasks() (int, any, error) {
-	return c.grouped(c.selected(), c.flag("detailed", false))
+func (x *tasks) listTasks(c *call) (int, any, error) {
+	return c.grouped(x.selected(c), c.flag("detailed", false))
 }
 
 // missing says that a task is not there, as a failure of its node, with HTTP 200.
@@ -352,12 +365,12 @@ func (c *call) missing(id, node, text string) (int, any, error) {
 	return 200, obj("node_failures", []object{obj("type", "failed_node_exception", "reason", reason, "node_id", node, "caused_by", cause)}, "nodes", obj()), nil
 }
 
-func (c *call) cancelTasks() (int, any, error) {
+func (x *tasks) cancelTasks(c *call) (int, any, error) {
 	c.s.mu.Lock()
 	var list []*task
 	if id, one := c.vars["task"]; one {
 		node, e := parseTaskID(id)
-		t := c.s.tasks[id]
+		t := x.running[id]
 		if e != nil || t == nil {
 			defer c.s.mu.Unlock()
 			if e != nil {
@@ -367,7 +380,7 @@ func (c *call) cancelTasks() (int, any, error) {
 		}
 		list = []*task{t}
 	} else {
-		list = c.selected()
+		list = x.selected(c)
 	}
 	for _, t := range list {
 		t.cancelled = true
@@ -388,7 +401,7 @@ func (c *call) cancelTasks() (int, any, error) {
 	return status, reply, err
 }
 
-func (c *call) rethrottle() (int, any, error) {
+func (x *tasks) rethrottle(c *call) (int, any, error) {
 	if c.q.Get("requests_per_second") == "" {
 		return 0, nil, illegal("requests_per_second is a required parameter")
 	}
@@ -401,7 +414,7 @@ func (c *call) rethrottle() (int, any, error) {
 	if e != nil {
 		return 0, nil, e
 	}
-	t := c.s.tasks[id]
+	t := x.running[id]
 	if t == nil {
 		return c.missing(id, node, "missing")
 	}

@@ -408,7 +408,7 @@ func (c *call) parseIndexTemplate() (*indexTemplate, *Error) {
 }
 
 // checkIndexTemplate refuses what the cluster refuses of a new composable template.
-func (s *Server) checkIndexTemplate(name string, t *indexTemplate) *Error {
+func (s *cluster) checkIndexTemplate(name string, t *indexTemplate) *Error {
 	var missing []string
 	for _, one := range t.composed {
 		if s.templates.component[one] == nil {
@@ -455,7 +455,7 @@ func (s *Server) checkIndexTemplate(name string, t *indexTemplate) *Error {
 }
 
 // tryComposition builds the index that a template makes, and forgets it.
-func (s *Server) tryComposition(name string, t *indexTemplate) *Error {
+func (s *cluster) tryComposition(name string, t *indexTemplate) *Error {
 	d, e := s.templates.composition(t, "validate-template")
 	if e != nil {
 		return illegal("invalid composite mappings for [%s]", name).because(e)
@@ -785,7 +785,7 @@ func (c *call) simulateTemplate() (int, any, error) {
 	return s.simulated(all, name, "simulate_template_index_"+name)
 }
 
-func (s *Server) simulated(all templates, best, name string) (int, any, error) {
+func (s *cluster) simulated(all templates, best, name string) (int, any, error) {
 	d, e := all.composition(all.index[best], name)
 	if e != nil {
 		return 0, nil, e

@@ -136,13 +136,13 @@ func (c *call) executeWatch() (int, any, error) {
 }
 
 // newUUID needs s.mu.
-func (s *Server) newUUID() string {
+func (s *cluster) newUUID() string {
 	s.nextID++
 	return fmt.Sprintf("%08x-%04x-4%03x-8000-%012x", s.nextID, s.generation, s.nextID%0xfff, s.config.Now().UnixNano()&0xffffffffffff)
 }
 
 // act runs one action; the failure is its reason, "" when it is an exception.
-func (s *Server) act(ctx context.Context, a watchAction) (result object, failure *string) {
+func (s *cluster) act(ctx context.Context, a watchAction) (result object, failure *string) {
 	head := func(status string) object { return obj("id", a.id, "type", "webhook", "status", status) }
 	if strings.HasSuffix(a.mode, "simulate") {
 		return head("simulated").with("webhook", obj("request", a.hook.shown)), nil
@@ -160,7 +160,7 @@ func (s *Server) act(ctx context.Context, a watchAction) (result object, failure
 	return head("success").with("webhook", exchange), nil
 }
 
-func (s *Server) send(ctx context.Context, h webhook) (response object, code int, e *Error) {
+func (s *cluster) send(ctx context.Context, h webhook) (response object, code int, e *Error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	connect := time.AfterFunc(h.connect, func() { cancel(errConnectTimeout) })
@@ -220,7 +220,7 @@ func (s *Server) send(ctx context.Context, h webhook) (response object, code int
 }
 
 // hookFault names a failed exchange as Apache's blocking client does.
-func (s *Server) hookFault(h webhook, err, cause error) *Error {
+func (s *cluster) hookFault(h webhook, err, cause error) *Error {
 	var (
 		dns      *net.DNSError
 		op       *net.OpError
