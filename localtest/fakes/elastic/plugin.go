@@ -9,17 +9,10 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
-)
 
-// Plugin is an analysis plugin with a remote dictionary, as ik is: it fetches a
-// text file of words when a node boots, and asks each minute whether the file
-// has changed. What it cannot fetch leaves the words it has.
-type Plugin struct {
-	Name      string
-	Setting   string   // of elasticsearch.yml: the dictionary's URL; "": it has no setting
-	URL       string   // in the plugin's own configuration
-	Analyzers []string // cut as standard does, but words of the dictionary stay whole
-}
+	"eslink/localtest/fakes/elastic/analysis"
+	"eslink/localtest/fakes/elastic/store"
+)
 
 const (
 	dictionaryPause   = time.Minute
@@ -28,15 +21,15 @@ const (
 )
 
 func (s *Server) ofPlugin(setting string) bool {
-	return slices.ContainsFunc(s.config.Plugins, func(p Plugin) bool { return p.Setting != "" && p.Setting == setting })
+	return slices.ContainsFunc(s.state.Config.Plugins, func(p store.Plugin) bool { return p.Setting != "" && p.Setting == setting })
 }
 
 // install gives the server a plugin's analyzers.
-func (s *Server) install(p *Plugin) {
+func (s *Server) install(p *store.Plugin) {
 	d := &dictionary{}
 	s.dictionaries = append(s.dictionaries, d)
 	for _, name := range p.Analyzers {
-		s.analyzers[name], s.added[name] = d.cut, true
+		s.state.Analyzers[name], s.state.Added[name] = d.cut, true
 	}
 }
 
@@ -49,12 +42,12 @@ type dictionary struct {
 // loadDictionaries begins to read what the plugins' settings name: the nodes
 // answer once that is over, well or not. It needs s.mu.
 func (s *Server) loadDictionaries() {
-	ctx, loaded := s.inflight, &sync.WaitGroup{}
+	ctx, loaded := s.state.Inflight, &sync.WaitGroup{}
 	s.loaded = loaded
-	for i, p := range s.config.Plugins {
+	for i, p := range s.state.Config.Plugins {
 		url := p.URL
 		if p.Setting != "" {
-			url = s.settings[p.Setting]
+			url = s.state.Settings[p.Setting]
 		}
 		d := s.dictionaries[i]
 		*d = dictionary{}
@@ -62,7 +55,7 @@ func (s *Server) loadDictionaries() {
 			continue
 		}
 		loaded.Add(1)
-		s.running.Go(func() {
+		s.state.Running.Go(func() {
 			s.fetchDictionary(ctx, d, url)
 			loaded.Done()
 			tick := time.NewTicker(dictionaryPause)
@@ -84,21 +77,21 @@ func (s *Server) fetchDictionary(ctx context.Context, d *dictionary, url string)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err == nil {
-		s.mu.Lock()
+		s.state.Mu.Lock()
 		if d.etag != "" || d.modified != "" {
 			r.Header.Set("If-Modified-Since", d.modified)
 			r.Header.Set("If-None-Match", d.etag)
 		}
-		s.mu.Unlock()
+		s.state.Mu.Unlock()
 		err = s.readDictionary(d, r)
 	}
 	if err != nil {
-		s.config.Log.Info("dictionary was not read", "url", url, "err", err)
+		s.state.Config.Log.Info("dictionary was not read", "url", url, "err", err)
 	}
 }
 
 func (s *Server) readDictionary(d *dictionary, r *http.Request) error {
-	resp, err := s.config.Remote.RoundTrip(r)
+	resp, err := s.state.Config.Remote.RoundTrip(r)
 	if err != nil {
 		return err
 	}
@@ -117,19 +110,19 @@ func (s *Server) readDictionary(d *dictionary, r *http.Request) error {
 		}
 	}
 	slices.SortStableFunc(words, func(a, b string) int { return utf8.RuneCountInString(b) - utf8.RuneCountInString(a) })
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.state.Mu.Lock()
+	defer s.state.Mu.Unlock()
 	*d = dictionary{words, resp.Header.Get("Last-Modified"), resp.Header.Get("ETag")}
 	return nil
 }
 
 // cut is an analyzer: it needs the server's mutex, as every analyzer has.
-func (d *dictionary) cut(s string) []token {
-	var out []token
+func (d *dictionary) cut(s string) []analysis.Token {
+	var out []analysis.Token
 	text, done := []rune(s), 0
 	rest := func(end int) {
-		for _, t := range standard(string(text[done:end])) {
-			t.start, t.end = t.start+done, t.end+done
+		for _, t := range analysis.Standard(string(text[done:end])) {
+			t.Start, t.End = t.Start+done, t.End+done
 			out = append(out, t)
 		}
 	}
@@ -140,7 +133,7 @@ func (d *dictionary) cut(s string) []token {
 		}
 		rest(i)
 		n := utf8.RuneCountInString(d.words[w])
-		out = append(out, token{d.words[w], "CN_WORD", i, i + n})
+		out = append(out, analysis.Token{Text: d.words[w], Kind: "CN_WORD", Start: i, End: i + n})
 		done = i + n
 		i = done - 1
 	}

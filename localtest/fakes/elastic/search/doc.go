@@ -1,0 +1,3 @@
+// Package search answers searches and counts, and holds scrolls and points in time
+// open.
+package search

@@ -1,0 +1,2 @@
+// Package watcher executes a watch that comes with its request, webhooks included.
+package watcher
