@@ -38,14 +38,14 @@ func TestArrowsRunOneWay(t *testing.T) {
 	t.Parallel()
 	const root = "eslink/localtest/fakes/elastic/"
 	known := []string{"elastictest"}
-	for n, layer := range layers {
-		known = append(known, layer.name)
-		for _, below := range layer.may {
-			assert.True(t, slices.ContainsFunc(layers[:n], func(l layer) bool { return l.name == below }), "%s may not import %s, which is not below it", layer.name, below)
+	for n, one := range layers {
+		known = append(known, one.name)
+		for _, below := range one.may {
+			assert.True(t, slices.ContainsFunc(layers[:n], func(l layer) bool { return l.name == below }), "%s may not import %s, which is not below it", one.name, below)
 		}
-		files, err := filepath.Glob(filepath.Join(layer.name, "*.go"))
+		files, err := filepath.Glob(filepath.Join(one.name, "*.go"))
 		require.NoError(t, err)
-		require.NotEmpty(t, files, layer.name)
+		require.NotEmpty(t, files, one.name)
 		for _, file := range files {
 			if strings.HasSuffix(file, "_test.go") {
 				continue
@@ -56,7 +56,7 @@ func TestArrowsRunOneWay(t *testing.T) {
 				path, err := strconv.Unquote(spec.Path.Value)
 				require.NoError(t, err)
 				if name, ok := strings.CutPrefix(path, root); ok {
-					assert.Contains(t, layer.may, name, "%s imports %s", file, name)
+					assert.Contains(t, one.may, name, "%s imports %s", file, name)
 				} else {
 					assert.False(t, strings.HasPrefix(path, "eslink/"), "%s imports %s", file, path)
 				}
