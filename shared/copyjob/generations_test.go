@@ -139,3 +139,29 @@ func TestOtherWritersAreAFinding(t *testing.T) {
 		})
 	}
 }
+
+// The last window of an index that shows its writes late waits until step digest has
+// refreshed it: what was written since, and never showed, is copied by it.
+func TestTailAwaitsARefresh(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.fill(1200, 10, "-1")
+		w.run.Facts.Survey.Indices[0].Refreshable = true
+		require.NoError(t, w.walk(reindex.By(w.opener()).Up))
+		var docs strings.Builder
+		for i := range 100 {
+			fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"%d\"}}\n{\"version\":1}\n", 12*i)
+		}
+		w.ask(w.source, "POST", "/orders/_bulk", docs.String())
+		require.NoError(t, w.walk(progress.By(w.opener()).Up))
+		require.Greater(t, len(w.tasks()), 2)
+		require.True(t, copyjob.AwaitsRefresh(w.run, 0))
+		for _, task := range w.tasks() {
+			require.Equal(t, task.AwaitsRefresh, task.Result == nil)
+		}
+		w.ask(w.source, "POST", "/orders/_refresh", "")
+		copyjob.Refreshed(w.run, 0)
+		require.NoError(t, w.walk(progress.By(w.opener()).Up))
+		require.Equal(t, w.documents(w.source), w.documents(w.dest))
+	})
+}

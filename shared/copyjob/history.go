@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"eslink/events"
 	"eslink/shared/es"
@@ -57,6 +58,21 @@ func goesOn(was []facts.Task, surveyed facts.SurveyedIndex) bool {
 func uuid(state string) string {
 	id, _, _ := strings.Cut(state, "/")
 	return id
+}
+
+// AwaitsRefresh reports whether a copy of the spec's i-th index waits until its
+// source has been refreshed, Refreshed notes that it has.
+func AwaitsRefresh(r *run.Run, i int) bool {
+	return slices.ContainsFunc(tasksOf(r, r.Indices()[i]), func(t facts.Task) bool { return t.AwaitsRefresh })
+}
+
+// Refreshed is described at AwaitsRefresh.
+func Refreshed(r *run.Run, i int) {
+	for n := range r.Facts.Reindex.Tasks {
+		if t := &r.Facts.Reindex.Tasks[n]; position(r, t) == i && t.AwaitsRefresh {
+			t.AwaitsRefresh, t.NotBefore = false, time.Time{}
+		}
+	}
 }
 
 // Copied reports whether the spec's i-th index was copied whole, and its source

@@ -2,6 +2,7 @@ package copyjob
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"eslink/shared/apierr"
@@ -114,6 +115,9 @@ type Next struct {
 	// and Why what for; 0 if one is under way.
 	Pause time.Duration
 	Why   string
+	// AwaitsRefresh says that all that is left waits until step digest has refreshed
+	// the source.
+	AwaitsRefresh bool
 	// PollBy is how long it may take until there is something to do, as far as the
 	// tasks that run can tell: one will be done whose place another waits for, or may
 	// have broken off. It is 0 if none can.
@@ -124,6 +128,9 @@ type Next struct {
 func (j *Job) Next() Next {
 	if j.Intend() {
 		return Next{Due: true}
+	}
+	if !slices.ContainsFunc(j.tasks(), func(t facts.Task) bool { return !durable(&t) && !t.AwaitsRefresh }) {
+		return Next{AwaitsRefresh: true}
 	}
 	pause, why := j.Pause()
 	return Next{Pause: pause, Why: why, PollBy: j.pollBy}

@@ -79,6 +79,12 @@ func (j *Job) planWindows(ctx context.Context) error {
 		}
 		for _, t := range j.split.windows(surveyed) {
 			t.Source, t.Dest, t.Attempt, t.SourceState, t.Size = ix.Source, ix.Dest, attempt, surveyed.State, size
+			// The last to read an index that shows its writes late starts when step digest,
+			// which has the source's login, has refreshed it once more.
+			t.AwaitsRefresh = surveyed.Lags() && surveyed.Refreshable && (isTail(&t) || !windowed(&t))
+			if surveyed.Unseen { // once they show, they are to be copied
+				t.SourceState += unseen
+			}
 			if !isTail(&t) { // what the survey's numbers count was not visible yet, perhaps
 				t.NotBefore = cmp.Or(r.Facts.Survey.At, j.now()).Add(settle(surveyed.Refresh))
 			}
@@ -88,6 +94,9 @@ func (j *Job) planWindows(ctx context.Context) error {
 	r.Facts.Reindex = plan
 	return nil
 }
+
+// unseen ends the state of a source whose searches may have lacked writes.
+const unseen = "/unseen"
 
 // pages chooses a page's size, 0 for Elasticsearch's own, and how many tasks may
 // run at once, so that all their pages are within what the destination allows.
@@ -246,9 +255,10 @@ func isTail(t *facts.Task) bool { return t.From > 0 && t.Below == 0 }
 // windowed reports whether t is one of several windows.
 func windowed(t *facts.Task) bool { return t.From > 0 || t.Below > 0 }
 
-// waitsForOthers reports whether t has to wait for other windows of its index.
+// waitsForOthers reports whether t has to wait for other windows of its index, or for
+// the source.
 func (j *Job) waitsForOthers(t *facts.Task) bool {
-	return isTail(t) && slices.ContainsFunc(j.tasks(), func(other facts.Task) bool {
+	return t.AwaitsRefresh || isTail(t) && slices.ContainsFunc(j.tasks(), func(other facts.Task) bool {
 		return sameIndex(&other, t) && other.Window != t.Window && !durable(&other)
 	})
 }

@@ -3,10 +3,12 @@
 package facts
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"eslink/events"
@@ -157,14 +159,31 @@ type SurveyedIndex struct {
 	// ShardSeqNos has each primary shard's own highest, by the shard's number:
 	// what is above them was written later.
 	ShardSeqNos []int64 `json:"shardSeqNos,omitempty"`
-	// Refresh is its refresh_interval, if it has one of its own.
-	Refresh string `json:"refresh,omitempty"`
+	// Refresh is its refresh_interval, if it has one of its own. Refreshable says that
+	// the login may refresh it; Unseen that its searches may lack writes.
+	Refresh     string `json:"refresh,omitempty"`
+	Refreshable bool   `json:"refreshable,omitempty"`
+	Unseen      bool   `json:"unseen,omitempty"`
 	// State changes whenever the index does: its UUID, and how many operations
 	// its primary shards have seen.
 	State     string   `json:"state,omitempty"`
 	Analyzers []string `json:"analyzers,omitempty"`
 	// Aliases lead to it, by name.
 	Aliases []string `json:"aliases,omitempty"`
+}
+
+// SourceNotRefreshed is the risk that a source's searches lack writes, and so the
+// copy and its proof.
+const SourceNotRefreshed = "source-not-refreshed"
+
+// Lags reports whether searches may show a write only long after it: the index does
+// not refresh itself, or seldom.
+func (s SurveyedIndex) Lags() bool {
+	if strings.HasPrefix(s.Refresh, "-") {
+		return true
+	}
+	interval, err := time.ParseDuration(cmp.Or(s.Refresh, "1s"))
+	return err != nil || interval > 10*time.Second // in days, or micros
 }
 
 // NLB is the run's load balancer.
@@ -386,6 +405,8 @@ type Task struct {
 	// to; PerSecond the rate in documents that it came down to.
 	Size      int     `json:"size,omitempty"`
 	PerSecond float64 `json:"perSecond,omitempty"`
+	// AwaitsRefresh says that it starts only once step digest has refreshed the source.
+	AwaitsRefresh bool `json:"awaitsRefresh,omitempty"`
 	// Ordered says that documents are read in the order of their sequence numbers,
 	// so that one that cannot be read has a place.
 	Ordered bool `json:"ordered,omitempty"`
@@ -482,8 +503,10 @@ type IndexDigest struct {
 	// listed, because the sides differ.
 	Partitions int `json:"partitions,omitempty"`
 	Wanted     int `json:"wanted,omitempty"`
-	// Changed says that the source was written to after the copy was planned.
+	// Changed says that the source was written to after the copy was planned, Unseen
+	// that its searches may lack writes, and so the proof.
 	Changed bool `json:"changed,omitempty"`
+	Unseen  bool `json:"unseen,omitempty"`
 	// Windows are how many documents are in each window of the copy.
 	Windows []int64 `json:"windows,omitempty"`
 }

@@ -141,6 +141,9 @@ type Plan struct {
 	ID string `json:"planId"`
 	// Creates lists what will be made.
 	Creates []string `json:"creates,omitempty"`
+	// Notes say what else is worth knowing before: work at the source, what is not
+	// carried over.
+	Notes []string `json:"notes,omitempty"`
 	// Difference is what changes in the instance's esConfig. This run's own
 	// endpoint, which does not exist yet, is written {endpoint}:9200.
 	Difference []Change `json:"difference"`

@@ -7,6 +7,7 @@ package digest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"eslink/shared/checksum"
@@ -47,6 +48,13 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Outcome{}, err
 	}
 	until := s.Now().Add(scan.WorkFor)
+	refreshed, err := refresh(ctx, c, r)
+	if err != nil {
+		return engine.Outcome{}, clusters.Explain(err, side)
+	}
+	if refreshed {
+		return engine.Back("progress", "the source was refreshed: copying what was written last"), nil
+	}
 	if r.Facts.Digest == nil {
 		if r.Facts.Digest, err = s.begin(ctx, c, r); err != nil {
 			return engine.Outcome{}, clusters.Explain(err, side)
@@ -68,22 +76,56 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	return engine.Done(), nil
 }
 
+// refresh has the searches of sources show what was written last, for the copies that
+// wait for it: they are the last to read an index, and so what they copy is what it
+// holds at that time.
+func refresh(ctx context.Context, c *es.Client, r *run.Run) (refreshed bool, err error) {
+	for i, ix := range r.Indices() {
+		if !copyjob.AwaitsRefresh(r, i) {
+			continue
+		}
+		if err := c.Refresh(ctx, ix.Source); err != nil {
+			return false, err
+		}
+		copyjob.Refreshed(r, i)
+		refreshed = true
+	}
+	return refreshed, nil
+}
+
+// show has the searches of an index show what it holds, if the login may, and
+// otherwise reports whether they may lack writes.
+func show(ctx context.Context, c *es.Client, ix facts.SurveyedIndex, now es.Stats) (unseen bool, err error) {
+	switch {
+	case ix.Refreshable && (ix.Lags() || now.State() != ix.State):
+		return false, c.Refresh(ctx, ix.Source)
+	case !ix.Lags():
+		return false, nil
+	}
+	seen, err := c.Searchable(ctx, ix.Source, len(now.ShardSeqNos))
+	return !slices.Equal(seen, now.ShardSeqNos), err
+}
+
 // begin counts, and decides what is proved of each index.
 func (s *Step) begin(ctx context.Context, c *es.Client, r *run.Run) (*facts.Digest, error) {
 	out := &facts.Digest{Level: r.Spec.Proof, Walk: fmt.Sprintf("%s/%d/%d", r.ID, r.Generation, s.Now().UnixNano())}
 	budget := scan.Budget
 	for i, ix := range r.Indices() {
-		n, err := c.Count(ctx, ix.Source, ix.Query)
-		if err != nil {
-			return nil, err
-		}
+		surveyed := r.Facts.Survey.Indices[i]
 		stats, err := c.Stats(ctx, ix.Source)
 		if err != nil {
 			return nil, err
 		}
-		surveyed := r.Facts.Survey.Indices[i]
+		unseen, err := show(ctx, c, surveyed, stats)
+		if err != nil {
+			return nil, err
+		}
+		n, err := c.Count(ctx, ix.Source, ix.Query)
+		if err != nil {
+			return nil, err
+		}
 		d := facts.IndexDigest{Documents: n, Level: level(r, i, n, &budget),
-			Changed: surveyed.State != stats.State()}
+			Changed: surveyed.State != stats.State(), Unseen: unseen}
 		if sums(r, i, d.Level) {
 			d.Partitions = checksum.Partitions(n)
 		}

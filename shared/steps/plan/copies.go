@@ -2,10 +2,12 @@ package plan
 
 import (
 	"context"
+	"fmt"
 
 	"eslink/events"
 	"eslink/shared/copyjob"
 	"eslink/shared/es"
+	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
@@ -16,5 +18,32 @@ func judgeCopies(ctx context.Context, c *es.Client, r *run.Run, fs *events.Findi
 		return err
 	}
 	copyjob.OtherWriters(r, tasks, fs)
+	judgeVisible(r, fs)
 	return nil
+}
+
+// judgeVisible names indices whose searches may lack writes, and so the copy and its
+// proof. Where nothing tells deletes, which no search shows, from such writes, a
+// person has to.
+func judgeVisible(r *run.Run, fs *events.Findings) {
+	for i, ix := range r.Facts.Survey.Indices {
+		if ix.Unseen {
+			fs.AddRisk(facts.SourceNotRefreshed, r.Entry(i)+".source",
+				fmt.Sprintf("searches of %s may not show its newest writes (refresh_interval %s), and would be copied and proven without them", ix.Source, ix.Refresh),
+				"refresh it and send action retry; or grant the user of secret "+r.Spec.Secrets.Target+" the privilege maintenance on it, and the run refreshes it")
+		}
+	}
+}
+
+// refreshes says which sources the run refreshes.
+func refreshes(r *run.Run) (out []string) {
+	if r.Facts.Survey == nil {
+		return nil
+	}
+	for _, ix := range r.Facts.Survey.Indices {
+		if ix.Lags() && ix.Refreshable {
+			out = append(out, "refreshes "+ix.Source+" three times, which costs its cluster the work that refresh_interval "+ix.Refresh+" saves")
+		}
+	}
+	return out
 }

@@ -85,7 +85,7 @@ func (s *Step) plan(ctx context.Context, r *run.Run) (*run.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &run.Plan{Difference: esconfig.Hide(c.Difference, domain), Cost: costOf(r.Spec), Creates: append(missing(r), book.Extras(r.Spec)...)}
+	p := &run.Plan{Difference: esconfig.Hide(c.Difference, domain), Cost: costOf(r.Spec), Creates: append(missing(r), book.Extras(r.Spec)...), Notes: refreshes(r)}
 	if len(c.Difference) > 0 {
 		d, err := s.Control.EstimateRestart(ctx, id)
 		if err != nil {

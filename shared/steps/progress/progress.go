@@ -97,6 +97,8 @@ func (s *Step) up(ctx context.Context, c Copier, r *run.Run) (engine.Outcome, er
 	switch next := c.Next(); {
 	case next.Due:
 		return wait(0, reason), nil
+	case next.AwaitsRefresh: // step digest refreshes the source, and comes back
+		return engine.Done(), nil
 	case next.Pause > 0:
 		return wait(next.Pause, reason+"; "+next.Why), nil
 	default:

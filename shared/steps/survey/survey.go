@@ -56,7 +56,8 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Outcome{}, err
 	}
 	var fs events.Findings
-	if err := privileges(ctx, c, r, side, &fs); err != nil {
+	unrefreshable, err := privileges(ctx, c, r, side, &fs)
+	if err != nil {
 		return engine.Outcome{}, clusters.Explain(err, side)
 	}
 	if len(fs) > 0 { // what follows would only fail for want of them
@@ -89,7 +90,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	}
 	var unread error // what a red cluster does not answer
 	for i, ix := range out.Of(r.Spec) {
-		found, def, err := look(ctx, c, out.Entry(r.Spec, i), named(r.Spec, out, i), ix, &fs)
+		found, def, err := look(ctx, c, out.Entry(r.Spec, i), named(r.Spec, out, i), ix, refreshable(r.Spec, out, i, unrefreshable), &fs)
 		if h.Status == "red" && apierr.ClassOf(err) == apierr.Retry {
 			unread = err
 			continue
@@ -117,8 +118,9 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 }
 
 // privileges asks for what reading needs: monitor for the version and the
-// statistics, read for the documents, view_index_metadata for the definition.
-func privileges(ctx context.Context, c *es.Client, r *run.Run, side clusters.Side, fs *events.Findings) error {
+// statistics, read for the documents, view_index_metadata for the definition. It
+// returns the names, of indices or patterns, that the user may not refresh.
+func privileges(ctx context.Context, c *es.Client, r *run.Run, side clusters.Side, fs *events.Findings) (unrefreshable []string, err error) {
 	needs := es.Needs{Cluster: []string{"monitor"}, Index: map[string][]string{}}
 	for _, ix := range r.Spec.Indices {
 		names := ix.Include // all of a pattern: what the user cannot see would be left out unnoticed
@@ -126,14 +128,15 @@ func privileges(ctx context.Context, c *es.Client, r *run.Run, side clusters.Sid
 			names = events.Patterns{ix.Source}
 		}
 		for _, name := range names {
-			needs.Index[name] = []string{"read", "monitor", "view_index_metadata"}
+			needs.Index[name] = []string{"read", "monitor", "view_index_metadata", refreshing}
 		}
 	}
 	missing, err := c.Missing(ctx, needs)
+	missing, unrefreshable = optional(missing)
 	for _, m := range missing {
 		fs.Add(side.Field, "the user of secret "+side.Secret+" lacks the privilege "+m+" on "+side.Cluster.InstanceID, "grant it to one of the user's roles")
 	}
-	return err
+	return unrefreshable, err
 }
 
 // named is the field by which the spec names the i-th index.
@@ -144,7 +147,19 @@ func named(s events.Spec, f *facts.Survey, i int) string {
 	return "source"
 }
 
-func look(ctx context.Context, c *es.Client, entry, by string, ix events.Index, fs *events.Findings) (*facts.SurveyedIndex, es.Definition, error) {
+// refreshable reports whether the user may refresh the i-th index: all that its entry
+// in the spec names.
+func refreshable(s events.Spec, f *facts.Survey, i int, not []string) bool {
+	entry := i
+	if s.Patterned() {
+		entry = f.Chosen[i].Entry
+	}
+	return !slices.ContainsFunc(not, func(name string) bool {
+		return name == s.Indices[entry].Source || slices.Contains(s.Indices[entry].Include, name)
+	})
+}
+
+func look(ctx context.Context, c *es.Client, entry, by string, ix events.Index, refreshable bool, fs *events.Findings) (*facts.SurveyedIndex, es.Definition, error) {
 	field := entry + "." + by
 	def, err := c.Definition(ctx, ix.Source)
 	switch {
@@ -169,13 +184,22 @@ func look(ctx context.Context, c *es.Client, entry, by string, ix events.Index, 
 	if err != nil {
 		return nil, def, err
 	}
-	total, err := c.Count(ctx, ix.Source, nil)
+	refresh, err := es.Setting(def.Settings, "refresh_interval")
+	if err != nil {
+		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
+	}
+	found := &facts.SurveyedIndex{Source: ix.Source, Dest: ix.Dest, Bytes: stats.Bytes, MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos,
+		State: stats.State(), Aliases: slices.Sorted(maps.Keys(def.Aliases)), Refresh: refresh, Refreshable: refreshable}
+	if err := show(ctx, c, found); err != nil { // once the numbers are read: what they count is searched later
+		return nil, def, err
+	}
+	found.Total, err = c.Count(ctx, ix.Source, nil)
 	if err != nil {
 		return nil, def, err
 	}
-	under := total
+	found.Documents = found.Total
 	if len(ix.Query) > 0 {
-		under, err = c.Count(ctx, ix.Source, ix.Query)
+		found.Documents, err = c.Count(ctx, ix.Source, ix.Query)
 		if es.IsBadRequest(err) {
 			fs.Add(entry+".query", "the source refuses it: "+es.Reason(err), "mend the query")
 			return nil, def, nil
@@ -184,17 +208,10 @@ func look(ctx context.Context, c *es.Client, entry, by string, ix events.Index, 
 			return nil, def, err
 		}
 	}
-	analyzers, err := es.ForeignAnalyzers(def.Mappings, def.Settings)
-	if err != nil {
+	if found.Analyzers, err = es.ForeignAnalyzers(def.Mappings, def.Settings); err != nil {
 		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
 	}
-	refresh, err := es.Setting(def.Settings, "refresh_interval")
-	if err != nil {
-		return nil, def, fmt.Errorf("index %s: %w", ix.Source, err)
-	}
-	return &facts.SurveyedIndex{Refresh: refresh, Source: ix.Source, Dest: ix.Dest, Documents: under, Total: total, Bytes: stats.Bytes,
-		MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos, State: stats.State(), Analyzers: analyzers,
-		Aliases: slices.Sorted(maps.Keys(def.Aliases))}, def, nil
+	return found, def, nil
 }
 
 // Down has nothing to take back.

@@ -85,6 +85,9 @@ func (x *index) compare(ctx context.Context, until time.Time) (settled bool, err
 		if counted != x.digest.Documents {
 			x.differs("%s holds %d documents, the source's %s %d under the query%s", x.proof.Dest, counted, x.source(), x.digest.Documents, x.written())
 		}
+		if x.digest.Unseen && !slices.Contains(x.run.Spec.AcceptRisks, facts.SourceNotRefreshed) {
+			x.differs("%s may hold writes that its searches do not show yet, so that they were neither copied nor compared: refresh it, then start with again", x.source())
+		}
 		x.proof.Counted = true
 	}
 	switch {
