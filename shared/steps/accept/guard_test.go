@@ -14,6 +14,7 @@ import (
 	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/accept"
+	"eslink/shared/steps/stepstest"
 )
 
 var errGone = &apierr.Error{Class: apierr.NotFound, Code: "EndpointServiceNotFound"}
@@ -60,60 +61,48 @@ func standing(status string) (*run.Run, *stub, *accept.Step) {
 	return r, cloud, &accept.Step{Connections: cloud, Endpoints: cloud, Locks: cloud, Now: time.Now}
 }
 
-// TestOneGuardEach sees what one oddity at a time makes of a connection:
-// nothing but what is named is written.
-func TestOneGuardEach(t *testing.T) {
-	t.Parallel()
-	none := func(*run.Run, *stub) {}
-	for name, c := range map[string]struct {
-		status string
-		odd    func(*run.Run, *stub)
-		down   bool
-		reason string
-		err    string
-		writes []string
-		done   bool
-	}{
-		"asks":                       {product.ConnectionDisconnected, none, false, "being connected", "", []string{"accept ep-1"}, false},
-		"only another asks":          {"", func(_ *run.Run, c *stub) { c.listed = c.listed[:1] }, false, "does not list a connection", "", nil, false},
-		"asks, not its turn":         {product.ConnectionDisconnected, func(_ *run.Run, c *stub) { c.other = "b" }, false, "run b is changing", "", nil, false},
-		"no endpoint on record":      {product.ConnectionDisconnected, func(r *run.Run, _ *stub) { r.Facts.PrivateConnection.EndpointID = "" }, false, "", "no service and endpoint", nil, false},
-		"no service on record":       {product.ConnectionDisconnected, func(r *run.Run, _ *stub) { r.Facts.EndpointService = nil }, false, "", "no service and endpoint", nil, false},
-		"is connecting":              {product.ConnectionConnecting, none, false, "Connecting", "", nil, false},
-		"is pending":                 {product.ConnectionPending, none, false, "Pending", "", nil, false},
-		"is connected":               {product.ConnectionConnected, none, false, "", "", nil, true},
-		"is in an odd state":         {"Odd", none, false, "", "cannot recover", nil, false},
-		"down":                       {product.ConnectionConnected, none, true, "being disconnected", "", []string{"disconnect ep-1"}, false},
-		"down, not its turn":         {product.ConnectionConnected, func(_ *run.Run, c *stub) { c.other = "b" }, true, "run b is changing", "", nil, false},
-		"down, disconnected already": {product.ConnectionConnected, func(_ *run.Run, c *stub) { c.refuse = errGone }, true, "being disconnected", "", []string{"disconnect ep-1"}, false},
-		"down of no endpoint":        {"", func(r *run.Run, c *stub) { r.Facts.PrivateConnection, c.listErr = nil, &apierr.Error{Code: "asked"} }, true, "", "", nil, true},
-		"down, the service gone":     {"", func(_ *run.Run, c *stub) { c.listed, c.listErr = nil, errGone }, true, "", "", nil, true},
-		"down, only another's":       {"", func(_ *run.Run, c *stub) { c.listed = c.listed[:1] }, true, "", "", nil, true},
-		"down, orphaned":             {product.ConnectionOrphaned, none, true, "", "", nil, true},
-		"down, being deleted":        {product.ConnectionDeleting, none, true, "", "", nil, true},
-		"down, connecting":           {product.ConnectionConnecting, none, true, "Connecting", "", nil, false},
-		"down, in an odd state":      {"Odd", none, true, "", "cannot undo", nil, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r, cloud, s := standing(c.status)
-			c.odd(r, cloud)
-			walk := s.Up
-			if c.down {
-				walk = s.Down
-			}
-			out, err := walk(t.Context(), r)
-			require.Equal(t, c.writes, cloud.writes)
-			require.Equal(t, len(c.writes) > 0 || cloud.other != "", cloud.locked > 0, "changes are serial")
-			if c.err != "" {
-				require.ErrorContains(t, err, c.err)
-				return
-			}
-			require.NoError(t, err)
-			require.Equal(t, c.done, out.IsDone(), out.Reason())
-			require.Contains(t, out.Reason(), c.reason)
-		})
+// Wrote implements stepstest.Stub. A change without the lock is told apart.
+func (c *stub) Wrote() []string {
+	if c.locked == 0 && len(c.writes) > 0 {
+		return append(c.writes, "without the lock")
 	}
+	return c.writes
+}
+
+// TestGuards sees what one oddity at a time makes of a connection:
+// nothing but what is named is written.
+func TestGuards(t *testing.T) {
+	t.Parallel()
+	// is gives the run's connection a status, and changes more.
+	is := func(status string, more ...func(*run.Run, *stub)) func(*run.Run, *stub) {
+		return func(r *run.Run, c *stub) {
+			c.listed[1].Status = status
+			for _, change := range more {
+				change(r, c)
+			}
+		}
+	}
+	stepstest.Guards(t, func() (*run.Run, *stub, *accept.Step) { return standing("") }, map[string]stepstest.Guard[*stub]{
+		"asks":                       {Odd: is(product.ConnectionDisconnected), Reason: "being connected", Writes: []string{"accept ep-1"}},
+		"only another asks":          {Odd: func(_ *run.Run, c *stub) { c.listed = c.listed[:1] }, Reason: "does not list a connection"},
+		"asks, not its turn":         {Odd: is(product.ConnectionDisconnected, func(_ *run.Run, c *stub) { c.other = "b" }), Reason: "run b is changing"},
+		"no endpoint on record":      {Odd: is(product.ConnectionDisconnected, func(r *run.Run, _ *stub) { r.Facts.PrivateConnection.EndpointID = "" }), Err: "no service and endpoint"},
+		"no service on record":       {Odd: is(product.ConnectionDisconnected, func(r *run.Run, _ *stub) { r.Facts.EndpointService = nil }), Err: "no service and endpoint"},
+		"is connecting":              {Odd: is(product.ConnectionConnecting), Reason: "Connecting"},
+		"is pending":                 {Odd: is(product.ConnectionPending), Reason: "Pending"},
+		"is connected":               {Odd: is(product.ConnectionConnected), Done: true},
+		"is in an odd state":         {Odd: is("Odd"), Err: "cannot recover"},
+		"down":                       {Odd: is(product.ConnectionConnected), Down: true, Reason: "being disconnected", Writes: []string{"disconnect ep-1"}},
+		"down, not its turn":         {Odd: is(product.ConnectionConnected, func(_ *run.Run, c *stub) { c.other = "b" }), Down: true, Reason: "run b is changing"},
+		"down, disconnected already": {Odd: is(product.ConnectionConnected, func(_ *run.Run, c *stub) { c.refuse = errGone }), Down: true, Reason: "being disconnected", Writes: []string{"disconnect ep-1"}},
+		"down of no endpoint":        {Odd: func(r *run.Run, c *stub) { r.Facts.PrivateConnection, c.listErr = nil, &apierr.Error{Code: "asked"} }, Down: true, Done: true},
+		"down, the service gone":     {Odd: func(_ *run.Run, c *stub) { c.listed, c.listErr = nil, errGone }, Down: true, Done: true},
+		"down, only another's":       {Odd: func(_ *run.Run, c *stub) { c.listed = c.listed[:1] }, Down: true, Done: true},
+		"down, orphaned":             {Odd: is(product.ConnectionOrphaned), Down: true, Done: true},
+		"down, being deleted":        {Odd: is(product.ConnectionDeleting), Down: true, Done: true},
+		"down, connecting":           {Odd: is(product.ConnectionConnecting), Down: true, Reason: "Connecting"},
+		"down, in an odd state":      {Odd: is("Odd"), Down: true, Err: "cannot undo"},
+	})
 }
 
 // What was accepted, and undone before it was seen done, is accepted by another

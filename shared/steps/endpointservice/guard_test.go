@@ -5,13 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	product "eslink/shared/aliyun/privatelink"
 	"eslink/shared/apierr"
 	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/endpointservice"
+	"eslink/shared/steps/stepstest"
 )
 
 var errGone = &apierr.Error{Class: apierr.NotFound, Code: "EndpointServiceNotFound"}
@@ -45,56 +44,37 @@ func (c *stub) Detach(_ context.Context, _ string, r product.Resource, _ string)
 	return c.refuse
 }
 
-// TestOneGuardEach sees what one oddity at a time makes of a service that
+// Wrote implements stepstest.Stub.
+func (c *stub) Wrote() []string { return c.writes }
+
+func standing() (*run.Run, *stub, *endpointservice.Step) {
+	r := &run.Run{ID: "fd5dc36da1e3cf09", Facts: facts.Facts{NLB: &facts.NLB{ID: "nlb-1"}, EndpointService: &facts.EndpointService{ID: "epsrv-1"},
+		Preflight: &facts.Preflight{VSwitches: []facts.VSwitch{{ZoneID: "z1"}, {ZoneID: "z2"}}}}}
+	cloud := &stub{service: product.Service{ID: "epsrv-1", Status: product.Active, Business: "Normal"},
+		resources: []product.Resource{{ID: "nlb-1", Zone: "z1"}, {ID: "nlb-1", Zone: "z2"}}}
+	return r, cloud, &endpointservice.Step{Services: cloud, Resources: cloud, Now: time.Now}
+}
+
+// TestGuards sees what one oddity at a time makes of a service that
 // stands: nothing but what is named is written.
-func TestOneGuardEach(t *testing.T) {
+func TestGuards(t *testing.T) {
 	t.Parallel()
-	state := func(s string) func(*stub) { return func(c *stub) { c.service.Status = s } }
-	for name, c := range map[string]struct {
-		odd    func(*stub)
-		down   bool
-		reason string
-		err    string
-		writes []string
-		done   bool
-	}{
-		"nothing":                {odd: func(*stub) {}, done: true},
-		"in arrears":             {odd: func(c *stub) { c.service.Business = product.FinancialLocked }, err: "arrears"},
-		"being made":             {odd: state(product.Creating), reason: "Creating"},
-		"being changed":          {odd: state(product.Pending), reason: "Pending"},
-		"being deleted":          {odd: state(product.Deleting), reason: "being deleted"},
-		"in an unknown state":    {odd: state("Odd"), err: "cannot recover"},
-		"a zone lost":            {odd: func(c *stub) { c.resources = c.resources[:1] }, err: "lost zone z2"},
-		"another balancer":       {odd: func(c *stub) { c.resources[0].ID = "nlb-2" }, err: "not this run's balancer"},
-		"down":                   {down: true, odd: func(*stub) {}, reason: "being detached", writes: []string{"detach z1"}},
-		"down: being changed":    {down: true, odd: state(product.Pending), reason: "Pending"},
-		"down: carries others":   {down: true, odd: func(c *stub) { c.resources[1].Endpoints = 1 }, reason: "1 connections in zone z2"},
-		"down: detached already": {down: true, odd: func(c *stub) { c.refuse = errGone }, reason: "being detached", writes: []string{"detach z1"}},
-		"down: then the service": {down: true, odd: func(c *stub) { c.resources = nil }, reason: "being deleted", writes: []string{"delete"}},
-		"down: deleted already":  {down: true, odd: func(c *stub) { c.resources, c.refuse = nil, errGone }, reason: "being deleted", writes: []string{"delete"}},
-		"down: gone when asked":  {down: true, odd: func(c *stub) { c.resources, c.resourcesErr = nil, errGone }, reason: "being deleted", writes: []string{"delete"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := &run.Run{ID: "fd5dc36da1e3cf09", Facts: facts.Facts{NLB: &facts.NLB{ID: "nlb-1"}, EndpointService: &facts.EndpointService{ID: "epsrv-1"},
-				Preflight: &facts.Preflight{VSwitches: []facts.VSwitch{{ZoneID: "z1"}, {ZoneID: "z2"}}}}}
-			cloud := &stub{service: product.Service{ID: "epsrv-1", Status: product.Active, Business: "Normal"},
-				resources: []product.Resource{{ID: "nlb-1", Zone: "z1"}, {ID: "nlb-1", Zone: "z2"}}}
-			c.odd(cloud)
-			s := &endpointservice.Step{Services: cloud, Resources: cloud, Now: time.Now}
-			walk := s.Up
-			if c.down {
-				walk = s.Down
-			}
-			out, err := walk(t.Context(), r)
-			require.Equal(t, c.writes, cloud.writes)
-			if c.err != "" {
-				require.ErrorContains(t, err, c.err)
-				return
-			}
-			require.NoError(t, err)
-			require.Equal(t, c.done, out.IsDone(), out.Reason())
-			require.Contains(t, out.Reason(), c.reason)
-		})
-	}
+	state := func(s string) func(*run.Run, *stub) { return func(_ *run.Run, c *stub) { c.service.Status = s } }
+	stepstest.Guards(t, standing, map[string]stepstest.Guard[*stub]{
+		"nothing":                {Done: true},
+		"in arrears":             {Odd: func(_ *run.Run, c *stub) { c.service.Business = product.FinancialLocked }, Err: "arrears"},
+		"being made":             {Odd: state(product.Creating), Reason: "Creating"},
+		"being changed":          {Odd: state(product.Pending), Reason: "Pending"},
+		"being deleted":          {Odd: state(product.Deleting), Reason: "being deleted"},
+		"in an unknown state":    {Odd: state("Odd"), Err: "cannot recover"},
+		"a zone lost":            {Odd: func(_ *run.Run, c *stub) { c.resources = c.resources[:1] }, Err: "lost zone z2"},
+		"another balancer":       {Odd: func(_ *run.Run, c *stub) { c.resources[0].ID = "nlb-2" }, Err: "not this run's balancer"},
+		"down":                   {Down: true, Reason: "being detached", Writes: []string{"detach z1"}},
+		"down: being changed":    {Down: true, Odd: state(product.Pending), Reason: "Pending"},
+		"down: carries others":   {Down: true, Odd: func(_ *run.Run, c *stub) { c.resources[1].Endpoints = 1 }, Reason: "1 connections in zone z2"},
+		"down: detached already": {Down: true, Odd: func(_ *run.Run, c *stub) { c.refuse = errGone }, Reason: "being detached", Writes: []string{"detach z1"}},
+		"down: then the service": {Down: true, Odd: func(_ *run.Run, c *stub) { c.resources = nil }, Reason: "being deleted", Writes: []string{"delete"}},
+		"down: deleted already":  {Down: true, Odd: func(_ *run.Run, c *stub) { c.resources, c.refuse = nil, errGone }, Reason: "being deleted", Writes: []string{"delete"}},
+		"down: gone when asked":  {Down: true, Odd: func(_ *run.Run, c *stub) { c.resources, c.resourcesErr = nil, errGone }, Reason: "being deleted", Writes: []string{"delete"}},
+	})
 }

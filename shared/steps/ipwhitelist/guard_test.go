@@ -14,6 +14,7 @@ import (
 	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/ipwhitelist"
+	"eslink/shared/steps/stepstest"
 )
 
 // stub answers with what it holds and notes what it is asked to change.
@@ -30,55 +31,37 @@ func (c *stub) SetWhitelistGroup(_ context.Context, _, group string, ips []strin
 	return c.refuse
 }
 
-// TestOneGuardEach sees what one oddity at a time makes of a group that stands.
-func TestOneGuardEach(t *testing.T) {
+// Wrote implements stepstest.Stub.
+func (c *stub) Wrote() []string { return c.writes }
+
+const group = "eslink_fd5dc36da1e3cf09"
+
+func standing() (*run.Run, *stub, *ipwhitelist.Step) {
+	r := &run.Run{ID: "fd5dc36da1e3cf09", Spec: events.Spec{Target: events.Target{InstanceID: "es-cn-src"}},
+		Facts: facts.Facts{NLB: &facts.NLB{ID: "nlb-1", LocalAddresses: []string{"10.0.0.1", "10.0.0.2"}}}}
+	cloud := &stub{in: product.Instance{ID: "es-cn-src", Status: product.Active, UpdatedAt: time.UnixMilli(1),
+		Whitelist: []product.WhiteGroup{{Name: group, Type: product.PrivateES, IPs: []string{"10.0.0.1", "10.0.0.2"}}}}}
+	return r, cloud, &ipwhitelist.Step{Cluster: cloud}
+}
+
+// TestGuards sees what one oddity at a time makes of a group that stands.
+func TestGuards(t *testing.T) {
 	t.Parallel()
-	const group = "eslink_fd5dc36da1e3cf09"
-	for name, c := range map[string]struct {
-		odd    func(*run.Run, *stub)
-		down   bool
-		reason string
-		err    string
-		writes []string
-		done   bool
-	}{
-		"nothing":           {odd: func(*run.Run, *stub) {}, done: true},
-		"in another order":  {odd: func(_ *run.Run, c *stub) { c.in.Whitelist[0].IPs = []string{"10.0.0.2", "10.0.0.1"} }, done: true},
-		"no addresses":      {odd: func(r *run.Run, _ *stub) { r.Facts.NLB.LocalAddresses = nil }, err: "no local addresses"},
-		"a public namesake": {odd: func(_ *run.Run, c *stub) { c.in.Whitelist[0].Type = "PUBLIC_ES" }, reason: "is adding", writes: []string{group + "[10.0.0.1 10.0.0.2]"}},
-		"being changed":     {odd: func(_ *run.Run, c *stub) { c.in.Status = product.Activating }, reason: "carrying out a change"},
-		"frozen":            {odd: func(_ *run.Run, c *stub) { c.in.Status = product.Inactive }, err: "cannot be changed"},
-		"down":              {down: true, odd: func(*run.Run, *stub) {}, reason: "is removing", writes: []string{group + "[]"}},
-		"down: not there":   {down: true, odd: func(_ *run.Run, c *stub) { c.in.Whitelist[0].Name = "office" }, done: true},
-		"down: being changed": {down: true, odd: func(_ *run.Run, c *stub) { c.in.Status = product.Activating },
-			reason: "carrying out a change"},
-		"down: frozen": {down: true, odd: func(_ *run.Run, c *stub) { c.in.Status = product.Inactive }, err: "cannot be removed"},
-		"down: removed by somebody faster": {down: true, odd: func(_ *run.Run, c *stub) { c.refuse = &apierr.Error{Class: apierr.NotFound} },
-			reason: "is removing", writes: []string{group + "[]"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := &run.Run{ID: "fd5dc36da1e3cf09", Spec: events.Spec{Target: events.Target{InstanceID: "es-cn-src"}},
-				Facts: facts.Facts{NLB: &facts.NLB{ID: "nlb-1", LocalAddresses: []string{"10.0.0.1", "10.0.0.2"}}}}
-			cloud := &stub{in: product.Instance{ID: "es-cn-src", Status: product.Active, UpdatedAt: time.UnixMilli(1),
-				Whitelist: []product.WhiteGroup{{Name: group, Type: product.PrivateES, IPs: []string{"10.0.0.1", "10.0.0.2"}}}}}
-			c.odd(r, cloud)
-			s := &ipwhitelist.Step{Cluster: cloud}
-			walk := s.Up
-			if c.down {
-				walk = s.Down
-			}
-			out, err := walk(t.Context(), r)
-			require.Equal(t, c.writes, cloud.writes)
-			if c.err != "" {
-				require.ErrorContains(t, err, c.err)
-				return
-			}
-			require.NoError(t, err)
-			require.Equal(t, c.done, out.IsDone(), out.Reason())
-			require.Contains(t, out.Reason(), c.reason)
-		})
-	}
+	stepstest.Guards(t, standing, map[string]stepstest.Guard[*stub]{
+		"nothing":           {Done: true},
+		"in another order":  {Odd: func(_ *run.Run, c *stub) { c.in.Whitelist[0].IPs = []string{"10.0.0.2", "10.0.0.1"} }, Done: true},
+		"no addresses":      {Odd: func(r *run.Run, _ *stub) { r.Facts.NLB.LocalAddresses = nil }, Err: "no local addresses"},
+		"a public namesake": {Odd: func(_ *run.Run, c *stub) { c.in.Whitelist[0].Type = "PUBLIC_ES" }, Reason: "is adding", Writes: []string{group + "[10.0.0.1 10.0.0.2]"}},
+		"being changed":     {Odd: func(_ *run.Run, c *stub) { c.in.Status = product.Activating }, Reason: "carrying out a change"},
+		"frozen":            {Odd: func(_ *run.Run, c *stub) { c.in.Status = product.Inactive }, Err: "cannot be changed"},
+		"down":              {Down: true, Reason: "is removing", Writes: []string{group + "[]"}},
+		"down: not there":   {Down: true, Odd: func(_ *run.Run, c *stub) { c.in.Whitelist[0].Name = "office" }, Done: true},
+		"down: being changed": {Down: true, Odd: func(_ *run.Run, c *stub) { c.in.Status = product.Activating },
+			Reason: "carrying out a change"},
+		"down: frozen": {Down: true, Odd: func(_ *run.Run, c *stub) { c.in.Status = product.Inactive }, Err: "cannot be removed"},
+		"down: removed by somebody faster": {Down: true, Odd: func(_ *run.Run, c *stub) { c.refuse = &apierr.Error{Class: apierr.NotFound} },
+			Reason: "is removing", Writes: []string{group + "[]"}},
+	})
 }
 
 // A token stands for one list at one state of the cluster.

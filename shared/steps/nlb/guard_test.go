@@ -12,6 +12,7 @@ import (
 	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/nlb"
+	"eslink/shared/steps/stepstest"
 )
 
 var errGone = &apierr.Error{Class: apierr.NotFound, Code: "ResourceNotFound"}
@@ -46,14 +47,28 @@ func (c *stub) LoadBalancersNamed(context.Context, string) ([]product.LoadBalanc
 	return c.named, c.listErr
 }
 
-// TestOneGuardEach sees what one oddity at a time makes of a balancer that
+// Wrote implements stepstest.Stub.
+func (c *stub) Wrote() []string { return c.writes }
+
+// good is a balancer that stands.
+func good() product.LoadBalancer {
+	return product.LoadBalancer{ID: "nlb-1", Status: product.Active, AddressType: "Intranet", VpcID: "vpc", Zones: []product.Zone{{ID: "z"}}}
+}
+
+func standing() (*run.Run, *stub, *nlb.Step) {
+	r := &run.Run{ID: "fd5dc36da1e3cf09", Generation: 1, Facts: facts.Facts{NLB: &facts.NLB{ID: "nlb-1"},
+		Preflight: &facts.Preflight{Target: facts.Cluster{VpcID: "vpc"}, VSwitches: []facts.VSwitch{{VSwitchID: "v", ZoneID: "z"}}}}}
+	cloud := &stub{balancers: map[string]product.LoadBalancer{"nlb-1": good()}}
+	return r, cloud, &nlb.Step{Balancers: cloud, Lists: cloud, Now: time.Now}
+}
+
+// TestGuards sees what one oddity at a time makes of a balancer that
 // stands: nothing but what is named is written.
-func TestOneGuardEach(t *testing.T) {
+func TestGuards(t *testing.T) {
 	t.Parallel()
-	good := product.LoadBalancer{ID: "nlb-1", Status: product.Active, AddressType: "Intranet", VpcID: "vpc", Zones: []product.Zone{{ID: "z"}}}
 	with := func(change func(*product.LoadBalancer)) func(*run.Run, *stub) {
 		return func(_ *run.Run, c *stub) {
-			lb := good
+			lb := good()
 			change(&lb)
 			c.balancers[lb.ID] = lb
 		}
@@ -61,62 +76,33 @@ func TestOneGuardEach(t *testing.T) {
 	state := func(s string) func(*run.Run, *stub) {
 		return with(func(lb *product.LoadBalancer) { lb.Status = s })
 	}
-	dying := good
+	dying := good()
 	dying.ID, dying.Status = "nlb-0", product.Deleting
 	both := func(listed ...product.LoadBalancer) func(*run.Run, *stub) {
 		return func(r *run.Run, c *stub) {
 			r.Facts.NLB, c.balancers[dying.ID], c.tagged = nil, dying, listed
 		}
 	}
-	for name, c := range map[string]struct {
-		odd    func(*run.Run, *stub)
-		down   bool
-		reason string // of a wait
-		err    string
-		writes []string
-		done   bool
-	}{
-		"nothing":             {odd: func(*run.Run, *stub) {}, done: true},
-		"in another VPC":      {odd: with(func(lb *product.LoadBalancer) { lb.VpcID = "other" }), err: "instead of Intranet in vpc"},
-		"public":              {odd: with(func(lb *product.LoadBalancer) { lb.AddressType = "Internet" }), err: "instead of Intranet in vpc"},
-		"in another zone":     {odd: with(func(lb *product.LoadBalancer) { lb.Zones = nil }), err: "not in zone z"},
-		"being made":          {odd: state(product.Provisioning), reason: "Provisioning"},
-		"being changed":       {odd: state(product.Configuring), reason: "Configuring"},
-		"being deleted":       {odd: state(product.Deleting), reason: "being deleted"},
-		"in an unknown state": {odd: state("Odd"), err: "cannot recover"},
-		"named, not tagged": {odd: func(r *run.Run, c *stub) { r.Facts.NLB, c.named = nil, []product.LoadBalancer{good} },
-			done: true},
-		"an earlier one on its way out":    {odd: both(good, dying), done: true},
-		"an earlier one listed first":      {odd: both(dying, good), done: true},
-		"down: an earlier one on its way":  {down: true, odd: both(dying, good), reason: "nlb-1", writes: []string{"delete nlb-1"}},
-		"down":                             {down: true, odd: func(*run.Run, *stub) {}, reason: "being deleted", writes: []string{"delete nlb-1"}},
-		"down: being made":                 {down: true, odd: state(product.Provisioning), reason: "Provisioning"},
-		"down: being changed":              {down: true, odd: state(product.Configuring), reason: "Configuring"},
-		"down: being deleted":              {down: true, odd: state(product.Deleting), reason: "Deleting"},
-		"down: deleted by somebody faster": {down: true, odd: func(_ *run.Run, c *stub) { c.refuse = errGone }, reason: "being deleted", writes: []string{"delete nlb-1"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := &run.Run{ID: "fd5dc36da1e3cf09", Generation: 1, Direction: run.Up, Facts: facts.Facts{NLB: &facts.NLB{ID: "nlb-1"},
-				Preflight: &facts.Preflight{Target: facts.Cluster{VpcID: "vpc"}, VSwitches: []facts.VSwitch{{VSwitchID: "v", ZoneID: "z"}}}}}
-			cloud := &stub{balancers: map[string]product.LoadBalancer{good.ID: good}}
-			c.odd(r, cloud)
-			s := &nlb.Step{Balancers: cloud, Lists: cloud, Now: time.Now}
-			walk := s.Up
-			if c.down {
-				walk, r.Direction = s.Down, run.Down
-			}
-			out, err := walk(t.Context(), r)
-			require.Equal(t, c.writes, cloud.writes)
-			if c.err != "" {
-				require.ErrorContains(t, err, c.err)
-				return
-			}
-			require.NoError(t, err)
-			require.Equal(t, c.done, out.IsDone(), out.Reason())
-			require.Contains(t, out.Reason(), c.reason)
-		})
-	}
+	stepstest.Guards(t, standing, map[string]stepstest.Guard[*stub]{
+		"nothing":             {Done: true},
+		"in another VPC":      {Odd: with(func(lb *product.LoadBalancer) { lb.VpcID = "other" }), Err: "instead of Intranet in vpc"},
+		"public":              {Odd: with(func(lb *product.LoadBalancer) { lb.AddressType = "Internet" }), Err: "instead of Intranet in vpc"},
+		"in another zone":     {Odd: with(func(lb *product.LoadBalancer) { lb.Zones = nil }), Err: "not in zone z"},
+		"being made":          {Odd: state(product.Provisioning), Reason: "Provisioning"},
+		"being changed":       {Odd: state(product.Configuring), Reason: "Configuring"},
+		"being deleted":       {Odd: state(product.Deleting), Reason: "being deleted"},
+		"in an unknown state": {Odd: state("Odd"), Err: "cannot recover"},
+		"named, not tagged": {Odd: func(r *run.Run, c *stub) { r.Facts.NLB, c.named = nil, []product.LoadBalancer{good()} },
+			Done: true},
+		"an earlier one on its way out":    {Odd: both(good(), dying), Done: true},
+		"an earlier one listed first":      {Odd: both(dying, good()), Done: true},
+		"down: an earlier one on its way":  {Down: true, Odd: both(dying, good()), Reason: "nlb-1", Writes: []string{"delete nlb-1"}},
+		"down":                             {Down: true, Reason: "being deleted", Writes: []string{"delete nlb-1"}},
+		"down: being made":                 {Down: true, Odd: state(product.Provisioning), Reason: "Provisioning"},
+		"down: being changed":              {Down: true, Odd: state(product.Configuring), Reason: "Configuring"},
+		"down: being deleted":              {Down: true, Odd: state(product.Deleting), Reason: "Deleting"},
+		"down: deleted by somebody faster": {Down: true, Odd: func(_ *run.Run, c *stub) { c.refuse = errGone }, Reason: "being deleted", Writes: []string{"delete nlb-1"}},
+	})
 }
 
 // One that is gone raises the token once, however often the list then fails.

@@ -15,6 +15,7 @@ import (
 	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/nlbbackend"
+	"eslink/shared/steps/stepstest"
 )
 
 var (
@@ -94,103 +95,78 @@ func (c *stub) LookupHost(context.Context, string) ([]string, error) {
 }
 
 // standing is a run whose backend stands, and the cloud that holds it.
-func standing() (*run.Run, *stub) {
+func standing() (*run.Run, *stub, *nlbbackend.Step) {
 	r := &run.Run{ID: "fd5dc36da1e3cf09", Generation: 1, Direction: run.Up, Spec: events.Spec{Scenario: "es-to-es"}, Facts: facts.Facts{
 		Preflight:  &facts.Preflight{Target: facts.Cluster{InstanceID: "es-cn-src", Domain: "d", Port: 9200, VpcID: "vpc"}},
 		NLB:        &facts.NLB{ID: "nlb-1"},
 		NLBBackend: &facts.NLBBackend{ServerGroupID: "sgp-1", ListenerID: "lsn-1"}}}
-	return r, &stub{hosts: []string{"10.0.0.1", "10.0.0.2"}, group: product.ServerGroup{ID: "sgp-1", Type: "Ip", Status: product.Available, VpcID: "vpc"},
+	cloud := &stub{hosts: []string{"10.0.0.1", "10.0.0.2"}, group: product.ServerGroup{ID: "sgp-1", Type: "Ip", Status: product.Available, VpcID: "vpc"},
 		servers:  []product.Server{{IP: "10.0.0.1", Port: 9200, Status: product.Available}, {IP: "10.0.0.2", Port: 9200, Status: product.Available}},
 		listener: product.Listener{ID: "lsn-1", Port: 9200, ServerGroupID: "sgp-1", Protocol: "TCP", Status: product.Running}}
+	return r, cloud, &nlbbackend.Step{Cloud: cloud, Resolver: cloud, Now: time.Now}
 }
 
-// TestOneGuardEach sees what one oddity at a time makes of a backend that
+// Wrote implements stepstest.Stub.
+func (c *stub) Wrote() []string { return c.writes }
+
+// TestGuards sees what one oddity at a time makes of a backend that
 // stands: nothing but what is named is written.
-func TestOneGuardEach(t *testing.T) {
+func TestGuards(t *testing.T) {
 	t.Parallel()
 	left := product.Server{IP: "10.0.0.9", Port: 9200, Status: product.Available}
-	for name, c := range map[string]struct {
-		odd    func(*run.Run, *stub)
-		down   bool
-		reason string // of a wait
-		err    string
-		class  apierr.Class
-		writes []string
-		done   bool
-	}{
-		"nothing":                 {odd: func(*run.Run, *stub) {}, done: true},
-		"group in an odd state":   {odd: func(_ *run.Run, c *stub) { c.group.Status = "Odd" }, err: "does not know"},
-		"group being changed":     {odd: func(_ *run.Run, c *stub) { c.group.Status = product.Configuring }, reason: "server group sgp-1 is Configuring"},
-		"group elsewhere":         {odd: func(_ *run.Run, c *stub) { c.group.VpcID = "other" }, err: "unexpected settings"},
-		"group of instances":      {odd: func(_ *run.Run, c *stub) { c.group.Type = "Instance" }, err: "unexpected settings"},
-		"server being added":      {odd: func(_ *run.Run, c *stub) { c.servers[1].Status = product.Adding }, reason: "backend 10.0.0.2:9200 is Adding"},
-		"a server missing":        {odd: func(_ *run.Run, c *stub) { c.servers = c.servers[:1] }, reason: "being added", writes: []string{"add [{10.0.0.2 9200 }]"}},
-		"listener provisioning":   {odd: func(_ *run.Run, c *stub) { c.listener.Status = product.Provisioning }, reason: "listener lsn-1 is"},
-		"listener being changed":  {odd: func(_ *run.Run, c *stub) { c.listener.Status = product.Configuring }, reason: "listener lsn-1 is"},
-		"listener starting":       {odd: func(_ *run.Run, c *stub) { c.listener.Status = product.Starting }, reason: "listener lsn-1 is"},
-		"listener being deleted":  {odd: func(_ *run.Run, c *stub) { c.listener.Status = product.Deleting }, reason: "listener lsn-1 is"},
-		"listener of TLS":         {odd: func(_ *run.Run, c *stub) { c.listener.Protocol = "TCPSSL" }, err: "not plain TCP"},
-		"listener with a preface": {odd: func(_ *run.Run, c *stub) { c.listener.ProxyProtocol = true }, err: "not plain TCP"},
-		"a server has left":       {odd: func(_ *run.Run, c *stub) { c.servers = append(c.servers, left) }, reason: "no longer belongs", writes: []string{"remove 1"}},
-		"a server has left, but the new one is not healthy": {odd: func(_ *run.Run, c *stub) {
+	stepstest.Guards(t, standing, map[string]stepstest.Guard[*stub]{
+		"nothing":                 {Done: true},
+		"group in an odd state":   {Odd: func(_ *run.Run, c *stub) { c.group.Status = "Odd" }, Err: "does not know"},
+		"group being changed":     {Odd: func(_ *run.Run, c *stub) { c.group.Status = product.Configuring }, Reason: "server group sgp-1 is Configuring"},
+		"group elsewhere":         {Odd: func(_ *run.Run, c *stub) { c.group.VpcID = "other" }, Err: "unexpected settings"},
+		"group of instances":      {Odd: func(_ *run.Run, c *stub) { c.group.Type = "Instance" }, Err: "unexpected settings"},
+		"server being added":      {Odd: func(_ *run.Run, c *stub) { c.servers[1].Status = product.Adding }, Reason: "backend 10.0.0.2:9200 is Adding"},
+		"a server missing":        {Odd: func(_ *run.Run, c *stub) { c.servers = c.servers[:1] }, Reason: "being added", Writes: []string{"add [{10.0.0.2 9200 }]"}},
+		"listener provisioning":   {Odd: func(_ *run.Run, c *stub) { c.listener.Status = product.Provisioning }, Reason: "listener lsn-1 is"},
+		"listener being changed":  {Odd: func(_ *run.Run, c *stub) { c.listener.Status = product.Configuring }, Reason: "listener lsn-1 is"},
+		"listener starting":       {Odd: func(_ *run.Run, c *stub) { c.listener.Status = product.Starting }, Reason: "listener lsn-1 is"},
+		"listener being deleted":  {Odd: func(_ *run.Run, c *stub) { c.listener.Status = product.Deleting }, Reason: "listener lsn-1 is"},
+		"listener of TLS":         {Odd: func(_ *run.Run, c *stub) { c.listener.Protocol = "TCPSSL" }, Err: "not plain TCP"},
+		"listener with a preface": {Odd: func(_ *run.Run, c *stub) { c.listener.ProxyProtocol = true }, Err: "not plain TCP"},
+		"a server has left":       {Odd: func(_ *run.Run, c *stub) { c.servers = append(c.servers, left) }, Reason: "no longer belongs", Writes: []string{"remove 1"}},
+		"a server has left, but the new one is not healthy": {Odd: func(_ *run.Run, c *stub) {
 			c.servers, c.sick = append(c.servers, left), []product.Abnormal{{IP: "10.0.0.1", Port: 9200, Status: "Unhealthy"}}
-		}, reason: "do not answer"},
-		"only who has left is not healthy": {odd: func(_ *run.Run, c *stub) {
+		}, Reason: "do not answer"},
+		"only who has left is not healthy": {Odd: func(_ *run.Run, c *stub) {
 			c.servers, c.sick = append(c.servers, left), []product.Abnormal{{IP: left.IP, Port: 9200, Status: "Unhealthy"}}
-		}, reason: "no longer belongs", writes: []string{"remove 1"}},
-		"a change under way": {odd: func(r *run.Run, c *stub) {
+		}, Reason: "no longer belongs", Writes: []string{"remove 1"}},
+		"a change under way": {Odd: func(r *run.Run, c *stub) {
 			r.Facts.NLBBackend.Job, c.servers = &facts.Job{ID: "job-1"}, nil
-		}, reason: "last change"},
-		"a change that nobody remembers": {odd: func(r *run.Run, c *stub) {
+		}, Reason: "last change"},
+		"a change that nobody remembers": {Odd: func(r *run.Run, c *stub) {
 			r.Facts.NLBBackend.Job, c.jobErr = &facts.Job{ID: "job-1"}, errGone
-		}, done: true},
-		"a namesake, found without an ID": {odd: func(r *run.Run, c *stub) {
+		}, Done: true},
+		"a namesake, found without an ID": {Odd: func(r *run.Run, c *stub) {
 			r.Facts.NLBBackend.ServerGroupID, c.listed = "", []product.ServerGroup{c.group}
-		}, done: true},
-		"a name that does not resolve": {odd: func(_ *run.Run, c *stub) { c.hosts, c.hostErr = nil, errors.New("no such host") }, err: "no such host", class: apierr.Retry},
-		"IPv6 alone":                   {odd: func(_ *run.Run, c *stub) { c.hosts = []string{"fd00::1"} }, err: "no IPv4", class: apierr.Retry},
-		"IPv6 too":                     {odd: func(_ *run.Run, c *stub) { c.hosts = append(c.hosts, "fd00::1") }, done: true},
-		"a listener of another port": {odd: func(r *run.Run, c *stub) {
+		}, Done: true},
+		"a name that does not resolve": {Odd: func(_ *run.Run, c *stub) { c.hosts, c.hostErr = nil, errors.New("no such host") }, Err: "no such host", Class: apierr.Retry},
+		"IPv6 alone":                   {Odd: func(_ *run.Run, c *stub) { c.hosts = []string{"fd00::1"} }, Err: "no IPv4", Class: apierr.Retry},
+		"IPv6 too":                     {Odd: func(_ *run.Run, c *stub) { c.hosts = append(c.hosts, "fd00::1") }, Done: true},
+		"a listener of another port": {Odd: func(r *run.Run, c *stub) {
 			r.Facts.NLBBackend.ListenerID, c.ports = "", []product.Listener{{ID: "lsn-1", Port: 443}}
-		}, reason: "created", writes: []string{"create listener"}},
-		"down: no balancer, so others' listeners": {down: true, odd: func(r *run.Run, c *stub) {
+		}, Reason: "created", Writes: []string{"create listener"}},
+		"down: no balancer, so others' listeners": {Down: true, Odd: func(r *run.Run, c *stub) {
 			r.Facts.NLB.ID, r.Facts.NLBBackend.ListenerID, c.ports = "", "", []product.Listener{c.listener}
 			c.group.ID = ""
-		}, done: true},
-		"down: a namesake": {down: true, odd: func(r *run.Run, c *stub) {
+		}, Done: true},
+		"down: a namesake": {Down: true, Odd: func(r *run.Run, c *stub) {
 			*r.Facts.NLBBackend, c.listed = facts.NLBBackend{}, []product.ServerGroup{c.group}
-		}, done: true},
-		"down: a change under way": {down: true, odd: func(r *run.Run, c *stub) {
+		}, Done: true},
+		"down: a change under way": {Down: true, Odd: func(r *run.Run, c *stub) {
 			r.Facts.NLBBackend.Job = &facts.Job{ID: "job-1"}
-		}, reason: "last change"},
-		"down: listener starting":     {down: true, odd: func(_ *run.Run, c *stub) { c.listener.Status = product.Starting }, reason: "listener lsn-1 is"},
-		"down: listener first":        {down: true, odd: func(*run.Run, *stub) {}, reason: "listener", writes: []string{"delete listener"}},
-		"down: listener just deleted": {down: true, odd: func(_ *run.Run, c *stub) { c.refuse = errGone }, reason: "listener", writes: []string{"delete listener"}},
-		"down: then the servers":      {down: true, odd: func(_ *run.Run, c *stub) { c.listener.ID = "" }, reason: "servers", writes: []string{"remove 2"}},
-		"down: then the group":        {down: true, odd: func(_ *run.Run, c *stub) { c.listener.ID, c.servers = "", nil }, reason: "group", writes: []string{"delete group"}},
-		"down: group being changed":   {down: true, odd: func(_ *run.Run, c *stub) { c.listener.ID, c.group.Status = "", product.Configuring }, reason: "server group sgp-1 is Configuring"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r, cloud := standing()
-			c.odd(r, cloud)
-			s := &nlbbackend.Step{Cloud: cloud, Resolver: cloud, Now: time.Now}
-			walk := s.Up
-			if c.down {
-				walk, r.Direction = s.Down, run.Down
-			}
-			out, err := walk(t.Context(), r)
-			require.Equal(t, c.writes, cloud.writes)
-			if c.err != "" {
-				require.ErrorContains(t, err, c.err)
-				require.Equal(t, c.class, apierr.ClassOf(err))
-				return
-			}
-			require.NoError(t, err)
-			require.Equal(t, c.done, out.IsDone(), out.Reason())
-			require.Contains(t, out.Reason(), c.reason)
-		})
-	}
+		}, Reason: "last change"},
+		"down: listener starting":     {Down: true, Odd: func(_ *run.Run, c *stub) { c.listener.Status = product.Starting }, Reason: "listener lsn-1 is"},
+		"down: listener first":        {Down: true, Reason: "listener", Writes: []string{"delete listener"}},
+		"down: listener just deleted": {Down: true, Odd: func(_ *run.Run, c *stub) { c.refuse = errGone }, Reason: "listener", Writes: []string{"delete listener"}},
+		"down: then the servers":      {Down: true, Odd: func(_ *run.Run, c *stub) { c.listener.ID = "" }, Reason: "servers", Writes: []string{"remove 2"}},
+		"down: then the group":        {Down: true, Odd: func(_ *run.Run, c *stub) { c.listener.ID, c.servers = "", nil }, Reason: "group", Writes: []string{"delete group"}},
+		"down: group being changed":   {Down: true, Odd: func(_ *run.Run, c *stub) { c.listener.ID, c.group.Status = "", product.Configuring }, Reason: "server group sgp-1 is Configuring"},
+	})
 }
 
 // A creation without a reply is remembered, so that teardown waits for lists.
@@ -202,10 +178,9 @@ func TestLostCreationsAreRemembered(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			r, cloud := standing()
+			r, cloud, s := standing()
 			lose(cloud)
 			cloud.refuse = errLost
-			s := &nlbbackend.Step{Cloud: cloud, Resolver: cloud, Now: time.Now}
 			_, err := s.Up(t.Context(), r)
 			require.True(t, errors.Is(err, errLost))
 			require.Equal(t, []string{"create " + what}, cloud.writes)

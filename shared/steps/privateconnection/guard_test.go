@@ -12,6 +12,7 @@ import (
 	"eslink/shared/facts"
 	"eslink/shared/run"
 	"eslink/shared/steps/privateconnection"
+	"eslink/shared/steps/stepstest"
 )
 
 var errGone = &apierr.Error{Class: apierr.NotFound, Code: "EndpointNotFound"}
@@ -47,70 +48,47 @@ func standing() (*run.Run, *stub, *privateconnection.Step) {
 	return r, cloud, &privateconnection.Step{Endpoints: cloud, Now: time.Now}
 }
 
-// TestOneGuardEach sees what one oddity at a time makes of an endpoint that
+// Wrote implements stepstest.Stub.
+func (c *stub) Wrote() []string { return c.writes }
+
+// TestGuards sees what one oddity at a time makes of an endpoint that
 // stands: nothing but what is named is written.
-func TestOneGuardEach(t *testing.T) {
+func TestGuards(t *testing.T) {
 	t.Parallel()
 	state := func(s string) func(*run.Run, *stub) {
 		return func(_ *run.Run, c *stub) { c.listed[1].Status = s }
 	}
 	unknown := func(r *run.Run, _ *stub) { r.Facts.PrivateConnection = nil }
-	for name, c := range map[string]struct {
-		odd    func(*run.Run, *stub)
-		down   bool
-		reason string
-		err    string
-		writes []string
-		done   bool
-	}{
-		"nothing":             {odd: func(*run.Run, *stub) {}, done: true},
-		"no service":          {odd: func(r *run.Run, _ *stub) { r.Facts.EndpointService.ID = "" }, err: "no endpoint service"},
-		"in arrears":          {odd: func(_ *run.Run, c *stub) { c.listed[1].Business = product.FinancialLocked }, err: "arrears"},
-		"its service deleted": {odd: func(_ *run.Run, c *stub) { c.listed[1].Connection = product.ServiceDeleted }, err: "cannot recover"},
-		"being made":          {odd: state(product.EndpointCreating), reason: "Creating"},
-		"being changed":       {odd: state(product.EndpointPending), reason: "Pending"},
-		"being deleted":       {odd: state(product.EndpointDeleting), reason: "being deleted"},
-		"to another service":  {odd: func(_ *run.Run, c *stub) { c.listed[1].ServiceID = "epsrv-9" }, reason: "no longer the run's", writes: []string{"delete ep-1"}},
-		"to another service, being made": {odd: func(_ *run.Run, c *stub) {
+	stepstest.Guards(t, standing, map[string]stepstest.Guard[*stub]{
+		"nothing":             {Done: true},
+		"no service":          {Odd: func(r *run.Run, _ *stub) { r.Facts.EndpointService.ID = "" }, Err: "no endpoint service"},
+		"in arrears":          {Odd: func(_ *run.Run, c *stub) { c.listed[1].Business = product.FinancialLocked }, Err: "arrears"},
+		"its service deleted": {Odd: func(_ *run.Run, c *stub) { c.listed[1].Connection = product.ServiceDeleted }, Err: "cannot recover"},
+		"being made":          {Odd: state(product.EndpointCreating), Reason: "Creating"},
+		"being changed":       {Odd: state(product.EndpointPending), Reason: "Pending"},
+		"being deleted":       {Odd: state(product.EndpointDeleting), Reason: "being deleted"},
+		"to another service":  {Odd: func(_ *run.Run, c *stub) { c.listed[1].ServiceID = "epsrv-9" }, Reason: "no longer the run's", Writes: []string{"delete ep-1"}},
+		"to another service, being made": {Odd: func(_ *run.Run, c *stub) {
 			c.listed[1].ServiceID, c.listed[1].Status = "epsrv-9", product.EndpointCreating
-		}, reason: "Creating"},
-		"found by its service": {odd: unknown, done: true},
-		"two to the service": {odd: func(r *run.Run, c *stub) {
+		}, Reason: "Creating"},
+		"found by its service": {Odd: unknown, Done: true},
+		"two to the service": {Odd: func(r *run.Run, c *stub) {
 			unknown(r, c)
 			c.listed[0].ServiceID = "epsrv-1"
-		}, err: "delete all but one"},
-		"only somebody else's": {odd: func(r *run.Run, c *stub) {
+		}, Err: "delete all but one"},
+		"only somebody else's": {Odd: func(r *run.Run, c *stub) {
 			unknown(r, c)
 			c.listed = c.listed[:1]
-		}, reason: "being created", writes: []string{"create to epsrv-1"}},
-		"refused for good": {odd: func(r *run.Run, c *stub) {
+		}, Reason: "being created", Writes: []string{"create to epsrv-1"}},
+		"refused for good": {Odd: func(r *run.Run, c *stub) {
 			unknown(r, c)
 			c.listed, c.refuse = nil, &apierr.Error{Code: "InvalidInstanceType"}
-		}, err: "InvalidInstanceType", writes: []string{"create to epsrv-1"}},
-		"down":                  {down: true, odd: func(*run.Run, *stub) {}, reason: "being deleted", writes: []string{"delete ep-1"}},
-		"down: being made":      {down: true, odd: state(product.EndpointCreating), reason: "Creating"},
-		"down: deleted since":   {down: true, odd: func(_ *run.Run, c *stub) { c.refuse = errGone }, reason: "being deleted", writes: []string{"delete ep-1"}},
-		"down: somebody else's": {down: true, odd: func(_ *run.Run, c *stub) { c.listed = c.listed[:1] }, done: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r, cloud, s := standing()
-			c.odd(r, cloud)
-			walk := s.Up
-			if c.down {
-				walk = s.Down
-			}
-			out, err := walk(t.Context(), r)
-			require.Equal(t, c.writes, cloud.writes)
-			if c.err != "" {
-				require.ErrorContains(t, err, c.err)
-				return
-			}
-			require.NoError(t, err)
-			require.Equal(t, c.done, out.IsDone(), out.Reason())
-			require.Contains(t, out.Reason(), c.reason)
-		})
-	}
+		}, Err: "InvalidInstanceType", Writes: []string{"create to epsrv-1"}},
+		"down":                  {Down: true, Reason: "being deleted", Writes: []string{"delete ep-1"}},
+		"down: being made":      {Down: true, Odd: state(product.EndpointCreating), Reason: "Creating"},
+		"down: deleted since":   {Down: true, Odd: func(_ *run.Run, c *stub) { c.refuse = errGone }, Reason: "being deleted", Writes: []string{"delete ep-1"}},
+		"down: somebody else's": {Down: true, Odd: func(_ *run.Run, c *stub) { c.listed = c.listed[:1] }, Done: true},
+	})
 }
 
 // A run that never had a service asks nothing of a cluster that may be gone.

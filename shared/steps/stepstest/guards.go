@@ -27,15 +27,17 @@ type Guard[C any] struct {
 	Writes []string
 }
 
+// Stub is a cloud that notes what it is asked to change.
+type Stub interface{ Wrote() []string }
+
 // Guards tries a table of oddities, each in a world of its own. standing returns
-// a run whose step's goal holds, the stub of its cloud, the step, and what tells
-// the writes so far.
-func Guards[C any](t *testing.T, standing func() (r *run.Run, cloud C, s engine.Step, writes func() []string), table map[string]Guard[C]) {
+// a run whose step's goal holds, the stub of its cloud, and the step.
+func Guards[C Stub, S engine.Step](t *testing.T, standing func() (*run.Run, C, S), table map[string]Guard[C]) {
 	t.Helper()
 	for name, g := range table {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r, cloud, s, writes := standing()
+			r, cloud, s := standing()
 			if g.Odd != nil {
 				g.Odd(r, cloud)
 			}
@@ -44,7 +46,7 @@ func Guards[C any](t *testing.T, standing func() (r *run.Run, cloud C, s engine.
 				walk, r.Direction = s.Down, run.Down
 			}
 			out, err := walk(t.Context(), r)
-			require.Equal(t, g.Writes, writes())
+			require.Equal(t, g.Writes, cloud.Wrote())
 			if g.Err != "" {
 				require.ErrorContains(t, err, g.Err)
 				require.Equal(t, g.Class, apierr.ClassOf(err))
