@@ -26,6 +26,12 @@ type Request struct {
 	RequestsPerSecond float64 `json:"requestsPerSecond,omitempty"`
 }
 
+// Approval is what the function approve is asked; schema/approve.schema.json.
+type Approval struct {
+	RunID  string `json:"runId"`
+	PlanID string `json:"planId"`
+}
+
 // CheckRequest is what the function check is asked; schema/check.schema.json.
 type CheckRequest struct {
 	RunID      string `json:"runId,omitempty"`
@@ -149,6 +155,13 @@ func ParseRequest(raw []byte) (Request, error) {
 		return r, invalid(fs...)
 	}
 	return r, nil
+}
+
+// ParseApproval reads a request to approve likewise.
+func ParseApproval(raw []byte) (Approval, error) {
+	var a Approval
+	err := parse("approve.schema.json", raw, &a)
+	return a, err
 }
 
 // ParseCheck reads a request to check likewise.

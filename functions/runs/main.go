@@ -1,5 +1,5 @@
-// Command runs is the function that changes runs: start, approve, cancel, retry,
-// teardown, throttle; and the profiles of clusters to come.
+// Command runs is the function that changes runs: start, cancel, retry, teardown,
+// throttle, restore; and the profiles of clusters to come.
 package main
 
 import (

@@ -38,7 +38,7 @@ func TestTheShippedProject(t *testing.T) {
 		require.Len(t, f.Triggers, map[bool]int{true: 2, false: 1}[f.Resource == "created"])
 		tr := f.Triggers[0]
 		switch f.Resource {
-		case "runs", "status", "check":
+		case "runs", "approve", "status", "check":
 			require.NotNil(t, tr.HTTP)
 			assert.Equal(t, "function", tr.HTTP.AuthType)
 		case "sweep":

@@ -147,7 +147,7 @@ func TestAManualProfileWaitsForApproval(t *testing.T) {
 		s.begun(t)
 		v := s.ends(t, run.WaitingApproval)
 		require.Equal(t, []string{"elasticsearch createInstance"}, s.Writes()[before:], "ours is none")
-		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
+		s.approve(t, v.Plan.ID)
 		s.ends(t, run.Done)
 	})
 }

@@ -74,6 +74,7 @@ var stepFunctions = map[string]func(deps.Deps) engine.Step{
 
 var otherFunctions = map[string]func(*wire.Function) wire.Handler{
 	"runs":    api.RunsFunction,
+	"approve": api.ApproveFunction,
 	"status":  api.StatusFunction,
 	"check":   check.Function,
 	"created": created.Function,

@@ -150,7 +150,7 @@ func TestCheckOfWhatIsNotThere(t *testing.T) {
 		s.ends(t, run.WaitingApproval)
 		require.Equal(t, 409, ask(events.CheckRequest{RunID: s.id}), "no link yet")
 		require.Equal(t, 404, ask(events.CheckRequest{RunID: "0123456789abcdef"}))
-		s.do(t, events.Request{Action: "approve", PlanID: s.view(t).Plan.ID})
+		s.approve(t, s.view(t).Plan.ID)
 		s.ends(t, run.Done)
 		foreign := events.CheckRequest{InstanceID: Instance, EndpointID: "ep-bp1nobody0000000000", Secrets: Spec().Secrets, RemoteIndex: "product_info", Cleanup: true}
 		require.Equal(t, 404, ask(foreign), "the domain is of the instance's own endpoints")

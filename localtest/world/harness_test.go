@@ -82,10 +82,22 @@ func (s *sim) start(t *testing.T, req events.Request) {
 func (s *sim) do(t *testing.T, req events.Request) api.Reply {
 	t.Helper()
 	req.RunID = s.id
-	reply, err := s.Do(req)
+	return insist(t, func() (api.Reply, error) { return s.Do(req) })
+}
+
+// approve consents to a plan of the run.
+func (s *sim) approve(t *testing.T, planID string) api.Reply {
+	t.Helper()
+	return insist(t, func() (api.Reply, error) { return s.Approve(events.Approval{RunID: s.id, PlanID: planID}) })
+}
+
+// insist asks once more if a step is at work.
+func insist(t *testing.T, ask func() (api.Reply, error)) api.Reply {
+	t.Helper()
+	reply, err := ask()
 	if p := new(events.Problem); errors.As(err, &p) && p.Status == 409 && strings.HasSuffix(p.Type, "busy") {
 		time.Sleep(run.DefaultLease)
-		reply, err = s.Do(req)
+		reply, err = ask()
 	}
 	require.NoError(t, err)
 	return reply

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -37,10 +38,10 @@ func TestApproval(t *testing.T) {
 		// Somebody changes what was planned for; the old plan cannot be approved
 		// once a new one waits.
 		time.Sleep(6 * 24 * time.Hour)
-		_, err := s.Do(events.Request{Action: "approve", RunID: s.id, PlanID: "0123456789abcdef"})
+		_, err := s.Approve(events.Approval{RunID: s.id, PlanID: "0123456789abcdef"})
 		require.ErrorContains(t, err, "not the plan")
-		require.Equal(t, "running", string(s.do(t, events.Request{Action: "approve", PlanID: old}).Status))
-		s.do(t, events.Request{Action: "approve", PlanID: old})
+		require.Equal(t, "running", string(s.approve(t, old).Status))
+		s.approve(t, old)
 		s.until(t, at("accept"))
 		theirs := s.instance(Instance).Config
 		theirs["reindex.remote.whitelist"] = "elsewhere:9200"
@@ -49,9 +50,9 @@ func TestApproval(t *testing.T) {
 		require.Equal(t, "configure", v.Step)
 		require.NotEqual(t, old, v.Plan.ID)
 		require.Zero(t, s.restarted(Instance))
-		_, err = s.Do(events.Request{Action: "approve", RunID: s.id, PlanID: old})
+		_, err = s.Approve(events.Approval{RunID: s.id, PlanID: old})
 		require.Error(t, err)
-		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
+		s.approve(t, v.Plan.ID)
 		s.ends(t, run.Done)
 		require.Equal(t, 1, s.restarted(Instance))
 
@@ -60,7 +61,7 @@ func TestApproval(t *testing.T) {
 		v = s.ends(t, run.WaitingApproval)
 		require.Equal(t, "configure", v.Step)
 		require.Equal(t, 1, s.restarted(Instance))
-		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
+		s.approve(t, v.Plan.ID)
 		s.ends(t, run.Removed)
 		require.Empty(t, s.Left())
 		require.Equal(t, "elsewhere:9200", s.instance(Instance).Config["reindex.remote.whitelist"])
@@ -75,12 +76,12 @@ func TestApprovalNeverComes(t *testing.T) {
 		v := s.ends(t, run.WaitingApproval)
 		time.Sleep(8 * 24 * time.Hour)
 		require.Equal(t, run.Expired, s.view(t).Status)
-		_, err := s.Do(events.Request{Action: "approve", RunID: s.id, PlanID: v.Plan.ID})
+		_, err := s.Approve(events.Approval{RunID: s.id, PlanID: v.Plan.ID})
 		require.Error(t, err)
 		require.Empty(t, s.Writes())
 		s.start(t, events.Request{Spec: manual()})
 		v = s.ends(t, run.WaitingApproval)
-		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
+		s.approve(t, v.Plan.ID)
 		s.ends(t, run.Done)
 		s.stands(t)
 	})
@@ -120,6 +121,74 @@ func TestNewIndexAWeekLater(t *testing.T) {
 		for _, w := range s.Writes()[before:] {
 			require.True(t, strings.HasPrefix(w, Instance+" "), w)
 		}
+		s.stands(t)
+		s.tearDown(t)
+	})
+}
+
+// With approve: manual, each generation is asked for once, before its first
+// write, whatever of it stands already.
+func TestEachGenerationIsApprovedByItself(t *testing.T) {
+	t.Parallel()
+	inWorld(t, Config{}, func(t *testing.T, s *sim) {
+		spec := manual()
+		for generation := range 3 {
+			spec.Indices = []events.Index{{Source: "product_info", Dest: fmt.Sprint("copy", generation)}}
+			if generation == 2 { // into an index that exists
+				spec.Indices[0].Dest, spec.Indices[0].Query = "copy1", json.RawMessage(`{"match_all":{}}`)
+			}
+			before := len(s.Writes())
+			s.start(t, events.Request{Spec: spec})
+			v := s.ends(t, run.WaitingApproval)
+			require.Equal(t, "plan", v.Step)
+			require.Equal(t, generation+1, v.Generation)
+			require.Empty(t, s.Writes()[before:])
+			s.approve(t, v.Plan.ID)
+			s.ends(t, run.Done)
+		}
+	})
+}
+
+// Where the deployment does not allow it, no spec approves itself, and no profile.
+func TestADeploymentWithoutAutoApproval(t *testing.T) {
+	t.Parallel()
+	inWorld(t, Config{AutoApprove: "refuse"}, func(t *testing.T, s *sim) {
+		spec := Spec()
+		_, err := s.Do(events.Request{Action: "start", Spec: &spec})
+		require.ErrorContains(t, err, "does not let a spec approve its own plans")
+		profile := Spec()
+		profile.InstanceID = ""
+		_, err = s.Do(events.Request{Action: "put-profile", Profile: "orders", Spec: &profile})
+		require.ErrorContains(t, err, "does not let a spec approve its own plans")
+		s.start(t, events.Request{Spec: manual()})
+		v := s.ends(t, run.WaitingApproval)
+		_, err = s.Do(events.Request{Action: "approve", RunID: s.id, PlanID: v.Plan.ID})
+		require.ErrorContains(t, err, "to the function approve")
+	})
+}
+
+// Two plans for one target: who writes first owns it, the other one stops before
+// it writes anything.
+func TestWhoWritesFirstOwnsTheTarget(t *testing.T) {
+	t.Parallel()
+	inWorld(t, Config{}, func(t *testing.T, s *sim) {
+		rival := manual()
+		rival.Name = "rival"
+		s.start(t, events.Request{Spec: rival})
+		theirs := s.ends(t, run.WaitingApproval)
+		other := s.id
+		s.provision(t)
+		owner := s.id
+		s.id = other
+		require.Contains(t, s.view(t).Next, "run "+owner)
+		before := len(s.Writes())
+		s.approve(t, theirs.Plan.ID)
+		// What the owner wrote has changed the difference, which is shown again.
+		s.approve(t, s.ends(t, run.WaitingApproval).Plan.ID)
+		v := s.ends(t, run.Failed)
+		require.Contains(t, v.Reason, "run "+owner)
+		require.Empty(t, s.Writes()[before:])
+		s.id = owner
 		s.stands(t)
 		s.tearDown(t)
 	})

@@ -228,6 +228,17 @@ func (s *Simulation) Do(req events.Request) (api.Reply, error) {
 	return reply, err
 }
 
+// Approve consents to a plan, at the function approve.
+func (s *Simulation) Approve(a events.Approval) (api.Reply, error) {
+	var reply api.Reply
+	raw, err := json.Marshal(a)
+	if err != nil {
+		return reply, err
+	}
+	err = s.ask("approve", raw, &reply)
+	return reply, err
+}
+
 // Status asks the function status.
 func (s *Simulation) Status(runID string) (api.View, error) {
 	var view api.View

@@ -8,6 +8,7 @@
 package world
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -81,6 +82,9 @@ type Config struct {
 	Log   *slog.Logger
 	// Root is the directory of s.yaml and go.mod.
 	Root string
+	// AutoApprove is whether specs may approve their own plans: allow (default) or
+	// refuse.
+	AutoApprove string
 	// Version is Elasticsearch's: 8.15.1 (default), 7.17.29 or 7.10.2.
 	Version string
 	// Zones is in how many zones each cluster answers: 1 (default) to 3.
@@ -312,7 +316,7 @@ const tableTime = time.Minute
 // deploy reads s.yaml and makes what the files in .deploy say.
 func (w *World) deploy() error {
 	env := map[string]string{
-		"ESLINK_ACCOUNT_ID": AccountID, "ESLINK_REGION": Region,
+		"ESLINK_ACCOUNT_ID": AccountID, "ESLINK_REGION": Region, "ESLINK_AUTO_APPROVE": cmp.Or(w.AutoApprove, "allow"),
 		"ESLINK_SOURCE_VPC": SourceVPC, "ESLINK_SOURCE_VSWITCH": SourceVSwitch, "ESLINK_SOURCE_SECURITY_GROUP": "sg-src000000000000001",
 		"ESLINK_DESTINATION_VPC": DestinationVPC, "ESLINK_DESTINATION_VSWITCH": DestinationVSwitch, "ESLINK_DESTINATION_SECURITY_GROUP": "sg-dst000000000000001",
 	}

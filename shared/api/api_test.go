@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,7 +47,7 @@ func bubble(t *testing.T, test func(*testing.T, *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, store: &run.Store{Driver: &run.Mem{}, Now: time.Now}}
 		w.engine = &engine.Engine{Runs: w.store, Bus: w, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
-		w.runs = &api.Runs{Store: w.store, Engine: w.engine, Region: "cn-hangzhou", Now: time.Now}
+		w.runs = &api.Runs{Store: w.store, Engine: w.engine, Region: "cn-hangzhou", Now: time.Now, AutoApprove: true}
 		w.status = &api.Status{Store: w.store}
 		test(t, w)
 	})
@@ -85,7 +86,13 @@ func ask(field string, v any) func(spec, request map[string]any) {
 	return func(_, request map[string]any) { request[field] = v }
 }
 
-func (w *world) do(raw []byte) (api.Reply, error) { return w.runs.Do(w.t.Context(), account, raw) }
+// do sends a request to the function runs, or an approval to approve.
+func (w *world) do(raw []byte) (api.Reply, error) {
+	if bytes.HasPrefix(raw, []byte(`{"runId"`)) {
+		return w.runs.Approve(w.t.Context(), raw)
+	}
+	return w.runs.Do(w.t.Context(), account, raw)
+}
 
 func (w *world) ok(raw []byte) api.Reply {
 	w.t.Helper()
@@ -131,14 +138,23 @@ func action(name, id string, more ...string) []byte {
 	return fmt.Appendf(nil, `{"action":%q,"runId":%q%s}`, name, id, strings.Join(more, ""))
 }
 
+func approval(id, plan string) []byte { return fmt.Appendf(nil, `{"runId":%q,"planId":%q}`, id, plan) }
+
 // at puts a run on a step, with a status.
 func at(step string, status run.Status) func(*run.Run) {
 	return func(r *run.Run) { engine.Goto(r, step, status, time.Now()) }
 }
 
+// owning is a run that has come to a step that writes.
+func (w *world) owning(r *run.Run) {
+	require.NoError(w.t, w.store.Lock(w.t.Context(), engine.TargetLock(r), r.ID, 0))
+	r.Owns = true
+}
+
 // standing is a run that is done: its link stands.
 func standing(r *run.Run) {
 	engine.Goto(r, "verify", run.Done, time.Now())
+	r.Owns = true
 	r.Facts.NLB = &facts.NLB{ID: "nlb-1"}
 	r.Facts.Accept = &facts.Accept{Domain: "d"}
 	r.Facts.Destination = &facts.DestinationFacts{Indices: []facts.DestinationIndex{{Name: "dest", Created: true}, {Name: "old"}}}
@@ -292,6 +308,7 @@ func TestASpecIsMendedAfterFindings(t *testing.T) {
 func TestATargetBelongsToOneRun(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		id := w.ok(start(t)).RunID
+		w.put(id, w.owning)
 		p := w.refused(start(t, set("name", "other")), 409, "owned")
 		assert.Equal(t, `run `+id+` ("orders", running) owns this target`, p.Errors[0].Message)
 		all, err := w.store.List(t.Context())
@@ -304,7 +321,9 @@ func TestATargetBelongsToOneRun(t *testing.T) {
 			r.Direction = run.Down
 			at("nlb", run.Removed)(r)
 		})
-		assert.NotEqual(t, id, w.ok(start(t, set("name", "third"))).RunID, "a removed run owns nothing")
+		third := w.ok(start(t, set("name", "third"))).RunID
+		assert.NotEqual(t, id, third, "a removed run owns nothing")
+		w.put(third, w.owning)
 		w.refused(start(t), 409, "owned")
 	})
 }
@@ -326,6 +345,7 @@ func TestStartAfterRemovalIsANewGeneration(t *testing.T) {
 		assert.Equal(t, facts.Facts{}, r.Facts)
 		assert.False(t, r.KeepConfig)
 		assert.NotEqual(t, token, r.Token("nlb"), "what was deleted is not asked for again by its old token")
+		w.put(id, w.owning)
 		w.refused(start(t, set("name", "other")), 409, "owned")
 	})
 }
@@ -350,7 +370,7 @@ func TestPlanOnly(t *testing.T) {
 func TestApprove(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		const plan, old = "0c5f1d7a9b3e2846", "ffffffffffffffff"
-		approve := func(plan string) []byte { return action("approve", w.only(), `,"planId":"`+plan+`"`) }
+		approve := func(plan string) []byte { return approval(w.only(), plan) }
 		id := w.ok(start(t, set("approve", "manual"))).RunID
 		w.refused(approve(plan), 409, "wrong-state")
 		w.put(id, func(r *run.Run) { at("plan", run.WaitingApproval)(r); r.Plan = &run.Plan{ID: plan} })
@@ -367,7 +387,7 @@ func TestApprove(t *testing.T) {
 		w.refused(approve(plan), 409, "other-plan")
 		w.put(id, func(r *run.Run) { at("configure", run.Expired)(r) })
 		p = w.refused(approve(old), 409, "wrong-state")
-		assert.Equal(t, "send start again", p.Errors[0].Remedy, "too late")
+		assert.Equal(t, `send {"action":"start","spec":…} again`, p.Errors[0].Remedy, "too late")
 		w.put(id, func(r *run.Run) { r.Approved = "" })
 		assert.Equal(t, "preflight", w.ok(start(t, set("approve", "manual"))).Step)
 	})
@@ -411,9 +431,13 @@ func TestEveryActionInEveryStatus(t *testing.T) {
 					before := w.run(id)
 					more := map[string]string{"approve": `,"planId":"` + plan + `"`, "throttle": `,"requestsPerSecond":5`, "teardown": `,"deleteDestination":true`}[name]
 					want, ok := allowed[status]
+					raw, field := action(name, id, more), "action"
+					if name == "approve" {
+						raw, field = approval(id, plan), "runId"
+					}
 					if !ok {
-						p := w.refused(action(name, id, more), 409, "wrong-state")
-						assert.Equal(t, "action", p.Errors[0].Field)
+						p := w.refused(raw, 409, "wrong-state")
+						assert.Equal(t, field, p.Errors[0].Field)
 						after := w.run(id)
 						assert.Equal(t, before.Cursor, after.Cursor)
 						assert.Equal(t, before.Timeline, after.Timeline)
@@ -421,7 +445,7 @@ func TestEveryActionInEveryStatus(t *testing.T) {
 						assert.True(t, after.HeldUntil().IsZero(), "nobody keeps the run")
 						return
 					}
-					reply := w.ok(action(name, id, more))
+					reply := w.ok(raw)
 					assert.Equal(t, want, reply.Status)
 					moves := want == run.Running && name != "throttle"
 					assert.Equal(t, moves, len(w.sent) == 1)
@@ -515,6 +539,7 @@ func TestOtherUseCasesOverTheStandingLink(t *testing.T) {
 		}), 409, "other-spec")
 		w.refused(hosted("["+watcher+"]", set("secrets", map[string]any{"instance": "eslink/other"})), 409, "other-spec")
 		assert.Equal(t, 4, w.ok(hosted("["+watcher+"]")).Generation)
+		w.put(id, w.owning)
 		w.refused(hosted("["+watcher+"]", set("name", "other")), 409, "owned")
 	})
 }
@@ -649,6 +674,7 @@ func TestBeginStartsOnlyWhatHasNoRecord(t *testing.T) {
 		_, began = begin()
 		assert.True(t, began)
 		assert.Len(t, w.sent, 1)
+		w.put(w.sent[0].RunID, w.owning)
 		req.Spec.Name = "other"
 		_, _, err = w.runs.Begin(t.Context(), account, *req.Spec)
 		assert.ErrorContains(t, err, "owns this target")
@@ -666,6 +692,7 @@ func TestAWhitelistsRun(t *testing.T) {
 		assert.Equal(t, "plan", p.Errors[0].Field)
 		first := w.ok(office("Cover"))
 		assert.Equal(t, "private-whitelist", first.Step)
+		w.put(first.RunID, w.owning)
 		for _, status := range []run.Status{run.Done, run.Failed} {
 			w.put(first.RunID, func(r *run.Run) {
 				at("private-whitelist", status)(r)
@@ -683,7 +710,7 @@ func TestAWhitelistsRun(t *testing.T) {
 
 // function is what wire would build, over the world's parts.
 func (w *world) function() *wire.Function {
-	return &wire.Function{Deps: deps.Deps{Runs: w.store, Now: time.Now, Aliyun: aliyun.Config{Region: "cn-hangzhou"}}, Engine: w.engine, Log: slog.New(slog.DiscardHandler)}
+	return &wire.Function{Deps: deps.Deps{Runs: w.store, Now: time.Now, Aliyun: aliyun.Config{Region: "cn-hangzhou"}}, Engine: w.engine, AutoApprove: func() bool { return true }, Log: slog.New(slog.DiscardHandler)}
 }
 
 func trigger(method, body string, query map[string]string) []byte {
@@ -773,8 +800,8 @@ func TestStatusSaysWhatToDo(t *testing.T) {
 		id := w.ok(start(t)).RunID
 		each := []facts.IndexProgress{{Dest: "dest", Documents: 3, Total: 4, DocsPerSecond: 1.5, ETA: "1s"}}
 		for status, next := range map[run.Status]string{
-			run.Planned: "start without plan", run.WaitingApproval: `"planId":"0c5f1d7a9b3e2846"`, run.Failed: `"action":"retry","runId":"` + id + `"`,
-			run.Cancelled: "retry resumes", run.Expired: "start again", run.DoneDifferences: "differences", run.Running: "", run.Done: "", run.Removed: "",
+			run.Planned: "without plan", run.WaitingApproval: `"planId":"0c5f1d7a9b3e2846"`, run.Failed: `"action":"retry","runId":"` + id + `"`,
+			run.Cancelled: `"action":"retry"`, run.Expired: `"action":"start"`, run.DoneDifferences: "differences", run.Running: "", run.Done: "", run.Removed: "",
 		} {
 			w.put(id, func(r *run.Run) {
 				at("plan", status)(r)

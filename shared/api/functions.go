@@ -12,7 +12,16 @@ import (
 
 // NewRuns returns what changes the runs of a function's deployment.
 func NewRuns(f *wire.Function) *Runs {
-	return &Runs{Store: f.Deps.Runs, Engine: f.Engine, Region: f.Deps.Aliyun.Region, Now: f.Deps.Now}
+	return &Runs{Store: f.Deps.Runs, Engine: f.Engine, Region: f.Deps.Aliyun.Region, Now: f.Deps.Now, AutoApprove: f.AutoApprove()}
+}
+
+// ApproveFunction is the function approve: POST an approval (approve.schema.json).
+func ApproveFunction(f *wire.Function) wire.Handler {
+	runs := NewRuns(f)
+	return f.HTTP(http.MethodPost, func(ctx context.Context, req wire.Request) (int, any, error) {
+		reply, err := runs.Approve(ctx, req.Body)
+		return http.StatusOK, reply, err
+	})
 }
 
 // RunsFunction is the function runs: POST a request (request.schema.json).

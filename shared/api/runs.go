@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aliyun/fc-runtime-go-sdk/fccontext"
 	smithytime "github.com/aws/smithy-go/time"
 
 	"eslink/events"
@@ -31,6 +32,8 @@ type Runs struct {
 	Engine *engine.Engine
 	Region string
 	Now    func() time.Time
+	// AutoApprove says that specs may approve their own plans here.
+	AutoApprove bool
 }
 
 // Reply is what every action answers with.
@@ -55,6 +58,9 @@ func (a *Runs) Do(ctx context.Context, account string, raw []byte) (Reply, error
 		return Reply{}, err
 	}
 	switch req.Action {
+	case "approve":
+		return Reply{}, events.NewProblem(403, "approve", "consent is a function of its own",
+			events.Finding{Field: "action", Message: "the function runs does not approve", Remedy: fmt.Sprintf(`send {"runId":%q,"planId":%q} to the function approve, which needs a right of its own`, req.RunID, req.PlanID)})
 	case "start":
 		return a.start(ctx, account, req)
 	case "put-profile", "delete-profile", "profiles":
@@ -64,7 +70,7 @@ func (a *Runs) Do(ctx context.Context, account string, raw []byte) (Reply, error
 	if err != nil {
 		return Reply{}, err
 	}
-	if err := a.change(r, req); err != nil {
+	if err := a.change(r, req, caller(ctx)); err != nil {
 		return Reply{}, errors.Join(err, a.Store.SaveAndRelease(context.WithoutCancel(ctx), r))
 	}
 	return a.commit(ctx, r)
@@ -83,8 +89,6 @@ const (
 	// patience is how long a request waits for a step that is at work.
 	patience = 25 * time.Second
 	glance   = 500 * time.Millisecond
-	// startTime is longer than a request to start a run lives.
-	startTime = 5 * time.Minute
 )
 
 // take acquires a run, waiting a little while a step has it.
@@ -110,11 +114,9 @@ func (a *Runs) take(ctx context.Context, id string) (*run.Run, error) {
 }
 
 // change applies every action but start.
-func (a *Runs) change(r *run.Run, req events.Request) error {
+func (a *Runs) change(r *run.Run, req events.Request, by string) error {
 	now := a.Now()
 	switch req.Action {
-	case "approve":
-		return a.approve(r, req.PlanID)
 	case "cancel":
 		if !r.Status.Moving() && r.Status != run.WaitingApproval && r.Status != run.Planned {
 			return wrongState(r, "cancel", "only a run that moves or waits can be cancelled")
@@ -157,29 +159,59 @@ func (a *Runs) change(r *run.Run, req events.Request) error {
 		}
 		r.RequestsPerSecond = &req.RequestsPerSecond
 	}
-	r.Note(now, r.Cursor.Step, req.Action, "")
+	r.Audit(now, r.Cursor.Step, req.Action, "", by)
 	return nil
 }
 
-func (a *Runs) approve(r *run.Run, planID string) error {
+// Approve lets a run do what its plan says. It is a function of its own, so that
+// a role can ask for a change without being able to consent to it.
+func (a *Runs) Approve(ctx context.Context, raw []byte) (Reply, error) {
+	req, err := events.ParseApproval(raw)
+	if err != nil {
+		return Reply{}, err
+	}
+	r, err := a.take(ctx, req.RunID)
+	if err != nil {
+		return Reply{}, err
+	}
+	if err := a.approve(r, req.PlanID, caller(ctx)); err != nil {
+		return Reply{}, errors.Join(err, a.Store.SaveAndRelease(context.WithoutCancel(ctx), r))
+	}
+	return a.commit(ctx, r)
+}
+
+// caller says through which function and request a person acted: the cloud's
+// audit trail names the caller of a request by its ID. No field of a request is
+// believed.
+func caller(ctx context.Context) string {
+	fc, ok := fccontext.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	return strings.TrimPrefix(fc.Function.Name+" request "+fc.RequestID, " ")
+}
+
+func (a *Runs) approve(r *run.Run, planID, by string) error {
 	switch {
 	case r.Approved == planID && r.Status != run.WaitingApproval:
 		return nil // approved already: the reply was lost, or sent twice
 	case r.Status != run.WaitingApproval:
-		return wrongState(r, "approve", "nothing waits for approval")
+		return wrongStateOf(r, "runId", "approve", "nothing waits for approval")
 	case r.Plan.ID != planID:
 		return events.NewProblem(409, "other-plan", "this is not the plan that waits for approval",
 			events.Finding{Field: "planId", Message: "the plan is now " + r.Plan.ID, Remedy: "look at it with status, then approve that one"})
 	}
 	r.Approved = planID
 	engine.Goto(r, "", run.Running, a.Now())
-	r.Note(a.Now(), r.Cursor.Step, "approved", "plan "+planID)
+	r.Audit(a.Now(), r.Cursor.Step, "approved", "plan "+planID, by)
 	return nil
 }
 
-func wrongState(r *run.Run, action, why string) error {
+func wrongState(r *run.Run, action, why string) error { return wrongStateOf(r, "action", action, why) }
+
+func wrongStateOf(r *run.Run, field, action, why string) error {
 	return events.NewProblem(409, "wrong-state", "the run is "+string(r.Status),
-		events.Finding{Field: "action", Message: action + " does not fit: " + why,
+		events.Finding{Field: field, Message: action + " does not fit: " + why,
 			Remedy: cmp.Or(Next(r), "ask status how it stands, and wait until it has ended if it moves")})
 }
 
@@ -195,7 +227,7 @@ func (a *Runs) start(ctx context.Context, account string, req events.Request) (R
 	}
 	fresh := a.fresh(account, spec)
 	fresh.PlanOnly = req.Plan
-	if err := a.claim(ctx, fresh); err != nil {
+	if err := a.free(ctx, fresh); err != nil {
 		return Reply{}, err
 	}
 	if r, err := a.Store.Get(ctx, fresh.ID); err == nil && stays(r, spec, req) && r.Cursor.Sent >= r.Cursor.Seq {
@@ -238,7 +270,7 @@ func (a *Runs) Begin(ctx context.Context, account string, spec events.Spec) (Rep
 	if !errors.Is(err, run.ErrNotFound) {
 		return Reply{}, false, err
 	}
-	if err := a.claim(ctx, fresh); err != nil {
+	if err := a.free(ctx, fresh); err != nil {
 		return Reply{}, false, err
 	}
 	got, err := a.create(ctx, f, fresh)
@@ -252,6 +284,10 @@ func (a *Runs) Begin(ctx context.Context, account string, spec events.Spec) (Rep
 func (a *Runs) flowOf(spec events.Spec) (flow.Flow, error) {
 	if spec.Region != a.Region {
 		return flow.Flow{}, wrong("spec.region", "this deployment serves "+a.Region, "deploy eslink in "+spec.Region+", or mend the region")
+	}
+	if spec.Approve == "auto" && !a.AutoApprove {
+		return flow.Flow{}, wrong("spec.approve", "this deployment does not let a spec approve its own plans",
+			"say manual, and approve the plan that status shows; or deploy with ESLINK_AUTO_APPROVE=allow")
 	}
 	f, ok := flow.Of(spec.Scenario)
 	if !ok {
@@ -268,13 +304,12 @@ func (a *Runs) fresh(account string, spec events.Spec) *run.Run {
 	return &run.Run{ID: flow.RunID(account, spec), Generation: 1, AccountID: account, Spec: spec, Direction: run.Up, CreatedAt: a.Now()}
 }
 
-// claim takes the target's lock for a short time: this request may die before
-// there is a run to own it. The engine takes it for good.
-func (a *Runs) claim(ctx context.Context, r *run.Run) error {
-	err := a.Store.Lock(ctx, engine.TargetLock(r), r.ID, startTime)
-	var held *run.HeldError
-	if errors.As(err, &held) {
-		return a.owned(ctx, held.Holder)
+// free refuses a run whose target another one owns. It takes nothing: a run owns
+// its target from the first step on that writes, where it is refused likewise.
+func (a *Runs) free(ctx context.Context, r *run.Run) error {
+	owner, err := a.Store.Holder(ctx, engine.TargetLock(r))
+	if err == nil && owner != "" && owner != r.ID {
+		return engine.Owned(ctx, a.Store, owner)
 	}
 	return err
 }
@@ -313,17 +348,6 @@ func (a *Runs) profiles(ctx context.Context, req events.Request) (Reply, error) 
 	return Reply{Profiles: append([]run.Profile{}, all...)}, err
 }
 
-// owned says who has the target, by its name too if that can be read.
-func (a *Runs) owned(ctx context.Context, holder string) error {
-	name := ""
-	if r, err := a.Store.Get(ctx, holder); err == nil {
-		name = fmt.Sprintf(" (%q, %s)", r.Spec.Name, r.Status)
-	}
-	return events.NewProblem(409, "owned", "another run has this target",
-		events.Finding{Field: "spec.name", Message: "run " + holder + name + " owns this target",
-			Remedy: "use that name: the same name with other indices copies over the standing link; or tear that run down first"})
-}
-
 // restart decides what start means for a run that exists.
 func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 	f, _ := flow.Of(spec.Scenario)
@@ -333,7 +357,7 @@ func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 	switch {
 	case r.Status == run.Removed:
 		a.renew(r, spec, req)
-		r.Facts, r.Plan, r.Approved = facts.Facts{}, nil, ""
+		r.Facts = facts.Facts{}
 	case r.Direction == run.Down:
 		return wrongState(r, "start", "it is being torn down")
 	case len(changed) == 0 && r.Status == run.Planned && !req.Plan:
@@ -352,11 +376,11 @@ func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 		return nil
 	case r.Status.Moving():
 		return wrongState(r, "start", "the spec differs in "+paths(changed)+" while it moves")
-	case !standing(r):
+	case !r.Owns:
 		// Nothing is made yet, so there is nothing that the old spec stands for:
 		// this is how a spec is mended after findings.
 		a.renew(r, spec, req)
-		r.Facts, r.Plan, r.Approved = facts.Facts{}, nil, ""
+		r.Facts = facts.Facts{}
 	case slices.ContainsFunc(changed, func(d difference) bool { return !f.MayChange(d.path, d.appears) }):
 		return events.NewProblem(409, "other-spec", "the run stands with another spec",
 			events.Finding{Field: "spec", Message: "it differs in " + paths(changed),
@@ -390,6 +414,7 @@ func stays(r *run.Run, spec events.Spec, req events.Request) bool {
 
 func (a *Runs) renew(r *run.Run, spec events.Spec, req events.Request) {
 	r.Generation++
+	r.Plan, r.Approved = nil, "" // each generation is approved by itself
 	r.Spec, r.Direction, r.PlanOnly = spec, run.Up, req.Plan
 	r.KeepConfig, r.KeepAssociation, r.DeleteDestination, r.RequestsPerSecond = false, false, false, nil
 }
@@ -410,18 +435,6 @@ func nextGeneration(f *facts.Facts) {
 	if len(earlier) > 0 {
 		f.Destination = &facts.DestinationFacts{Earlier: earlier}
 	}
-}
-
-// standing reports whether the run may have made something.
-func standing(r *run.Run) bool {
-	if r.Facts.NLB != nil || r.Facts.IPWhitelist != nil || r.Facts.CLB != nil || r.Facts.Firewall != nil || r.Facts.EndpointService != nil {
-		return true
-	}
-	switch r.Cursor.Step {
-	case "preflight", "survey", "plan":
-		return false
-	}
-	return true
 }
 
 // A difference is a field in which two specs differ, as a path of their JSON. It
@@ -473,25 +486,38 @@ func plain(v any) (out any) {
 	return out
 }
 
-// Next says what a person can do about a run now, or "" if nothing is needed.
+// Next says what a person can do about a run now, or "" if nothing is needed. All
+// that it names is accepted when sent, with the run's spec for the "…".
 func Next(r *run.Run) string {
+	down := r.Direction == run.Down
+	retry, teardown := fmt.Sprintf(`{"action":"retry","runId":%q}`, r.ID), fmt.Sprintf(`{"action":"teardown","runId":%q}`, r.ID)
+	const start, again = `{"action":"start","spec":…}`, `{"action":"start","spec":…,"again":true}`
 	switch r.Status {
 	case run.WaitingApproval:
-		return fmt.Sprintf(`look at plan, then send {"action":"approve","runId":%q,"planId":%q}; after %s it expires`, r.ID, r.Plan.ID, r.Cursor.WakeAt.UTC().Format(time.RFC3339))
+		return fmt.Sprintf(`look at plan, then send {"runId":%q,"planId":%q} to the function approve; after %s it expires`, r.ID, r.Plan.ID, r.Cursor.WakeAt.UTC().Format(time.RFC3339))
 	case run.Planned:
-		return "send start without plan to go on"
+		return "send " + start + " without plan to go on"
 	case run.Failed:
-		return fmt.Sprintf(`mend what problem says, then send {"action":"retry","runId":%q}, start with "again" to walk from the first step, or teardown`, r.ID)
+		if down {
+			return "fix what problem says, then send " + retry
+		}
+		return "fix what problem says, then send " + retry + ", " + again + " to begin at the first step, or " + teardown + " to remove what was made"
 	case run.Cancelled:
-		return "retry resumes it, teardown removes what it made"
+		if down {
+			return "send " + retry + " to go on removing"
+		}
+		return "send " + retry + " to go on, or " + teardown + " to remove what was made"
 	case run.Expired:
-		return "send start again"
+		if down {
+			return "send " + teardown + " again"
+		}
+		return "send " + start + " again"
 	case run.DoneDifferences:
 		if v := r.Facts.Verify; v != nil && onlyCut(v) {
 			return "nothing differs but digits of decimals that no double holds: Elasticsearch cuts them from what it reads from another cluster, and would each time; " +
 				"facts.verify.differences names documents and fields: write those by themselves if the digits matter"
 		}
-		return `look at facts.verify.differences; {"action":"start","spec":…,"again":true} walks once more`
+		return "look at facts.verify.differences; " + again + " walks once more"
 	}
 	return ""
 }

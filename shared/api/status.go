@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"eslink/events"
+	"eslink/shared/engine"
 	"eslink/shared/facts"
 	"eslink/shared/run"
 )
@@ -55,11 +57,41 @@ func (s *Status) Get(ctx context.Context, id string) (View, error) {
 		return View{}, err
 	}
 	v := view(r)
-	v.Plan, v.Facts, v.Timeline, v.Problem = r.Plan, &r.Facts, r.Timeline, r.Problem
+	if r.Status == run.WaitingApproval || r.Status == run.Planned {
+		owner, err := s.Store.Holder(ctx, engine.TargetLock(r))
+		if err != nil {
+			return View{}, err
+		}
+		if owner != "" && owner != id {
+			rival := engine.Owned(ctx, s.Store, owner).Errors[0]
+			v.Next = rival.Message + ": " + rival.Remedy
+		}
+	}
+	timeline, err := s.timeline(ctx, r)
+	if err != nil {
+		return View{}, err
+	}
+	v.Plan, v.Facts, v.Timeline, v.Problem = r.Plan, &r.Facts, timeline, r.Problem
 	if p := r.Facts.Progress; p != nil {
 		v.Progress.Indices = p.Indices
 	}
 	return v, nil
+}
+
+// timeline is a run's own, with those lines that stay when it is cut.
+func (s *Status) timeline(ctx context.Context, r *run.Run) ([]run.Entry, error) {
+	lines, err := s.Store.Audit(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Clone(r.Timeline)
+	for _, line := range lines {
+		if !slices.ContainsFunc(out, func(e run.Entry) bool { return e.At.Equal(line.At) && e.Step == line.Step && e.What == line.What }) {
+			out = append(out, line)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b run.Entry) int { return a.At.Compare(b.At) })
+	return out, nil
 }
 
 // List returns all runs, each in brief.

@@ -185,8 +185,16 @@ func (e *Engine) handle(ctx context.Context, step Step, d events.Delivery, linge
 		}
 		return false, 0, e.publish(save, d.Event, d.Traceparent, r.Cursor.WakeAt.Sub(now))
 	default:
-		again = e.advance(work, log, r, step, linger)
-		wait = r.Cursor.WakeAt.Sub(e.Now())
+		owner, err := e.own(work, r)
+		switch {
+		case err != nil:
+			return false, 0, err // the platform delivers the event again
+		case owner != "":
+			e.stop(r, Owned(work, e.Runs, owner))
+		default:
+			again = e.advance(work, log, r, step, linger)
+			wait = r.Cursor.WakeAt.Sub(e.Now())
+		}
 	}
 	if err := e.Runs.SaveAndRelease(save, r); err != nil {
 		return false, 0, err
@@ -242,7 +250,7 @@ func (e *Engine) advance(ctx context.Context, log *slog.Logger, r *run.Run, step
 		e.stop(r, fmt.Errorf("scenario %q has no step %q", r.Spec.Scenario, c.Step))
 		return false
 	}
-	out, err := e.attempt(ctx, f, step, r)
+	out, err := e.attempt(ctx, step, r)
 	now := e.Now()
 	late := now.Sub(c.Since) > def.Within
 	class := classOf(err)
@@ -256,13 +264,13 @@ func (e *Engine) advance(ctx context.Context, log *slog.Logger, r *run.Run, step
 	case err == nil && (out.kind == waiting || out.kind == soon):
 		c.Attempt = 0
 		e.wake(r, out.wait, out.reason)
-		r.Note(now, c.Step, "waiting", out.reason)
+		r.Note(now, c.Step, run.Waiting, out.reason)
 	case err == nil && out.kind == asking:
 		r.Plan, r.Status = out.plan, run.WaitingApproval
 		c.Seq++
 		c.Sent, c.WakeAt = c.Seq, now.Add(ApprovalWithin)
 		c.Reason = "waits for approval of plan " + out.plan.ID
-		r.Note(now, c.Step, "asked", c.Reason)
+		r.Audit(now, c.Step, "asked", c.Reason, "")
 	case err == nil && out.kind == returning:
 		r.Note(now, c.Step, "back to "+out.to, out.reason)
 		Goto(r, out.to, run.Running, now)
@@ -273,7 +281,7 @@ func (e *Engine) advance(ctx context.Context, log *slog.Logger, r *run.Run, step
 	case (class == apierr.Retry || class == apierr.Conflict) && !late:
 		c.Attempt++
 		e.wake(r, max(e.pause(c.Attempt), apierr.RetryAfter(err)), "try "+fmt.Sprint(c.Attempt)+" failed, again soon: "+err.Error())
-		r.Note(now, c.Step, "retrying", err.Error())
+		r.Note(now, c.Step, run.Retrying, err.Error())
 	case class == apierr.Retry || class == apierr.Conflict:
 		e.stop(r, fmt.Errorf("not done within %s: %w", def.Within, err))
 	default:
@@ -290,7 +298,7 @@ func (e *Engine) advance(ctx context.Context, log *slog.Logger, r *run.Run, step
 
 // attempt calls the step and turns a panic into an error that stops the run:
 // the same input would panic again.
-func (e *Engine) attempt(ctx context.Context, f flow.Flow, step Step, r *run.Run) (out Outcome, err error) {
+func (e *Engine) attempt(ctx context.Context, step Step, r *run.Run) (out Outcome, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("step %s panicked: %v\n%s", r.Cursor.Step, v, debug.Stack())
@@ -299,14 +307,39 @@ func (e *Engine) attempt(ctx context.Context, f flow.Flow, step Step, r *run.Run
 	if r.Direction == run.Down {
 		return step.Down(ctx, r)
 	}
-	if r.Cursor.Step == f.First() {
-		// start took the target for a short time only, since it may have died
-		// before there was a run to own it.
-		if err := e.Runs.Lock(ctx, TargetLock(r), r.ID, 0); err != nil {
-			return Outcome{}, err
-		}
-	}
 	return step.Up(ctx, r)
+}
+
+// own takes what the run connects for good, if it is about to write for the first
+// time, and saves that before anything is written: what only reads and plans owns
+// nothing. owner is who has it already.
+func (e *Engine) own(ctx context.Context, r *run.Run) (owner string, err error) {
+	f, _ := flow.Of(r.Spec.Scenario)
+	if def, _ := f.Step(r.Cursor.Step); !def.Undo || r.Owns || r.Direction == run.Down {
+		return "", nil
+	}
+	err = e.Runs.Lock(ctx, TargetLock(r), r.ID, 0)
+	var held *run.HeldError
+	if errors.As(err, &held) {
+		return held.Holder, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	r.Owns = true
+	return "", e.Runs.Save(ctx, r)
+}
+
+// Owned is the problem of a run that wants what another one owns, which is called
+// by its name too if that can be read.
+func Owned(ctx context.Context, runs *run.Store, owner string) *events.Problem {
+	name := ""
+	if r, err := runs.Get(ctx, owner); err == nil {
+		name = fmt.Sprintf(" (%q, %s)", r.Spec.Name, r.Status)
+	}
+	return events.NewProblem(409, "owned", "another run has this target",
+		events.Finding{Field: "spec.name", Message: "run " + owner + name + " owns this target",
+			Remedy: "use that name: the same name with other indices copies over the standing link; or tear that run down first"})
 }
 
 // classOf adds to apierr what only the engine can meet: a lock in other hands,
@@ -350,7 +383,7 @@ func (e *Engine) next(ctx context.Context, r *run.Run, f flow.Flow, out Outcome)
 			e.wake(r, e.pause(r.Cursor.Attempt), "everything is removed; closing the record: "+err.Error())
 			return
 		}
-		status = run.Removed
+		status, r.Owns = run.Removed, false
 	case to == "" && out.kind == doneDifferences:
 		status = run.DoneDifferences
 	case to == "":
@@ -398,7 +431,7 @@ func (e *Engine) stop(r *run.Run, err error) {
 	r.Cursor.Sent = r.Cursor.Seq
 	r.Cursor.WakeAt = time.Time{}
 	r.Cursor.Reason = p.Error()
-	r.Note(e.Now(), r.Cursor.Step, "stopped", p.Error())
+	r.Note(e.Now(), r.Cursor.Step, run.Stopped, p.Error())
 }
 
 // firstLine keeps stack traces in the log and out of the record.

@@ -116,15 +116,44 @@ func (s strict) Put(ctx context.Context, key run.Key, row run.Row, expect int64)
 	return errors.Join(ctx.Err(), s.world.Put(ctx, key, row, expect))
 }
 
-// The first step takes the target for good; start had it for a short time.
-func TestTheFirstStepTakesTheTarget(t *testing.T) {
+// The first step that writes takes the target for good, and has that saved before
+// it writes; what only reads takes nothing.
+func TestTheFirstStepThatWritesTakesTheTarget(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		r := w.begin("preflight")
-		require.NoError(t, w.engine.Runs.Lock(t.Context(), engine.TargetLock(r), id, time.Minute))
+		r := w.begin("plan")
+		holder := func() string {
+			h, err := w.engine.Runs.Holder(t.Context(), engine.TargetLock(r))
+			require.NoError(t, err)
+			return h
+		}
+		w.script["nlb"] = func(*run.Run) (engine.Outcome, error) {
+			assert.Equal(t, id, holder())
+			assert.True(t, w.run().Owns, "saved before the step writes")
+			return engine.Done(), nil
+		}
 		require.NoError(t, w.deliver(w.take()))
+		assert.Empty(t, holder())
+		assert.False(t, w.run().Owns)
+		require.NoError(t, w.deliver(w.take()))
+		require.Contains(t, w.calls, "up nlb")
 		time.Sleep(24 * time.Hour)
-		var held *run.HeldError
-		assert.ErrorAs(t, w.engine.Runs.Lock(t.Context(), engine.TargetLock(r), "another", time.Minute), &held)
+		assert.Equal(t, id, holder())
+	})
+}
+
+// A rival that comes later stops before it writes anything, and is told who owns
+// the target.
+func TestARivalStopsBeforeItWrites(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		r := w.begin("nlb")
+		require.NoError(t, w.engine.Runs.Lock(t.Context(), engine.TargetLock(r), "0123456789abcdef", 0))
+		require.NoError(t, w.deliver(w.take()))
+		assert.Empty(t, w.calls)
+		stopped := w.run()
+		assert.Equal(t, run.Failed, stopped.Status)
+		assert.False(t, stopped.Owns)
+		assert.Equal(t, 409, stopped.Problem.Status)
+		assert.Contains(t, stopped.Problem.Errors[0].Message, "run 0123456789abcdef owns this target")
 	})
 }
 
@@ -154,7 +183,7 @@ func TestEachEventOfADeliveryIsHandled(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.begin("nlb")
 		first := w.take()
-		other := &run.Run{ID: "0123456789abcdef", Generation: 1, Direction: run.Up, Spec: w.run().Spec}
+		other := &run.Run{ID: "0123456789abcdef", Generation: 1, Direction: run.Up, Spec: w.run().Spec, Owns: true}
 		engine.Goto(other, "nlb", run.Running, time.Now())
 		require.NoError(t, w.engine.Runs.Create(t.Context(), other))
 		require.NoError(t, w.engine.Send(t.Context(), other))

@@ -43,7 +43,7 @@ func (e *Engine) expire(ctx context.Context, id string) error {
 	if r.Status == run.WaitingApproval && e.Now().After(r.Cursor.WakeAt) {
 		Goto(r, "", run.Expired, e.Now())
 		r.Cursor.Reason = "nobody approved the plan within " + ApprovalWithin.String()
-		r.Note(e.Now(), r.Cursor.Step, "expired", r.Cursor.Reason)
+		r.Audit(e.Now(), r.Cursor.Step, "expired", r.Cursor.Reason, "")
 	}
 	return e.Runs.SaveAndRelease(ctx, r)
 }

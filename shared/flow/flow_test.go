@@ -125,7 +125,7 @@ func load(t *testing.T) (p project) {
 func TestNamesAgree(t *testing.T) {
 	t.Parallel()
 	want := steps(t)
-	others := []string{"check", "created", "runs", "status", "sweep"}
+	others := []string{"approve", "check", "created", "runs", "status", "sweep"}
 	all := slices.Sorted(slices.Values(slices.Concat(want, others)))
 
 	var schema struct {

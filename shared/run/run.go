@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,6 +71,9 @@ type Run struct {
 	Problem *events.Problem
 	// RequestsPerSecond, if set, throttles running copies (action throttle).
 	RequestsPerSecond *float64
+	// Owns says that the run has come to a step that writes, and so owns what it
+	// connects until it is removed.
+	Owns bool
 	// Tokens counts the generations of resources: see Token.
 	Tokens    map[string]int
 	CreatedAt time.Time
@@ -77,6 +81,7 @@ type Run struct {
 	rev    int64
 	lease  lease
 	writer string
+	audit  []Entry // lines that the next save writes
 }
 
 // Cursor is where a run stands.
@@ -98,25 +103,78 @@ type Cursor struct {
 
 // Entry is one line of the timeline.
 type Entry struct {
-	At     time.Time `json:"at"`
-	Step   string    `json:"step"`
-	What   string    `json:"what"`
-	Reason string    `json:"reason,omitempty"`
+	At   time.Time `json:"at"`
+	Step string    `json:"step"`
+	What string    `json:"what"`
+	// Reason is that of the last one, if the entry stands for several.
+	Reason string `json:"reason,omitempty"`
+	// Count is how many waits or retries the entry stands for, from First to At;
+	// 0 means one.
+	Count int       `json:"count,omitempty"`
+	First time.Time `json:"first,omitzero"`
+	// By says who did it, of what a person did: the function that was called, and
+	// the request whose caller the cloud's audit trail names.
+	By string `json:"by,omitempty"`
 }
 
 // maxTimeline bounds the timeline; the oldest entries but the first go.
 const maxTimeline = 200
 
-// Note adds a line to the timeline. The same line again only renews its time:
-// a long wait is one line.
+// What engine notes of a step that is not done. Waits and retries fold.
+const (
+	Waiting  = "waiting"
+	Retrying = "retrying"
+	Stopped  = "stopped"
+)
+
+// Note adds a line to the timeline. The same line again only renews its time; the
+// waits of a step are one line, and so are its retries, until the run comes to
+// another step.
 func (r *Run) Note(at time.Time, step, what, reason string) {
 	if n := len(r.Timeline); n > 0 {
-		if last := &r.Timeline[n-1]; last.Step == step && last.What == what && last.Reason == reason {
+		if last := &r.Timeline[n-1]; last.Step == step && last.What == what && last.Reason == reason && last.By == "" && last.Count == 0 && !folds(what) {
 			last.At = at
 			return
 		}
 	}
-	r.Timeline = append(r.Timeline, Entry{at, step, what, reason})
+	e := Entry{At: at, Step: step, What: what, Reason: reason}
+	if i := r.folded(step, what); i >= 0 {
+		old := r.Timeline[i]
+		e.Count, e.First = max(old.Count, 1)+1, old.First
+		if e.First.IsZero() {
+			e.First = old.At
+		}
+		r.Timeline = slices.Delete(r.Timeline, i, i+1) // the newest is last
+	}
+	r.add(e)
+}
+
+func folds(what string) bool { return what == Waiting || what == Retrying }
+
+// folded is where the entry is that another wait or retry at a step joins, or -1.
+func (r *Run) folded(step, what string) int {
+	for i := len(r.Timeline) - 1; i >= 0 && folds(what); i-- {
+		e := r.Timeline[i]
+		if e.Step != step || e.What == Stopped || e.By != "" {
+			break
+		}
+		if e.What == what {
+			return i
+		}
+	}
+	return -1
+}
+
+// Audit adds a line that stays: to the timeline, and, with the next save, as a
+// row of its own. by is as in Entry, or empty if no person did it.
+func (r *Run) Audit(at time.Time, step, what, reason, by string) {
+	e := Entry{At: at, Step: step, What: what, Reason: reason, By: by}
+	r.add(e)
+	r.audit = append(r.audit, e)
+}
+
+func (r *Run) add(e Entry) {
+	r.Timeline = append(r.Timeline, e)
 	if over := len(r.Timeline) - maxTimeline; over > 0 {
 		r.Timeline = append(r.Timeline[:1], r.Timeline[1+over:]...)
 	}

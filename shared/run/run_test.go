@@ -18,16 +18,42 @@ func TestTheTimelineIsBounded(t *testing.T) {
 	r, at := &run.Run{}, time.Unix(0, 0)
 	r.Note(at, "preflight", "start", "")
 	for i := range 1000 {
-		r.Note(at.Add(time.Duration(i)*time.Second), "nlb", "waiting", fmt.Sprint(i))
+		r.Note(at.Add(time.Duration(i)*time.Second), "nlb", "done", fmt.Sprint(i))
 	}
 	assert.Len(t, r.Timeline, 200)
 	assert.Equal(t, "start", r.Timeline[0].What, "how it began stays")
 	assert.Equal(t, "801", r.Timeline[1].Reason)
 	assert.Equal(t, "999", r.Timeline[199].Reason)
-	r.Note(at.Add(time.Hour), "nlb", "waiting", "999")
+	r.Note(at.Add(time.Hour), "nlb", "done", "999")
 	assert.Len(t, r.Timeline, 200)
 	assert.Equal(t, at.Add(time.Hour), r.Timeline[199].At, "the same line only renews its time")
 	assert.Equal(t, "998", r.Timeline[198].Reason)
+}
+
+// The waits of a step are one entry, and so are its retries, until the run comes
+// to another step or stops.
+func TestWaitsFold(t *testing.T) {
+	t.Parallel()
+	r, at := &run.Run{}, time.Unix(1000, 0)
+	after := func(seconds int) time.Time { return at.Add(time.Duration(seconds) * time.Second) }
+	r.Note(at, "preflight", "start", "")
+	for i := range 300 {
+		r.Note(after(i), "nlb", run.Waiting, fmt.Sprint("wait ", i))
+		if i%100 == 0 {
+			r.Note(after(i), "nlb", run.Retrying, fmt.Sprint("retry ", i))
+		}
+	}
+	assert.Equal(t, []run.Entry{
+		{At: at, Step: "preflight", What: "start"},
+		{At: after(200), Step: "nlb", What: run.Retrying, Reason: "retry 200", Count: 3, First: at},
+		{At: after(299), Step: "nlb", What: run.Waiting, Reason: "wait 299", Count: 300, First: at},
+	}, r.Timeline)
+	r.Note(after(400), "nlb", run.Stopped, "late")
+	r.Note(after(500), "nlb", run.Waiting, "again")
+	r.Note(after(600), "accept", run.Waiting, "there")
+	r.Note(after(700), "nlb", run.Waiting, "back")
+	assert.Len(t, r.Timeline, 7)
+	assert.Zero(t, r.Timeline[6].Count)
 }
 
 func TestTokensRepeatUntilRaised(t *testing.T) {

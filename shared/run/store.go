@@ -69,7 +69,8 @@ type Driver interface {
 const (
 	kindRun     = "run"
 	kindLock    = "lock"
-	kindPart    = "part/" // + run ID: rows of their own under a run
+	kindPart    = "part/"  // + run ID: rows of their own under a run
+	kindAudit   = "audit/" // + run ID: lines of the timeline that stay
 	kindProfile = "profile"
 )
 
@@ -101,6 +102,7 @@ type stored struct {
 	CreatedAt         time.Time       `json:"createdAt"`
 	Restore           bool            `json:"restore,omitempty"`
 	KeepAssociation   bool            `json:"keepAssociation,omitempty"`
+	Owns              bool            `json:"owns,omitempty"`
 	Lease             lease           `json:"lease,omitzero"`
 }
 
@@ -196,15 +198,57 @@ func (s *Store) List(ctx context.Context) ([]*Run, error) {
 
 func (s *Store) put(ctx context.Context, r *Run) error {
 	doc, err := json.Marshal(stored{r.ID, r.Generation, r.AccountID, r.Spec, r.Direction, r.Status, r.Cursor, r.PlanOnly, r.KeepConfig,
-		r.DeleteDestination, r.Plan, r.Approved, r.Facts, r.Timeline, r.Problem, r.RequestsPerSecond, r.Tokens, r.CreatedAt, r.Restore, r.KeepAssociation, r.lease})
+		r.DeleteDestination, r.Plan, r.Approved, r.Facts, r.Timeline, r.Problem, r.RequestsPerSecond, r.Tokens, r.CreatedAt, r.Restore, r.KeepAssociation, r.Owns, r.lease})
 	if err != nil {
 		return fmt.Errorf("encode run %s: %w", r.ID, err)
+	}
+	if err := s.putAudit(ctx, r); err != nil {
+		return fmt.Errorf("save run %s: %w", r.ID, err)
 	}
 	if err := s.Driver.Put(ctx, Key{kindRun, r.ID}, Row{Rev: r.rev + 1, Writer: r.writer, Doc: doc}, r.rev); err != nil {
 		return fmt.Errorf("save run %s: %w", r.ID, err)
 	}
 	r.rev++
+	r.audit = nil
 	return nil
+}
+
+// putAudit writes the lines of a run that stay, before the record that they
+// belong to: what was approved is never without who did it. A line that is there
+// already is of an earlier try of the same save.
+func (s *Store) putAudit(ctx context.Context, r *Run) error {
+	for i, e := range r.audit {
+		doc, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("encode audit line: %w", err)
+		}
+		key := Key{kindAudit + r.ID, fmt.Sprintf("%012d-%d-%s", r.rev+1, i, e.What)}
+		if err := s.Driver.Put(ctx, key, Row{Rev: 1, Writer: r.writer, Doc: doc}, 0); err != nil && !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Audit returns the lines of a run's timeline that stay, in order.
+func (s *Store) Audit(ctx context.Context, runID string) ([]Entry, error) {
+	var out []Entry
+	for after := ""; ; {
+		rows, err := s.Driver.List(ctx, kindAudit+runID, after, 100)
+		if err != nil {
+			return nil, fmt.Errorf("audit of run %s: %w", runID, err)
+		}
+		for _, row := range rows {
+			var e Entry
+			if err := json.Unmarshal(row.Doc, &e); err != nil {
+				return nil, fmt.Errorf("audit of run %s: decode %s: %w", runID, row.ID, err)
+			}
+			out, after = append(out, e), row.ID
+		}
+		if len(rows) < 100 {
+			return out, nil
+		}
+	}
 }
 
 func decode(row Row) (*Run, error) {
@@ -214,7 +258,7 @@ func decode(row Row) (*Run, error) {
 	}
 	return &Run{ID: d.ID, Generation: d.Generation, AccountID: d.AccountID, Spec: d.Spec, Direction: d.Direction, Status: d.Status,
 		Cursor: d.Cursor, PlanOnly: d.PlanOnly, KeepConfig: d.KeepConfig, DeleteDestination: d.DeleteDestination, Plan: d.Plan,
-		Approved: d.Approved, Facts: d.Facts, Timeline: d.Timeline, Problem: d.Problem, RequestsPerSecond: d.RequestsPerSecond, Tokens: d.Tokens, CreatedAt: d.CreatedAt, Restore: d.Restore, KeepAssociation: d.KeepAssociation,
+		Approved: d.Approved, Facts: d.Facts, Timeline: d.Timeline, Problem: d.Problem, RequestsPerSecond: d.RequestsPerSecond, Tokens: d.Tokens, CreatedAt: d.CreatedAt, Restore: d.Restore, KeepAssociation: d.KeepAssociation, Owns: d.Owns,
 		rev: row.Rev, lease: d.Lease, writer: row.Writer}, nil
 }
 
@@ -327,6 +371,15 @@ func (s *Store) Lock(ctx context.Context, name, holder string, d time.Duration) 
 			return err
 		}
 	}
+}
+
+// Holder tells who has a lock, or "".
+func (s *Store) Holder(ctx context.Context, name string) (string, error) {
+	_, held, err := s.readLock(ctx, Key{kindLock, name})
+	if err != nil || !held.Until.IsZero() && !s.Now().Before(held.Until) {
+		return "", err
+	}
+	return held.Holder, nil
 }
 
 // Unlock gives a lock up if holder has it.

@@ -60,6 +60,8 @@ type Function struct {
 	Deps   deps.Deps
 	Engine *engine.Engine
 	Log    *slog.Logger
+	// AutoApprove tells whether this deployment lets specs approve their own plans.
+	AutoApprove func() bool
 
 	env *reader
 }
@@ -96,7 +98,8 @@ func New(getenv func(string) string, seams Seams, logs io.Writer) (*Function, er
 		return nil, err
 	}
 	return &Function{
-		env: env,
+		env:         env,
+		AutoApprove: func() bool { return env.choice("ESLINK_AUTO_APPROVE", "refuse", "allow") == "allow" },
 		Deps: deps.Deps{Runs: store, Now: now, Rand: random, Log: log, Aliyun: cloud, Network: env.network,
 			Transport: func(product string) http.RoundTripper { return env.transport(product, seams.Cloud) }},
 		Engine: &engine.Engine{Runs: store, Bus: messages, Now: now, Log: log, Pause: func(ctx context.Context, d time.Duration) error {
@@ -191,6 +194,15 @@ func (e *reader) need(name string) string {
 	v := e.getenv(name)
 	if v == "" {
 		e.missing = append(e.missing, name)
+	}
+	return v
+}
+
+// choice reads a variable that has one of several values.
+func (e *reader) choice(name string, values ...string) string {
+	v := e.need(name)
+	if v != "" && !slices.Contains(values, v) {
+		e.wrong = append(e.wrong, name+" is none of "+strings.Join(values, ", "))
 	}
 	return v
 }

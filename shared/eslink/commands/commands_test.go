@@ -150,7 +150,7 @@ func TestApproveSendsThePlanThatWasShown(t *testing.T) {
 	t.Parallel()
 	waits := `{"runId": "0b", "name": "orders", "status": "waiting-approval", "step": "plan", "plan": {"planId": "p1", "cost": {"currency": "CNY", "perMonth": 156}}}`
 	world := func() *deployment {
-		return &deployment{t: t, replies: map[string][]string{"status": {runs, waits}, "runs": {`{"runId": "0b", "status": "running", "step": "plan"}`}}}
+		return &deployment{t: t, replies: map[string][]string{"status": {runs, waits}, "approve": {`{"runId": "0b", "status": "running", "step": "plan"}`}}}
 	}
 	for name, c := range map[string]struct {
 		answer string
@@ -171,7 +171,7 @@ func TestApproveSendsThePlanThatWasShown(t *testing.T) {
 				return
 			}
 			require.Zero(t, code, errs)
-			require.Contains(t, last, `"planId":"p1"`)
+			require.Equal(t, `approve {"runId":"0b","planId":"p1"}`, last)
 			if len(c.args) == 0 {
 				require.Contains(t, out, "CNY 156.00 a month")
 			}

@@ -202,8 +202,8 @@ func (s *session) approveCommand() *cobra.Command {
 					return errors.New("not approved; the run goes on waiting")
 				}
 			}
-			reply, err := s.change(c.Context(), map[string]any{"action": "approve", "runId": v.RunID, "planId": v.Plan.ID})
-			if err != nil {
+			var reply api.Reply
+			if err := s.call(c.Context(), "approve", events.Approval{RunID: v.RunID, PlanID: v.Plan.ID}, &reply); err != nil {
 				return err
 			}
 			return s.answered(c.Context(), reply, watch)

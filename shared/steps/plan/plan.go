@@ -127,7 +127,7 @@ func missing(r *run.Run) []string {
 	if f.PrivateConnection == nil {
 		out = append(out, "an endpoint of "+r.Spec.InstanceID)
 	}
-	if f.Destination == nil {
+	if f.Destination == nil || len(f.Destination.Indices) == 0 { // this generation has copied nothing yet
 		for i, ix := range r.Indices() {
 			made := "index " + ix.Dest + " on " + r.Spec.InstanceID
 			if names := aliases(r, i); len(names) > 0 {
