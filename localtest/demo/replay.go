@@ -176,20 +176,25 @@ func (r replay) feed(ctx context.Context, name string, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	for _, line := range r.outcome(before, after, event, due, result.Err() == nil) {
+		fmt.Println("  " + ansi.Truncate(line, 399, "…"))
+	}
+	return nil
+}
+
+// outcome tells what an event, or another payload, has changed, and why nothing.
+func (r replay) outcome(before, after api.View, event *events.Event, due, taken bool) []string {
 	lines := changed(before, after)
 	switch {
 	case len(lines) > 0:
-	case result.Err() == nil && event != nil && !due:
+	case taken && event != nil && !due:
 		lines = []string{fmt.Sprintf("skipped: it is for step %s at %d, the run is %s at step %s, %d", event.Step, event.Seq, before.Status, before.Step, before.Seq)}
-	case result.Err() == nil && due && before.WakeAt != nil && r.d.Clock.Now().Before(*before.WakeAt):
+	case taken && due && before.WakeAt != nil && r.d.Clock.Now().Before(*before.WakeAt):
 		lines = []string{"too early: published again, for " + before.WakeAt.Format(time.RFC3339)}
 	default:
 		lines = []string{"changed nothing"}
 	}
-	for _, line := range lines {
-		fmt.Println("  " + ansi.Truncate(line, 399, "…"))
-	}
-	return nil
+	return lines
 }
 
 // own puts this run in the place of one that the local cloud does not know.

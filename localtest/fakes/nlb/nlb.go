@@ -341,51 +341,19 @@ func (f *Fake) createLoadBalancer(r *cloud.Request) (any, error) {
 	b := &balancer{created: now, LoadBalancer: LoadBalancer{
 		Name: r.Get("LoadBalancerName"), VPCID: r.Get("VpcId"), AddressType: r.Get("AddressType"), Tags: resource.Tags(r),
 	}}
-	switch {
-	case b.Name != "" && !validName.MatchString(b.Name):
-		return nil, illegal("loadBalancerName")
-	case b.AddressType != "Intranet" && b.AddressType != "Internet":
-		return nil, illegal("AddressType")
-	case r.Get("AddressIpVersion") != "" && !strings.EqualFold(r.Get("AddressIpVersion"), "ipv4"):
-		return nil, illegal("AddressIpVersion")
-	case r.Get("LoadBalancerType") != "" && !strings.EqualFold(r.Get("LoadBalancerType"), "network"):
-		return nil, illegal("LoadBalancerType")
-	case r.Get("LoadBalancerBillingConfig.PayType") != "" && r.Get("LoadBalancerBillingConfig.PayType") != "PostPay":
-		return nil, cloud.Errorf(400, "OperationDenied.OnlyPostPaidSupported", "The operation is not allowed because of OnlyPostPaidSupported.")
+	if err := checkNew(r, b); err != nil {
+		return nil, err
 	}
 	if err := f.checkVPC(b.VPCID); err != nil {
 		return nil, err
 	}
-	var open []string // zones in which a balancer of this VPC can stand
-	for _, v := range f.network.VSwitches(b.VPCID) {
-		if slices.Contains(f.zones, v.ZoneID) && !slices.Contains(open, v.ZoneID) {
-			open = append(open, v.ZoneID)
-		}
-	}
+	open := f.openZones(b.VPCID)
 	var err error
 	if b.protected, err = resource.Bool(r, "DeletionProtectionConfig.Enabled", false); err != nil {
 		return nil, err
 	}
-	for _, m := range r.List("ZoneMappings") {
-		for key := range m {
-			if key != "ZoneId" && key != "VSwitchId" {
-				return nil, illegal("ZoneMappings." + key)
-			}
-		}
-		v, ok := f.network.VSwitch(m["VSwitchId"])
-		switch {
-		case !ok:
-			return nil, cloud.Errorf(404, "ResourceNotFound.VSwitch", "The specified resource of vSwitch is not found.")
-		case v.VpcID != b.VPCID:
-			return nil, cloud.Errorf(400, "Mismatch.VpcIdAndVswitchId", "The VpcIdAndVswitchId is mismatched for %s and %s.", b.VPCID, m["VSwitchId"])
-		case v.ZoneID != m["ZoneId"]:
-			return nil, cloud.Errorf(400, "Mismatch.ZoneIdAndVswitchId", "The ZoneIdAndVswitchId is mismatched for %s and %s.", m["ZoneId"], m["VSwitchId"])
-		case !slices.Contains(open, v.ZoneID):
-			return nil, cloud.Errorf(403, "UnauthorizedZone", "The specified zone of %s is not authorized.", v.ZoneID)
-		case slices.ContainsFunc(b.Zones, func(z Zone) bool { return z.ZoneID == v.ZoneID }):
-			return nil, cloud.Errorf(400, "OperationFailed.DuplicateZones.", "The operation failed because of Can not Specify duplicate zones.")
-		}
-		b.Zones = append(b.Zones, Zone{ZoneID: v.ZoneID, VSwitchID: v.ID})
+	if err := f.mapZones(r, b, open); err != nil {
+		return nil, err
 	}
 	if len(b.Zones) == 0 || len(b.Zones) < 2 && len(open) >= 2 {
 		return nil, cloud.Errorf(400, "InvalidZones", "The current zone list is illegal.")
@@ -409,6 +377,59 @@ func (f *Fake) createLoadBalancer(r *cloud.Request) (any, error) {
 	b.Machine = balancerStates.Start(now, "Provisioning", f.account.Between(30*time.Second, 3*time.Minute), end)
 	f.balancers = append(f.balancers, b)
 	return map[string]any{"LoadbalancerId": b.ID}, nil
+}
+
+// checkNew refuses parameters of a new balancer that need no look at the network.
+func checkNew(r *cloud.Request, b *balancer) error {
+	switch {
+	case b.Name != "" && !validName.MatchString(b.Name):
+		return illegal("loadBalancerName")
+	case b.AddressType != "Intranet" && b.AddressType != "Internet":
+		return illegal("AddressType")
+	case r.Get("AddressIpVersion") != "" && !strings.EqualFold(r.Get("AddressIpVersion"), "ipv4"):
+		return illegal("AddressIpVersion")
+	case r.Get("LoadBalancerType") != "" && !strings.EqualFold(r.Get("LoadBalancerType"), "network"):
+		return illegal("LoadBalancerType")
+	case r.Get("LoadBalancerBillingConfig.PayType") != "" && r.Get("LoadBalancerBillingConfig.PayType") != "PostPay":
+		return cloud.Errorf(400, "OperationDenied.OnlyPostPaidSupported", "The operation is not allowed because of OnlyPostPaidSupported.")
+	}
+	return nil
+}
+
+// openZones are those in which a balancer of the VPC can stand.
+func (f *Fake) openZones(vpcID string) (open []string) {
+	for _, v := range f.network.VSwitches(vpcID) {
+		if slices.Contains(f.zones, v.ZoneID) && !slices.Contains(open, v.ZoneID) {
+			open = append(open, v.ZoneID)
+		}
+	}
+	return open
+}
+
+// mapZones reads ZoneMappings.
+func (f *Fake) mapZones(r *cloud.Request, b *balancer, open []string) error {
+	for _, m := range r.List("ZoneMappings") {
+		for key := range m {
+			if key != "ZoneId" && key != "VSwitchId" {
+				return illegal("ZoneMappings." + key)
+			}
+		}
+		v, ok := f.network.VSwitch(m["VSwitchId"])
+		switch {
+		case !ok:
+			return cloud.Errorf(404, "ResourceNotFound.VSwitch", "The specified resource of vSwitch is not found.")
+		case v.VpcID != b.VPCID:
+			return cloud.Errorf(400, "Mismatch.VpcIdAndVswitchId", "The VpcIdAndVswitchId is mismatched for %s and %s.", b.VPCID, m["VSwitchId"])
+		case v.ZoneID != m["ZoneId"]:
+			return cloud.Errorf(400, "Mismatch.ZoneIdAndVswitchId", "The ZoneIdAndVswitchId is mismatched for %s and %s.", m["ZoneId"], m["VSwitchId"])
+		case !slices.Contains(open, v.ZoneID):
+			return cloud.Errorf(403, "UnauthorizedZone", "The specified zone of %s is not authorized.", v.ZoneID)
+		case slices.ContainsFunc(b.Zones, func(z Zone) bool { return z.ZoneID == v.ZoneID }):
+			return cloud.Errorf(400, "OperationFailed.DuplicateZones.", "The operation failed because of Can not Specify duplicate zones.")
+		}
+		b.Zones = append(b.Zones, Zone{ZoneID: v.ZoneID, VSwitchID: v.ID})
+	}
+	return nil
 }
 
 func (f *Fake) free(zones []Zone) {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"eslink/localtest/fakes/cloud"
@@ -145,9 +146,10 @@ func Values(r *cloud.Request, name string) []string {
 	return list
 }
 
-// Bool reads a boolean parameter.
+// Bool reads a boolean parameter. Case does not matter: the Python SDK writes True and
+// False.
 func Bool(r *cloud.Request, name string, standard bool) (bool, error) {
-	switch r.Get(name) {
+	switch strings.ToLower(r.Get(name)) {
 	case "":
 		return standard, nil
 	case "true":

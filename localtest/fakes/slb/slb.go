@@ -369,25 +369,8 @@ func (f *Fake) createLoadBalancer(r *cloud.Request) (any, error) {
 	if b.MasterZone == "" {
 		b.MasterZone = v.ZoneID
 	}
-	switch {
-	case b.Name != "" && !validName.MatchString(b.Name):
-		return nil, invalid("LoadBalancerName")
-	case b.AddressType != "intranet": // the default is a public balancer, which PrivateLink cannot use
-		return nil, cloud.Errorf(501, "NotImplemented", "The fake makes balancers of AddressType intranet only.")
-	case !ok || v.VpcID != b.VPCID:
-		return nil, cloud.Errorf(400, "InvalidVSwitchId.NotFound", "The specified VSwitchId does not exist in the VPC.")
-	case !slices.Contains(f.zones, b.MasterZone) || b.SlaveZone != "" && (!slices.Contains(f.zones, b.SlaveZone) || b.SlaveZone == b.MasterZone):
-		return nil, cloud.Errorf(400, "ResourceNotAvailable", "The specified zone is not available.")
-	case v.ZoneID != b.MasterZone && v.ZoneID != b.SlaveZone:
-		return nil, invalid("VSwitchId")
-	case !is(r, "PayType", "PayOnDemand"):
-		return nil, invalid("PayType")
-	case !is(r, "DeleteProtection", "off") && r.Get("DeleteProtection") != "on":
-		return nil, invalid("DeleteProtection")
-	case b.ChargeType != "PayByCLCU" && b.ChargeType != "PayBySpec" || (b.ChargeType == "PayBySpec") != f.bySpec:
-		return nil, invalid("InstanceChargeType")
-	case b.ChargeType == "PayByCLCU" && b.Spec != "" || b.ChargeType == "PayBySpec" && !validSpec.MatchString(b.Spec): // without one it would be shared, which is not sold
-		return nil, invalid("LoadBalancerSpec")
+	if err := f.checkNew(r, b, v, ok); err != nil {
+		return nil, err
 	}
 	if b.ChargeType == "PayByCLCU" {
 		b.Spec = elastic
@@ -401,6 +384,31 @@ func (f *Fake) createLoadBalancer(r *cloud.Request) (any, error) {
 	f.balancers = append(f.balancers, b)
 	return map[string]any{"LoadBalancerId": b.ID, "LoadBalancerName": b.Name, "Address": b.Address, "VpcId": b.VPCID, "VSwitchId": b.VSwitchID,
 		"NetworkType": "vpc", "AddressIPVersion": "ipv4", "OrderId": 0}, nil
+}
+
+// checkNew refuses a new balancer: v is the vSwitch that it names, if there is one.
+func (f *Fake) checkNew(r *cloud.Request, b *balancer, v vpc.VSwitch, ok bool) error {
+	switch {
+	case b.Name != "" && !validName.MatchString(b.Name):
+		return invalid("LoadBalancerName")
+	case b.AddressType != "intranet": // the default is a public balancer, which PrivateLink cannot use
+		return cloud.Errorf(501, "NotImplemented", "The fake makes balancers of AddressType intranet only.")
+	case !ok || v.VpcID != b.VPCID:
+		return cloud.Errorf(400, "InvalidVSwitchId.NotFound", "The specified VSwitchId does not exist in the VPC.")
+	case !slices.Contains(f.zones, b.MasterZone) || b.SlaveZone != "" && (!slices.Contains(f.zones, b.SlaveZone) || b.SlaveZone == b.MasterZone):
+		return cloud.Errorf(400, "ResourceNotAvailable", "The specified zone is not available.")
+	case v.ZoneID != b.MasterZone && v.ZoneID != b.SlaveZone:
+		return invalid("VSwitchId")
+	case !is(r, "PayType", "PayOnDemand"):
+		return invalid("PayType")
+	case !is(r, "DeleteProtection", "off") && r.Get("DeleteProtection") != "on":
+		return invalid("DeleteProtection")
+	case b.ChargeType != "PayByCLCU" && b.ChargeType != "PayBySpec" || (b.ChargeType == "PayBySpec") != f.bySpec:
+		return invalid("InstanceChargeType")
+	case b.ChargeType == "PayByCLCU" && b.Spec != "" || b.ChargeType == "PayBySpec" && !validSpec.MatchString(b.Spec): // without one it would be shared, which is not sold
+		return invalid("LoadBalancerSpec")
+	}
+	return nil
 }
 
 func (f *Fake) describe(b *balancer) map[string]any {

@@ -37,7 +37,7 @@ func (ix *Index) EnoughActive(w Write, timeout string) *esjson.Error {
 	if timeout == "" {
 		timeout = "1m"
 	}
-	shown, what := w.Copies, fmt.Sprintf("%s {[%s][_doc][%s], source[_na_]}", w.Action, ix.Name, w.Id)
+	shown, what := w.Copies, fmt.Sprintf("%s {[%s][_doc][%s], source[_na_]}", w.Action, ix.Name, w.ID)
 	switch shown {
 	case "all":
 		shown = "ALL"
@@ -45,9 +45,9 @@ func (ix *Index) EnoughActive(w Write, timeout string) *esjson.Error {
 		shown = strconv.Itoa(needed)
 	}
 	if w.Action == "delete" {
-		what = fmt.Sprintf("delete {[%s][_doc][%s]}", ix.Name, w.Id)
+		what = fmt.Sprintf("delete {[%s][_doc][%s]}", ix.Name, w.ID)
 	}
-	n := ix.ShardOf(w.Id)
+	n := ix.ShardOf(w.ID)
 	return esjson.Fail(503, "unavailable_shards_exception", "[%s][%d] Not enough active copies to meet shard count of [%s] (have %d, needed %d). Timeout: [%s], request: [BulkShardRequest [[%s][%d]] containing [%s]]",
 		ix.Name, n, shown, active, needed, timeout, ix.Name, n, what)
 }

@@ -17,7 +17,7 @@ import (
 // Doc is one version of a document; it never changes.
 type Doc struct {
 	Ix          *Index
-	Id, Routing string
+	ID, Routing string
 	Version     int64
 	Seq, Term   int64
 	Shard       int
@@ -116,7 +116,7 @@ func Murmur3(data []byte) uint32 {
 type Write struct {
 	Action        string // index, create, delete
 	Index         string
-	Id, Routing   string
+	ID, Routing   string
 	Source        []byte
 	Version       int64
 	VersionType   string // "": internal
@@ -152,34 +152,22 @@ func (w *Write) CheckVersion(given bool) *esjson.Error {
 func (ix *Index) Apply(w Write) (*Doc, string, error) {
 	routing := w.Routing
 	if routing == "" {
-		routing = w.Id
+		routing = w.ID
 	}
 	n := ix.ShardOf(routing)
 	sh := ix.Shards[n]
-	old := ix.newest(sh, w.Id)
+	old := ix.newest(sh, w.ID)
 	exists := old != nil && !old.Deleted
-	conflict := func(format string, args ...any) error {
-		return esjson.Fail(http.StatusConflict, "version_conflict_engine_exception", "[%s]: version conflict, "+format, append([]any{w.Id}, args...)...).
-			With("index_uuid", ix.Uuid, "shard", strconv.Itoa(n), "index", ix.Name)
-	}
-	d := &Doc{Ix: ix, Id: w.Id, Routing: w.Routing, Shard: n, Term: int64(ix.S.Generation), Version: 1, Deleted: w.Action == "delete", written: ix.S.Now()}
+	d := &Doc{Ix: ix, ID: w.ID, Routing: w.Routing, Shard: n, Term: int64(ix.S.Generation), Version: 1, Deleted: w.Action == "delete", written: ix.S.Now()}
 	if old != nil {
 		d.Version = old.Version + 1
 	}
-	switch external := w.VersionType != "" && w.VersionType != "internal"; {
-	case w.Action == "create" && exists:
-		return nil, "", conflict("document already exists (current version [%d])", old.Version)
-	case w.IfSeq >= 0 && (!exists || old.Seq != w.IfSeq || old.Term != w.IfTerm):
-		if !exists {
-			return nil, "", conflict("required seqNo [%d], primary term [%d]. but no document was found", w.IfSeq, w.IfTerm)
-		}
-		return nil, "", conflict("required seqNo [%d], primary term [%d]. current document has seqNo [%d] and primary term [%d]", w.IfSeq, w.IfTerm, old.Seq, old.Term)
-	case external && old != nil && w.VersionType == "external_gte" && old.Version > w.Version:
-		return nil, "", conflict("current version [%d] is higher than the one provided [%d]", old.Version, w.Version)
-	case external && old != nil && w.VersionType != "external_gte" && old.Version >= w.Version:
-		return nil, "", conflict("current version [%d] is higher or equal to the one provided [%d]", old.Version, w.Version)
-	case external:
+	if w.external() {
 		d.Version = w.Version
+	}
+	if why := w.conflict(old, exists); why != "" {
+		return nil, "", esjson.Fail(http.StatusConflict, "version_conflict_engine_exception", "[%s]: version conflict, %s", w.ID, why).
+			With("index_uuid", ix.UUID, "shard", strconv.Itoa(n), "index", ix.Name)
 	}
 	if !d.Deleted {
 		if e := ix.parse(d, w.Source); e != nil {
@@ -188,7 +176,7 @@ func (ix *Index) Apply(w Write) (*Doc, string, error) {
 	}
 	d.Seq = sh.Next
 	sh.Next++
-	sh.Docs[w.Id], sh.Stale = d, true
+	sh.Docs[w.ID], sh.Stale = d, true
 	if sh.dirty.IsZero() {
 		sh.dirty = ix.S.Now()
 	}
@@ -201,6 +189,26 @@ func (ix *Index) Apply(w Write) (*Doc, string, error) {
 		return d, "updated", nil
 	}
 	return d, "created", nil
+}
+
+func (w Write) external() bool { return w.VersionType != "" && w.VersionType != "internal" }
+
+// conflict says why a write does not go over the version that is there; "": it does.
+func (w Write) conflict(old *Doc, exists bool) string {
+	switch {
+	case w.Action == "create" && exists:
+		return fmt.Sprintf("document already exists (current version [%d])", old.Version)
+	case w.IfSeq >= 0 && !exists:
+		return fmt.Sprintf("required seqNo [%d], primary term [%d]. but no document was found", w.IfSeq, w.IfTerm)
+	case w.IfSeq >= 0 && (old.Seq != w.IfSeq || old.Term != w.IfTerm):
+		return fmt.Sprintf("required seqNo [%d], primary term [%d]. current document has seqNo [%d] and primary term [%d]", w.IfSeq, w.IfTerm, old.Seq, old.Term)
+	case !w.external() || old == nil:
+	case w.VersionType == "external_gte" && old.Version > w.Version:
+		return fmt.Sprintf("current version [%d] is higher than the one provided [%d]", old.Version, w.Version)
+	case w.VersionType != "external_gte" && old.Version >= w.Version:
+		return fmt.Sprintf("current version [%d] is higher or equal to the one provided [%d]", old.Version, w.Version)
+	}
+	return ""
 }
 
 // newest is the last version of a document. Of a deleted one nothing is known after
@@ -246,7 +254,7 @@ func (ix *Index) parse(d *Doc, source []byte) *esjson.Error {
 		return esjson.Fail(400, "mapper_parsing_exception", "failed to parse").Because(
 			esjson.Fail(400, "not_x_content_exception", "Compressor detection can only be called on some xcontent bytes or compressed xcontent bytes"))
 	}
-	if e := ix.fit(d.Id, source, d.values); e != nil {
+	if e := ix.fit(d.ID, source, d.values); e != nil {
 		return e
 	}
 	m := ix.Mapping

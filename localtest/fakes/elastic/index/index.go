@@ -26,7 +26,7 @@ type Env struct {
 	Generation int             // how often it was started
 }
 
-// Id makes an identifier as Elasticsearch prints uuids: 22 base64 characters.
+// ID makes an identifier as Elasticsearch prints uuids: 22 base64 characters.
 func (s *Env) ID(kind string, n int64) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d", s.Name, kind, n))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
@@ -46,7 +46,7 @@ func (s *Env) Identity(index, id string) esjson.Object {
 type Index struct {
 	S         *Env
 	Name      string
-	Uuid      string
+	UUID      string
 	Settings  map[string]string // flat, "index." included
 	Mapping   *Mapping
 	Aliases   map[string]Alias

@@ -208,20 +208,9 @@ func (f *Field) kind() string {
 func (ix *Index) parseField(name string, def map[string]any, path string) (*Field, *esjson.Error) {
 	typ, _ := def["type"].(string)
 	if typ == "object" || typ == "nested" || typ == "" && (def["properties"] != nil || def["dynamic"] != nil || len(def) == 0) {
-		f := &Field{Props: map[string]*Field{}}
-		if typ == "nested" {
-			f.Typ = typ
-		}
-		if d, ok := def["dynamic"]; ok {
-			f.dynamic = fmt.Sprint(d)
-		}
-		if def["enabled"] == false || def["enabled"] == "false" {
-			f.dynamic = "disabled"
-		}
-		props, _ := def["properties"].(map[string]any)
-		return f, ix.mergeFields(f, props, path)
+		return ix.parseObject(typ, def, path)
 	}
-	checked, stored := leafTypes[typ]
+	_, stored := leafTypes[typ]
 	switch {
 	case typ == "":
 		return nil, ix.badMapping(esjson.Fail(400, "mapper_parsing_exception", "No type specified for field [%s]", name))
@@ -232,9 +221,9 @@ func (ix *Index) parseField(name string, def map[string]any, path string) (*Fiel
 	}
 	f := &Field{Typ: typ, params: map[string]any{}}
 	for _, k := range slices.Sorted(maps.Keys(def)) {
-		switch {
-		case k == "type":
-		case k == "fields":
+		switch k {
+		case "type":
+		case "fields":
 			subs, _ := def[k].(map[string]any)
 			f.multi = map[string]*Field{}
 			for sub, d := range subs {
@@ -245,29 +234,53 @@ func (ix *Index) parseField(name string, def map[string]any, path string) (*Fiel
 				}
 				f.multi[sub] = child
 			}
-		case slices.Contains([]string{"null_value", "copy_to", "normalizer", "script"}, k) && checked:
-			return nil, esjson.Unsupported("parameter [%s] of field [%s]", k, path)
-		case !takes(typ, k) && checked && ix.S.Version.AtLeast(7, 11):
-			return nil, ix.badMapping(esjson.Fail(400, "mapper_parsing_exception", "unknown parameter [%s] on mapper [%s] of type [%s]", k, name, typ))
-		case !takes(typ, k) && checked:
-			return nil, ix.badMapping(esjson.Fail(400, "mapper_parsing_exception", "Mapping definition for [%s] has unsupported parameters:  [%s : %s]", name, k, esjson.JavaString(def[k])))
-		case strings.HasSuffix(k, "analyzer"):
-			if _, ok := ix.Analyzer(fmt.Sprint(def[k])); !ok {
-				return nil, ix.badMapping(esjson.Fail(400, "mapper_parsing_exception", "analyzer [%v] has not been configured in mappings", def[k]))
-			}
-			f.params[k] = def[k]
-		case k == "format" && typ == "date":
-			for format := range strings.SplitSeq(fmt.Sprint(def[k]), "||") {
-				if dateFormats[format] == nil {
-					return nil, esjson.Unsupported("date format [%s]", format)
-				}
-			}
-			f.params[k] = def[k]
 		default:
+			if e := ix.checkParam(f, name, k, def[k], path); e != nil {
+				return nil, e
+			}
 			f.params[k] = def[k]
 		}
 	}
 	return f, nil
+}
+
+func (ix *Index) parseObject(typ string, def map[string]any, path string) (*Field, *esjson.Error) {
+	f := &Field{Props: map[string]*Field{}}
+	if typ == "nested" {
+		f.Typ = typ
+	}
+	if d, ok := def["dynamic"]; ok {
+		f.dynamic = fmt.Sprint(d)
+	}
+	if def["enabled"] == false || def["enabled"] == "false" {
+		f.dynamic = "disabled"
+	}
+	props, _ := def["properties"].(map[string]any)
+	return f, ix.mergeFields(f, props, path)
+}
+
+// checkParam refuses a parameter that a leaf does not take.
+func (ix *Index) checkParam(f *Field, name, k string, value any, path string) *esjson.Error {
+	checked := leafTypes[f.Typ]
+	switch {
+	case checked && slices.Contains([]string{"null_value", "copy_to", "normalizer", "script"}, k):
+		return esjson.Unsupported("parameter [%s] of field [%s]", k, path)
+	case checked && !takes(f.Typ, k) && ix.S.Version.AtLeast(7, 11):
+		return ix.badMapping(esjson.Fail(400, "mapper_parsing_exception", "unknown parameter [%s] on mapper [%s] of type [%s]", k, name, f.Typ))
+	case checked && !takes(f.Typ, k):
+		return ix.badMapping(esjson.Fail(400, "mapper_parsing_exception", "Mapping definition for [%s] has unsupported parameters:  [%s : %s]", name, k, esjson.JavaString(value)))
+	case strings.HasSuffix(k, "analyzer"):
+		if _, ok := ix.Analyzer(fmt.Sprint(value)); !ok {
+			return ix.badMapping(esjson.Fail(400, "mapper_parsing_exception", "analyzer [%v] has not been configured in mappings", value))
+		}
+	case k == "format" && f.Typ == "date":
+		for format := range strings.SplitSeq(fmt.Sprint(value), "||") {
+			if dateFormats[format] == nil {
+				return esjson.Unsupported("date format [%s]", format)
+			}
+		}
+	}
+	return nil
 }
 
 func (m *Mapping) Reply() esjson.Object {

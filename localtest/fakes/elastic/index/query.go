@@ -73,7 +73,7 @@ func (c Compiler) clause(v any) (Matcher, error) {
 			return func(d *Doc) (float64, bool) { _, ok := inner(d); return 1, ok }, err
 		case "ids":
 			values := esjson.StringList(b["values"])
-			return func(d *Doc) (float64, bool) { return 1, slices.Contains(values, d.Id) }, nil
+			return func(d *Doc) (float64, bool) { return 1, slices.Contains(values, d.ID) }, nil
 		case "exists":
 			return c.exists(b)
 		case "match", "term", "prefix", "range", "terms":
@@ -268,7 +268,7 @@ func (c Compiler) prefix(path string, f *Field, value any) (Matcher, error) {
 
 // ShardFault is an error that a shard finds, not the parser.
 func (c Compiler) ShardFault(format string, args ...any) *esjson.Error {
-	cause := esjson.Fail(400, "query_shard_exception", format, args...).With("index_uuid", c.Ix.Uuid, "index", c.Ix.Name)
+	cause := esjson.Fail(400, "query_shard_exception", format, args...).With("index_uuid", c.Ix.UUID, "index", c.Ix.Name)
 	if inner, wraps := strings.CutPrefix(cause.Reason, "failed to create query: "); wraps {
 		cause.Cause = esjson.Illegal("%s", inner)
 	}
@@ -388,7 +388,7 @@ func (c Compiler) match(path string, f *Field, value any) (Matcher, error) {
 func (c Compiler) term(path string, f *Field, value any) (Matcher, error) {
 	switch path {
 	case "_id":
-		return func(d *Doc) (float64, bool) { return 1, d.Id == fmt.Sprint(value) }, nil
+		return func(d *Doc) (float64, bool) { return 1, d.ID == fmt.Sprint(value) }, nil
 	case "_index":
 		return func(d *Doc) (float64, bool) { return 1, d.Ix.Name == fmt.Sprint(value) }, nil
 	case "_routing":

@@ -229,7 +229,7 @@ func writeHits(c *store.Call, t *task, req *reindexRequest, hits []pageHit, last
 	c.S.Mu.Lock()
 	defer c.S.Mu.Unlock()
 	for _, h := range hits {
-		w := index.Write{Action: req.opType, Index: req.dest, Id: h.id, Routing: h.routing, Source: h.source, VersionType: req.versionType, Version: h.version, IfSeq: -1, Copies: req.copies}
+		w := index.Write{Action: req.opType, Index: req.dest, ID: h.id, Routing: h.routing, Source: h.source, VersionType: req.versionType, Version: h.version, IfSeq: -1, Copies: req.copies}
 		switch {
 		case req.routing == "discard":
 			w.Routing = ""
@@ -330,7 +330,7 @@ func (l *localPages) cut() (page, *esjson.Error) {
 	n := min(l.req.size, len(l.rest))
 	for _, h := range l.rest[:n] {
 		raw, _ := show.Of(h.D).(json.RawMessage)
-		p.hits = append(p.hits, pageHit{h.D.Ix.Name, h.D.Id, h.D.Routing, h.D.Version, raw})
+		p.hits = append(p.hits, pageHit{h.D.Ix.Name, h.D.ID, h.D.Routing, h.D.Version, raw})
 	}
 	l.rest = l.rest[n:]
 	return p, nil

@@ -475,7 +475,7 @@ func (req *Request) validate(c *store.Call) error {
 func (req *Request) Run(targets []target) ([]Hit, error) {
 	hits, err := matches(targets, req.Query)
 	if err == nil && req.sliceMax > 0 {
-		hits = slices.DeleteFunc(hits, func(h Hit) bool { return int(index.Murmur3([]byte(h.D.Id)))%req.sliceMax != req.sliceID })
+		hits = slices.DeleteFunc(hits, func(h Hit) bool { return int(index.Murmur3([]byte(h.D.ID)))%req.sliceMax != req.sliceID })
 	}
 	return hits, err
 }
@@ -562,7 +562,7 @@ func (by SortBy) key(h Hit, position int) (index.Key, error) {
 		if ix.S.Setting("indices.id_field_data.enabled", strconv.FormatBool(!ix.S.Version.AtLeast(8, 0))) != "true" {
 			return index.Key{}, shardsFailed(target{ix: ix}, esjson.Illegal("Fielddata access on the _id field is disallowed, you can re-enable it by updating the dynamic cluster setting: indices.id_field_data.enabled"))
 		}
-		return index.Key{Kind: 't', Text: h.D.Id}, nil
+		return index.Key{Kind: 't', Text: h.D.ID}, nil
 	}
 	f := ix.Mapping.Lookup(by.Field)
 	switch {

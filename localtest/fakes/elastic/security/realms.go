@@ -68,53 +68,32 @@ type Logins struct {
 	mappings map[string]roleMapping // of directory users; replaced, never changed
 }
 
+// realmSet are the realms of a configuration, by kind.name.
+type realmSet map[string]*realm
+
+// at is the realm that a setting belongs to, and the rest of its name.
+func (all realmSet) at(key string) (r *realm, rest string, ok bool) {
+	path, ok := strings.CutPrefix(key, store.RealmPrefix)
+	kind, path, more := strings.Cut(path, ".")
+	name, rest, most := strings.Cut(path, ".")
+	if _, isKind := realmSettings[kind]; !ok || !isKind || !more || !most {
+		return nil, "", false
+	}
+	if all[kind+"."+name] == nil {
+		all[kind+"."+name] = &realm{kind: kind, name: name, order: 1<<31 - 1, set: map[string]string{}, cache: map[string]login{}}
+	}
+	return all[kind+"."+name], rest, true
+}
+
 // Chain reads the realms of these settings and of the keystore, or refuses to
 // boot with the words of a 7.17 node (8.x where they differ).
 func Chain(v esjson.Version, settings, keystore map[string]string) ([]*realm, error) {
-	byName := map[string]*realm{} // by kind.name
-	at := func(key string) (r *realm, rest string, ok bool) {
-		path, ok := strings.CutPrefix(key, store.RealmPrefix)
-		kind, path, more := strings.Cut(path, ".")
-		name, rest, most := strings.Cut(path, ".")
-		if _, isKind := realmSettings[kind]; !ok || !isKind || !more || !most {
-			return nil, "", false
-		}
-		if byName[kind+"."+name] == nil {
-			byName[kind+"."+name] = &realm{kind: kind, name: name, order: 1<<31 - 1, set: map[string]string{}, cache: map[string]login{}}
-		}
-		return byName[kind+"."+name], rest, true
+	byName := realmSet{}
+	if e := byName.configure(settings); e != nil {
+		return nil, e
 	}
-	for _, key := range slices.Sorted(maps.Keys(settings)) {
-		if !strings.HasPrefix(key, store.RealmPrefix) {
-			continue
-		}
-		r, rest, ok := at(key)
-		switch {
-		case strings.Count(strings.TrimPrefix(key, store.RealmPrefix), ".") == 1:
-			return nil, esjson.Illegal("Incorrect realm settings found. Realm settings have been changed to include the type as part of the setting key.")
-		case ok && rest == "secure_bind_password":
-			return nil, esjson.Illegal("Setting [%s] is a secure setting and must be stored inside the Elasticsearch keystore, but was found inside elasticsearch.yml", key)
-		case esjson.Known(otherRealms, strings.TrimPrefix(key, store.RealmPrefix)), ok && esjson.Known(notDone, rest) && esjson.Known(realmSettings[r.kind], rest):
-			return nil, esjson.Unsupported("setting [%s]", key)
-		case !ok || !esjson.Known(realmSettings[r.kind], rest):
-			return nil, esjson.UnknownSetting(key)
-		}
-		if e := checkRealmValue(key, rest, settings[key]); e != nil {
-			return nil, e
-		}
-		if r.set[rest] = settings[key]; rest == "order" {
-			r.order, _ = strconv.Atoi(settings[key]) // just checked
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(keystore)) {
-		switch r, rest, ok := at(key); {
-		case ok && rest == "secure_bind_password" && len(r.set) == 0:
-			return nil, esjson.Fail(500, "settings_exception", "found settings for the realm [%s] (with type [%s]) in the secure settings (elasticsearch.keystore), but this realm does not have any settings in elasticsearch.yml. Please remove these settings from the keystore, or update their names to match one of the realms that are defined in elasticsearch.yml - [%s]", r.name, r.kind, key)
-		case ok && rest == "secure_bind_password":
-			r.secret = keystore[key]
-		case !esjson.Known([]string{"keystore.seed", "bootstrap.password", "xpack.notification.", "xpack.security.http.ssl.", "xpack.security.transport.ssl."}, key):
-			return nil, esjson.Fail(400, "illegal_argument_exception", "unknown secure setting [%s] please check that any required plugins are installed, or check the breaking changes documentation for removed settings", key)
-		}
+	if e := byName.unlock(keystore); e != nil {
+		return nil, e
 	}
 	all := slices.Collect(maps.Values(byName))
 	slices.SortFunc(all, func(a, b *realm) int { return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.name, b.name)) })
@@ -123,15 +102,8 @@ func Chain(v esjson.Version, settings, keystore map[string]string) ([]*realm, er
 		if e := r.check(); e != nil {
 			return nil, e
 		}
-		for _, other := range all[:n] {
-			switch {
-			case other.name == r.name:
-				return nil, esjson.Illegal("Found multiple realms configured with the same name: %s: [%s, %s]", r.name, store.RealmPrefix+other.kind+"."+r.name, store.RealmPrefix+r.kind+"."+r.name)
-			case other.kind == r.kind && (r.kind == "file" || r.kind == "native"):
-				return nil, esjson.Illegal("multiple [%s] realms are configured. [%[1]s] is an internal realm and therefore there can only be one such realm configured", r.kind)
-			case v.AtLeast(8, 0) && other.order == r.order: // 7.x logs a deprecation
-				return nil, esjson.Illegal("Found multiple realms configured with the same order: %d: [%s, %s]", r.order, store.RealmPrefix+other.kind+"."+other.name+".order", store.RealmPrefix+r.kind+"."+r.name+".order")
-			}
+		if e := r.beside(v, all[:n]); e != nil {
+			return nil, e
 		}
 		if _, ordered := r.set["order"]; !ordered && v.AtLeast(8, 0) {
 			return nil, esjson.Illegal("'order' is a mandatory parameter for realm config. Found invalid config for realm: '%s'\nPlease see the breaking changes documentation.", r.name)
@@ -148,6 +120,63 @@ func Chain(v esjson.Version, settings, keystore map[string]string) ([]*realm, er
 		}
 	}
 	return all, nil
+}
+
+// configure takes the settings of elasticsearch.yml.
+func (all realmSet) configure(settings map[string]string) *esjson.Error {
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
+		if !strings.HasPrefix(key, store.RealmPrefix) {
+			continue
+		}
+		r, rest, ok := all.at(key)
+		switch {
+		case strings.Count(strings.TrimPrefix(key, store.RealmPrefix), ".") == 1:
+			return esjson.Illegal("Incorrect realm settings found. Realm settings have been changed to include the type as part of the setting key.")
+		case ok && rest == "secure_bind_password":
+			return esjson.Illegal("Setting [%s] is a secure setting and must be stored inside the Elasticsearch keystore, but was found inside elasticsearch.yml", key)
+		case esjson.Known(otherRealms, strings.TrimPrefix(key, store.RealmPrefix)), ok && esjson.Known(notDone, rest) && esjson.Known(realmSettings[r.kind], rest):
+			return esjson.Unsupported("setting [%s]", key)
+		case !ok || !esjson.Known(realmSettings[r.kind], rest):
+			return esjson.UnknownSetting(key)
+		}
+		if e := checkRealmValue(key, rest, settings[key]); e != nil {
+			return e
+		}
+		if r.set[rest] = settings[key]; rest == "order" {
+			r.order, _ = strconv.Atoi(settings[key]) // just checked
+		}
+	}
+	return nil
+}
+
+// unlock takes the secrets of the keystore.
+func (all realmSet) unlock(keystore map[string]string) *esjson.Error {
+	for _, key := range slices.Sorted(maps.Keys(keystore)) {
+		switch r, rest, ok := all.at(key); {
+		case ok && rest == "secure_bind_password" && len(r.set) == 0:
+			return esjson.Fail(500, "settings_exception", "found settings for the realm [%s] (with type [%s]) in the secure settings (elasticsearch.keystore), but this realm does not have any settings in elasticsearch.yml. Please remove these settings from the keystore, or update their names to match one of the realms that are defined in elasticsearch.yml - [%s]", r.name, r.kind, key)
+		case ok && rest == "secure_bind_password":
+			r.secret = keystore[key]
+		case !esjson.Known([]string{"keystore.seed", "bootstrap.password", "xpack.notification.", "xpack.security.http.ssl.", "xpack.security.transport.ssl."}, key):
+			return esjson.Fail(400, "illegal_argument_exception", "unknown secure setting [%s] please check that any required plugins are installed, or check the breaking changes documentation for removed settings", key)
+		}
+	}
+	return nil
+}
+
+// beside refuses a realm that others do not leave room for.
+func (r *realm) beside(v esjson.Version, others []*realm) *esjson.Error {
+	for _, other := range others {
+		switch {
+		case other.name == r.name:
+			return esjson.Illegal("Found multiple realms configured with the same name: %s: [%s, %s]", r.name, store.RealmPrefix+other.kind+"."+r.name, store.RealmPrefix+r.kind+"."+r.name)
+		case other.kind == r.kind && (r.kind == "file" || r.kind == "native"):
+			return esjson.Illegal("multiple [%s] realms are configured. [%[1]s] is an internal realm and therefore there can only be one such realm configured", r.kind)
+		case v.AtLeast(8, 0) && other.order == r.order: // 7.x logs a deprecation
+			return esjson.Illegal("Found multiple realms configured with the same order: %d: [%s, %s]", r.order, store.RealmPrefix+other.kind+"."+other.name+".order", store.RealmPrefix+r.kind+"."+r.name+".order")
+		}
+	}
+	return nil
 }
 
 func checkRealmValue(key, rest, value string) *esjson.Error {

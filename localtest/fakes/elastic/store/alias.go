@@ -19,7 +19,7 @@ func (s *Cluster) checkAliases(all map[string]index.Alias) *esjson.Error {
 		case isIndex && s.Version.AtLeast(7, 11):
 			return esjson.Fail(400, "invalid_alias_name_exception", "Invalid alias name [%s]: an index or data stream exists with the same name as the alias", name)
 		case isIndex:
-			return esjson.Fail(400, "invalid_alias_name_exception", "Invalid alias name [%s], an index exists with the same name as the alias", name).With("index_uuid", ix.Uuid, "index", name)
+			return esjson.Fail(400, "invalid_alias_name_exception", "Invalid alias name [%s], an index exists with the same name as the alias", name).With("index_uuid", ix.UUID, "index", name)
 		}
 	}
 	return nil

@@ -63,6 +63,25 @@ func (l bulkLine) number(n json.Number, otherwise int64) int64 {
 	return otherwise
 }
 
+// bulkWrite is one operation without its source.
+func (c *Call) bulkWrite(action string, l *bulkLine) (index.Write, *esjson.Error) {
+	if l == nil {
+		l = &bulkLine{}
+	}
+	w := index.Write{Action: action, Index: l.Index, ID: l.ID, Routing: l.Routing, VersionType: l.VersionType,
+		Version: l.number(l.Version, 0), IfSeq: l.number(l.IfSeq, -1), IfTerm: l.number(l.IfTerm, -1)}
+	if w.RequireAlias = c.Flag("require_alias", false); l.RequireAlias != nil {
+		w.RequireAlias = *l.RequireAlias
+	}
+	if w.Index == "" {
+		w.Index = c.Vars["index"]
+	}
+	if w.Routing == "" {
+		w.Routing = c.Q.Get("routing")
+	}
+	return w, w.CheckVersion(l.Version != "")
+}
+
 // parseBulk reads newline-delimited operations.
 func (c *Call) parseBulk() ([]index.Write, error) {
 	if len(c.Body) == 0 {
@@ -86,23 +105,11 @@ func (c *Call) parseBulk() ([]index.Write, error) {
 			return nil, esjson.Illegal("Malformed action/metadata line [%d], expected START_OBJECT or one action: %v", i+1, err)
 		}
 		for action, l := range head {
-			if l == nil {
-				l = &bulkLine{}
-			}
-			w := index.Write{Action: action, Index: l.Index, Id: l.ID, Routing: l.Routing, VersionType: l.VersionType,
-				Version: l.number(l.Version, 0), Copies: copies, IfSeq: l.number(l.IfSeq, -1), IfTerm: l.number(l.IfTerm, -1)}
-			if e := w.CheckVersion(l.Version != ""); e != nil {
+			w, e := c.bulkWrite(action, l)
+			if e != nil {
 				return nil, e
 			}
-			if w.RequireAlias = c.Flag("require_alias", false); l.RequireAlias != nil {
-				w.RequireAlias = *l.RequireAlias
-			}
-			if w.Index == "" {
-				w.Index = c.Vars["index"]
-			}
-			if w.Routing == "" {
-				w.Routing = c.Q.Get("routing")
-			}
+			w.Copies = copies
 			switch {
 			case w.Index == "":
 				return nil, esjson.Fail(400, "action_request_validation_exception", "Validation Failed: 1: index is missing;")
@@ -154,7 +161,7 @@ func (c *Call) Bulk() (int, any, error) {
 		if err != nil {
 			e := err.(*esjson.Error)
 			failed = true
-			items = append(items, esjson.Obj(w.Action, c.S.Identity(w.Index, w.Id).With("status", e.Status, "error", e)))
+			items = append(items, esjson.Obj(w.Action, c.S.Identity(w.Index, w.ID).With("status", e.Status, "error", e)))
 			continue
 		}
 		if ix, ok := c.S.Indices[w.Index]; ok {

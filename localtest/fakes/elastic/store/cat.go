@@ -123,7 +123,7 @@ func (c *Call) CatIndices() (int, any, error) {
 		}
 		_, active := ix.CopiesOf()
 		t.Rows = append(t.Rows, map[string]string{
-			"health": c.S.health([]*index.Index{ix}).status, "status": "open", "index": ix.Name, "uuid": ix.Uuid, "pri": strconv.Itoa(len(ix.Shards)),
+			"health": c.S.health([]*index.Index{ix}).status, "status": "open", "index": ix.Name, "uuid": ix.UUID, "pri": strconv.Itoa(len(ix.Shards)),
 			"rep": ix.Settings["index.number_of_replicas"], "docs.count": strconv.Itoa(docs), "docs.deleted": "0",
 			"store.size": bytesText(size*active, c.Q.Get("bytes")), "pri.store.size": bytesText(size, c.Q.Get("bytes")),
 		})

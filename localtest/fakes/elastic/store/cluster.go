@@ -263,7 +263,7 @@ func (c *Call) Stats() (int, any, error) {
 		shards, copies = shards+len(ix.Shards)*(1+replicas), copies+replicas
 		total := [2]int{sum[0] * (1 + replicas), sum[1] * (1 + replicas)}
 		all, allCopies = [2]int{all[0] + sum[0], all[1] + sum[1]}, [2]int{allCopies[0] + total[0], allCopies[1] + total[1]}
-		o := esjson.Obj("uuid", ix.Uuid, "primaries", statsReply(sum), "total", statsReply(total))
+		o := esjson.Obj("uuid", ix.UUID, "primaries", statsReply(sum), "total", statsReply(total))
 		if c.Q.Get("level") == "shards" {
 			o = o.With("shards", byShard)
 		}

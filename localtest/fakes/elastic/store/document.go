@@ -46,21 +46,21 @@ func (c *Call) Apply(w index.Write) (esjson.Object, int, error) {
 	if e := ix.Blocked("write"); e != nil {
 		return nil, 0, e
 	}
-	if w.Id == "" {
-		w.Id = c.S.NewID("doc")[:20]
+	if w.ID == "" {
+		w.ID = c.S.NewID("doc")[:20]
 	}
-	if len(w.Id) > 512 {
-		return nil, 0, esjson.Illegal("id is too long, must be no longer than 512 bytes but was: %d", len(w.Id))
+	if len(w.ID) > 512 {
+		return nil, 0, esjson.Illegal("id is too long, must be no longer than 512 bytes but was: %d", len(w.ID))
 	}
 	if e := ix.EnoughActive(w, c.Q.Get("timeout")); e != nil {
 		return nil, 0, e
 	}
 	var e *esjson.Error
-	if w.Routing, e = ix.Routed(w.Index, w.Id, w.Routing); e != nil {
+	if w.Routing, e = ix.Routed(w.Index, w.ID, w.Routing); e != nil {
 		return nil, 0, e
 	}
 	if ix.Mapping.Routing && w.Routing == "" {
-		return nil, 0, esjson.Fail(400, "routing_missing_exception", "routing is required for [%s]/[_doc]/[%s]", ix.Name, w.Id).With("index_uuid", "_na_", "index", ix.Name)
+		return nil, 0, esjson.Fail(400, "routing_missing_exception", "routing is required for [%s]/[_doc]/[%s]", ix.Name, w.ID).With("index_uuid", "_na_", "index", ix.Name)
 	}
 	d, result, err := ix.Apply(w)
 	if err != nil {
@@ -77,7 +77,7 @@ func (c *Call) Apply(w index.Write) (esjson.Object, int, error) {
 }
 
 // Identity starts every description of a document; 7.x has types.
-func (c *Call) Identity(d *index.Doc) esjson.Object { return c.S.Identity(d.Ix.Name, d.Id) }
+func (c *Call) Identity(d *index.Doc) esjson.Object { return c.S.Identity(d.Ix.Name, d.ID) }
 
 // refreshAfter obeys ?refresh. wait_for refreshes at once here.
 func (c *Call) refreshAfter(ix *index.Index) {
@@ -99,7 +99,7 @@ func (c *Call) CreateDoc() (int, any, error) { return c.single("create") }
 func (c *Call) DeleteDoc() (int, any, error) { return c.single("delete") }
 
 func (c *Call) single(action string) (int, any, error) {
-	w := index.Write{Action: action, Index: c.Vars["index"], Id: c.Vars["id"], Routing: c.Q.Get("routing"), Source: c.Body, VersionType: c.Q.Get("version_type"),
+	w := index.Write{Action: action, Index: c.Vars["index"], ID: c.Vars["id"], Routing: c.Q.Get("routing"), Source: c.Body, VersionType: c.Q.Get("version_type"),
 		RequireAlias: c.Flag("require_alias", false)}
 	for name, into := range map[string]*int64{"version": &w.Version, "if_seq_no": &w.IfSeq, "if_primary_term": &w.IfTerm} {
 		n, err := c.Number(name, -1)
@@ -184,7 +184,7 @@ func (c *Call) readOne(ix *index.Index, sh *index.Shard, id string) *index.Doc {
 	}
 	ix.CatchUp()
 	for _, d := range sh.Visible {
-		if d.Id == id {
+		if d.ID == id {
 			return d
 		}
 	}

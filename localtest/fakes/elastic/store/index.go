@@ -23,7 +23,7 @@ func (s *Cluster) create(name string, own definition) (*index.Index, error) {
 		return nil, e
 	}
 	if ix, ok := s.Indices[name]; ok {
-		return nil, esjson.Fail(400, "resource_already_exists_exception", "index [%s/%s] already exists", name, ix.Uuid).With("index_uuid", ix.Uuid, "index", name)
+		return nil, esjson.Fail(400, "resource_already_exists_exception", "index [%s/%s] already exists", name, ix.UUID).With("index_uuid", ix.UUID, "index", name)
 	}
 	for _, ix := range s.Indices {
 		if ix.HasAlias(name) {
@@ -84,13 +84,13 @@ func (s *Cluster) roomFor(settings map[string]string) *esjson.Error {
 
 // build is an index of settings alone, which the cluster does not have yet.
 func (s *Cluster) build(name string, d definition) (*index.Index, *esjson.Error) {
-	ix := &index.Index{S: s.Env, Name: name, Uuid: s.NewID("index"), Settings: map[string]string{}, Aliases: map[string]index.Alias{}}
+	ix := &index.Index{S: s.Env, Name: name, UUID: s.NewID("index"), Settings: map[string]string{}, Aliases: map[string]index.Alias{}}
 	created := fmt.Sprintf("%d%02d%02d99", s.Version.Major, s.Version.Minor, s.Version.Patch)
 	if s.Version.AtLeast(8, 11) {
 		created = "8512000" // index versions are no release numbers any more; that of 8.15
 	}
 	maps.Copy(ix.Settings, map[string]string{
-		"index.number_of_shards": "1", "index.number_of_replicas": "1", "index.uuid": ix.Uuid, "index.provided_name": name,
+		"index.number_of_shards": "1", "index.number_of_replicas": "1", "index.uuid": ix.UUID, "index.provided_name": name,
 		"index.version.created": created, "index.creation_date": strconv.FormatInt(s.Config.Now().UnixMilli(), 10),
 	})
 	if s.Version.AtLeast(7, 11) {
@@ -192,48 +192,63 @@ func (s *Cluster) autoCreate(name string) (*index.Index, error) {
 // exclusions, in the order of their names. Wildcards see what the user may do
 // action on. An alias's filter comes with its index, unless the index is named too.
 func (c *Call) Resolve(expr, action string) ([]*index.Index, map[*index.Index]json.RawMessage, error) {
-	found, filters := map[string]*index.Index{}, map[*index.Index]json.RawMessage{}
-	ignore := c.Flag("ignore_unavailable", false)
+	found := resolution{indices: map[string]*index.Index{}, filters: map[*index.Index]json.RawMessage{}}
 	items := esjson.SplitList(expr)
 	if len(items) == 0 || len(items) == 1 && items[0] == "_all" {
 		items = []string{"*"}
 	}
 	for i, item := range items {
 		if exclude, ok := strings.CutPrefix(item, "-"); ok && i > 0 {
-			maps.DeleteFunc(found, func(name string, _ *index.Index) bool { return esjson.Wild(exclude, name) })
+			maps.DeleteFunc(found.indices, func(name string, _ *index.Index) bool { return esjson.Wild(exclude, name) })
 			continue
 		}
-		star, any := strings.Contains(item, "*"), false
-		for name, ix := range c.S.Indices {
-			hidden := star && !strings.HasPrefix(item, ".") && (strings.HasPrefix(name, ".") || ix.Settings["index.hidden"] == "true")
-			if esjson.Wild(item, name) && !hidden && (!star || c.User.OnIndex(action, name)) {
-				found[name], any = ix, true
-				delete(filters, ix)
+		any := false
+		for _, ix := range c.S.Indices {
+			here, e := c.resolveIn(ix, item, action, found)
+			if e != nil {
+				return nil, nil, e
 			}
-			for alias, a := range ix.Aliases {
-				if esjson.Wild(item, alias) && (!star || c.User.OnIndex(action, alias)) {
-					if any = true; found[name] == nil && len(a.Filter) > 0 {
-						filters[ix] = a.Filter
-					}
-					found[name] = ix
-					if a.SearchRouting != "" && strings.HasPrefix(action, "indices:data/read/search") {
-						return nil, nil, esjson.Unsupported("a search by way of alias [%s], which has a search routing", alias)
-					}
-				}
-			}
+			any = any || here
 		}
-		if !any && !star && !ignore {
-			return nil, nil, esjson.NoSuchIndex(item)
-		}
-		if !any && star && !c.Flag("allow_no_indices", true) {
+		star := strings.Contains(item, "*")
+		if !any && (!star && !c.Flag("ignore_unavailable", false) || star && !c.Flag("allow_no_indices", true)) {
 			return nil, nil, esjson.NoSuchIndex(item)
 		}
 	}
 	var out []*index.Index
-	for _, name := range slices.Sorted(maps.Keys(found)) {
-		out = append(out, found[name])
+	for _, name := range slices.Sorted(maps.Keys(found.indices)) {
+		out = append(out, found.indices[name])
 	}
-	return out, filters, nil
+	return out, found.filters, nil
+}
+
+// resolution is what an expression has named so far.
+type resolution struct {
+	indices map[string]*index.Index
+	filters map[*index.Index]json.RawMessage
+}
+
+// resolveIn adds one index if item names it or one of its aliases.
+func (c *Call) resolveIn(ix *index.Index, item, action string, found resolution) (any bool, e *esjson.Error) {
+	star := strings.Contains(item, "*")
+	hidden := star && !strings.HasPrefix(item, ".") && (strings.HasPrefix(ix.Name, ".") || ix.Settings["index.hidden"] == "true")
+	if esjson.Wild(item, ix.Name) && !hidden && (!star || c.User.OnIndex(action, ix.Name)) {
+		found.indices[ix.Name], any = ix, true
+		delete(found.filters, ix)
+	}
+	for alias, a := range ix.Aliases {
+		if !esjson.Wild(item, alias) || star && !c.User.OnIndex(action, alias) {
+			continue
+		}
+		if a.SearchRouting != "" && strings.HasPrefix(action, "indices:data/read/search") {
+			return false, esjson.Unsupported("a search by way of alias [%s], which has a search routing", alias)
+		}
+		if any = true; found.indices[ix.Name] == nil && len(a.Filter) > 0 {
+			found.filters[ix] = a.Filter
+		}
+		found.indices[ix.Name] = ix
+	}
+	return any, nil
 }
 
 // Named resolves the path's index variable for an action.
@@ -335,7 +350,7 @@ func (c *Call) PutSettings() (int, any, error) {
 				return 0, nil, esjson.Illegal("final %s setting [%s], not updateable", ix.Name, k)
 			}
 			if !esjson.Known(index.DynamicIndex, k) {
-				return 0, nil, esjson.Illegal("Can't update non dynamic settings [[%s]] for open indices [[%s/%s]]", k, ix.Name, ix.Uuid)
+				return 0, nil, esjson.Illegal("Can't update non dynamic settings [[%s]] for open indices [[%s/%s]]", k, ix.Name, ix.UUID)
 			}
 		}
 		onlyBlocks := !slices.ContainsFunc(slices.Collect(maps.Keys(flat)), func(k string) bool { return !strings.HasPrefix(k, "index.blocks.") })
