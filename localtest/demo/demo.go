@@ -40,6 +40,7 @@ type options struct {
 	rate                        float64
 	seed                        uint64
 	verbose                     bool
+	script                      bool // the host runs the probe itself
 }
 
 // restart is how long the demo's clusters take to restart, in cloud time: short
@@ -167,8 +168,12 @@ func (o *options) open(ctx context.Context) (*world.World, func(), error) {
 	if real {
 		return world.NewReal(ctx, c, os.Stderr)
 	}
+	release := func() {}
+	if o.scenario == flow.ElasticAzure {
+		release = o.runner(&c)
+	}
 	w, err := world.New(c)
-	return w, func() {}, err
+	return w, release, err
 }
 
 func open(ctx context.Context, o *options) (*session, error) {
@@ -304,8 +309,9 @@ type Report struct {
 	Rate        float64       `json:"rate"` // of the cloud's clock, in which all seconds are
 	Steps       []StepReport  `json:"steps"`
 	Checks      []facts.Check `json:"checks"`
-	Invocations int           `json:"invocations"` // of the provisioning walk
-	CloudCalls  int           `json:"cloudCalls"`  // of the whole demo
+	Scripts     int           `json:"scripts,omitempty"` // that a machine inside a network ran
+	Invocations int           `json:"invocations"`       // of the provisioning walk
+	CloudCalls  int           `json:"cloudCalls"`        // of the whole demo
 	SecondRun   struct {
 		Steps       int `json:"steps"`
 		Invocations int `json:"invocations"`
@@ -370,6 +376,9 @@ func (s *session) provision(ctx context.Context, r *Report, spec *events.Spec) e
 	if w := f.PrivateWhitelist; w != nil {
 		s.out.Say("group %s: %d addresses added, %d removed", w.Group, len(w.Added), len(w.Removed))
 	}
+	if f.AzureVerify != nil {
+		return s.proven(r, v)
+	}
 	if f.Verify == nil {
 		return nil
 	}
@@ -390,7 +399,7 @@ func (s *session) provision(ctx context.Context, r *Report, spec *events.Spec) e
 	return nil
 }
 
-var acts = map[string]string{flow.ESToES: "connect, copy, prove", flow.ESToECS: "connect, configure, prove", flow.PrivateWhitelist: "change the whitelist"}
+var acts = map[string]string{flow.ElasticAzure: "connect, approve, prove from inside", flow.ESToES: "connect, copy, prove", flow.ESToECS: "connect, configure, prove", flow.PrivateWhitelist: "change the whitelist"}
 
 // profile is the name of the profile that a new instance is tagged with.
 const profile = "orders"
@@ -466,6 +475,9 @@ func (s *session) tearDown(ctx context.Context, r *Report) error {
 		return fmt.Errorf("teardown: %w", err)
 	}
 	v, err := s.follow(ctx, r.RunID)
+	if err == nil && v.Status == run.WaitingApproval {
+		v, err = s.consent(ctx, v)
+	}
 	if err != nil {
 		return fmt.Errorf("teardown: %w", err)
 	}
@@ -487,6 +499,8 @@ func (o *options) spec(d *world.Deployment) events.Spec {
 	switch o.scenario {
 	case flow.ESToECS:
 		return d.HostSpec(o.useCases...)
+	case flow.ElasticAzure:
+		return world.AzureSpec()
 	case flow.PrivateWhitelist:
 		return events.Spec{Name: "office", Scenario: flow.PrivateWhitelist, Region: world.Region, InstanceID: world.Instance,
 			Whitelist: &events.Whitelist{Mode: events.Cover, IPs: []string{"192.168.0.0/25", "192.168.1.9"}, Group: "office"}}

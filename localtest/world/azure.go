@@ -2,7 +2,12 @@ package world
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/elastic/cloud-sdk-go/pkg/models"
 
 	"eslink/events"
 	"eslink/localtest/fakes/azure"
@@ -71,6 +76,10 @@ func (w *World) addAzure() error {
 		w.Elastic.AddDeployment(d)
 	}
 
+	name, region, kind, no := "office", ElasticRegion, "ip", false
+	w.Elastic.AddRuleset(elasticcloud.Ruleset{ID: ForeignPolicy, Associated: []string{ElasticOther}, Request: models.TrafficFilterRulesetRequest{
+		Name: &name, Region: &region, Type: &kind, IncludeByDefault: &no, Rules: []*models.TrafficFilterRule{{Source: "198.51.100.0/24", Description: "office"}}}})
+
 	machine := "vm:" + AzureSubscription + "/" + AzureMachine
 	for name, value := range map[string]any{
 		SecretAzure:   map[string]any{"tenantId": AzureTenant, "clientId": AzureClient, "clientSecret": AzureSecret, "for": []string{AzureSubscription, machine}},
@@ -87,6 +96,9 @@ func (w *World) addAzure() error {
 	return nil
 }
 
+// probes reports whether a write is one of a probe, which every walk makes anew.
+func probes(action string) bool { return strings.HasSuffix(action, "/runCommands") }
+
 // AzureSpec connects the network to the first deployment, and has its policy filter
 // the deployment's traffic.
 func AzureSpec() events.Spec {
@@ -96,4 +108,30 @@ func AzureSpec() events.Spec {
 		Vantage:     &events.Vantage{VM: AzureMachine},
 		Secrets:     events.Secrets{Azure: SecretAzure, Elastic: SecretElastic, Target: SecretDeployment},
 		AcceptRisks: []string{events.RiskPublicBlocked}, Approve: "auto"}
+}
+
+// Policies are the private connection policies that are there, but for the one that
+// the world began with.
+func (w *World) Policies() []elasticcloud.Ruleset {
+	return slices.DeleteFunc(w.Elastic.Rulesets(), func(r elasticcloud.Ruleset) bool { return r.ID == ForeignPolicy })
+}
+
+// leftInAzure lists what a run has made, or may have made, in the two clouds.
+func (w *World) leftInAzure() (out []string) {
+	for _, e := range w.Azure.Endpoints() {
+		out = append(out, "private endpoint "+e.Name)
+	}
+	for _, z := range w.Azure.Zones() {
+		out = append(out, "zone "+z.Name)
+	}
+	for _, r := range w.Policies() {
+		out = append(out, "policy "+r.ID)
+	}
+	for _, guid := range w.Elastic.Claims() {
+		out = append(out, "claim of "+guid)
+	}
+	if n := w.Azure.Commands(); n > 0 {
+		out = append(out, fmt.Sprintf("%d run commands", n))
+	}
+	return out
 }

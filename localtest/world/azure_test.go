@@ -29,7 +29,7 @@ func (s *sim) azureStands(t *testing.T) {
 	require.Contains(t, z.Records, "*")
 	assert.Equal(t, []string{e.Address.String()}, z.Records["*"].Addresses)
 	require.Len(t, z.Links, 1)
-	policies := s.Elastic.Rulesets()
+	policies := s.Policies()
 	require.Len(t, policies, 1)
 	assert.Equal(t, e.GUID, policies[0].Request.Rules[0].AzureEndpointGUID)
 	assert.Zero(t, s.Azure.Commands(), "probes are deleted")
@@ -40,7 +40,7 @@ func (s *sim) azureGone(t *testing.T) {
 	t.Helper()
 	assert.Empty(t, s.Azure.Endpoints())
 	assert.Empty(t, s.Azure.Zones())
-	assert.Empty(t, s.Elastic.Rulesets())
+	assert.Empty(t, s.Policies())
 	assert.Empty(t, s.Elastic.Claims())
 	assert.Zero(t, s.Azure.Commands())
 }
@@ -52,7 +52,7 @@ func TestElasticAzureFromEndToEnd(t *testing.T) {
 		s.start(t, events.Request{Spec: &spec})
 		v := s.ends(t, run.Done)
 		s.azureStands(t)
-		assert.Equal(t, []string{ElasticDeployment}, s.Elastic.Rulesets()[0].Associated)
+		assert.Equal(t, []string{ElasticDeployment}, s.Policies()[0].Associated)
 		assert.False(t, s.Elastic.Public(ElasticDeployment))
 		assert.Equal(t, []string{s.Azure.Endpoints()[0].GUID}, s.Elastic.Claims())
 		verify := v.Facts.AzureVerify

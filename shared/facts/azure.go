@@ -113,11 +113,13 @@ type InsideProof struct {
 	Access []string `json:"access,omitempty"`
 }
 
-// Forget begins a proof anew, for another walk: a proof is of one. A probe that an
-// earlier walk may have left behind is not forgotten.
+// Forget begins a proof again, for another walk: a proof is of one. A probe that an
+// earlier walk may have left behind is not forgotten: one that is on record, or of a
+// walk that has no result.
 func (p *InsideProof) Forget() {
 	if p != nil {
-		p.Results, p.Level, p.Read, p.Unread, p.Discard = nil, "", nil, "", true
+		p.Discard = p.Running != "" || len(p.Results) == 0
+		p.Results, p.Level, p.Read, p.Unread = nil, "", nil, ""
 	}
 }
 
