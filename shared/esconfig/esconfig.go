@@ -63,63 +63,26 @@ func Merge(config map[string]string, ours Ours, want Want) (map[string]string, O
 		if entry == want.Entry {
 			continue
 		}
-		l, err := parse(next[Whitelist], entry)
-		if err != nil {
+		if err := removeEntry(next, entry); err != nil {
 			return nil, Ours{}, err
-		}
-		if !slices.Contains(l.names(), entry) {
-			continue
-		}
-		if left := l.without(entry); len(left.items) == 0 && !left.yaml {
-			delete(next, Whitelist)
-		} else {
-			next[Whitelist] = left.String()
 		}
 	}
 	if want.Entry != "" {
-		l, err := parse(next[Whitelist], want.Entry)
+		added, err := addEntry(next, want.Entry)
 		if err != nil {
 			return nil, Ours{}, err
 		}
-		there := slices.Contains(l.names(), want.Entry)
-		if !there {
-			next[Whitelist] = l.with(want.Entry).String()
-		}
-		if !there || slices.Contains(ours.Entries, want.Entry) {
+		if added || slices.Contains(ours.Entries, want.Entry) {
 			then.Entries = []string{want.Entry}
 		}
 	}
 	for key, set := range ours.Settings {
-		if _, wanted := want.Settings[key]; wanted {
-			continue
-		}
-		if prefix, ok := directoryOf(key); ok {
-			// With what somebody has changed or added in it: the rest of a realm
-			// keeps the nodes from starting.
-			maps.DeleteFunc(next, func(k, _ string) bool { return strings.HasPrefix(k, prefix) })
-			continue
-		}
-		if next[key] != set.After {
-			continue
-		}
-		if set.Before == nil {
-			delete(next, key)
-		} else {
-			next[key] = *set.Before
+		if _, wanted := want.Settings[key]; !wanted {
+			revert(next, key, set)
 		}
 	}
 	for key, value := range want.Settings {
-		set, mine := ours.Settings[key]
-		now, has := config[key]
-		if !mine || !has || now != set.After { // else it is as we left it
-			set = Setting{}
-			if has {
-				set.Before = &now
-			}
-			mine = now != value || !has
-		}
-		if mine {
-			set.After = value
+		if set, mine := claim(config, ours, key, value); mine {
 			then.Settings[key] = set
 		}
 		next[key] = value
@@ -127,8 +90,72 @@ func Merge(config map[string]string, ours Ours, want Want) (map[string]string, O
 	return next, then, nil
 }
 
+// removeEntry takes an entry out of the whitelist, and the whitelist out if
+// nothing is left of it.
+func removeEntry(config map[string]string, entry string) error {
+	l, err := parse(config[Whitelist], entry)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(l.names(), entry) {
+		return nil
+	}
+	if rest := l.without(entry); len(rest.items) == 0 && !rest.yaml {
+		delete(config, Whitelist)
+	} else {
+		config[Whitelist] = rest.String()
+	}
+	return nil
+}
+
+// addEntry puts an entry into the whitelist and reports whether it was missing.
+func addEntry(config map[string]string, entry string) (added bool, err error) {
+	l, err := parse(config[Whitelist], entry)
+	if err != nil {
+		return false, err
+	}
+	if slices.Contains(l.names(), entry) {
+		return false, nil
+	}
+	config[Whitelist] = l.with(entry).String()
+	return true, nil
+}
+
+// revert gives a key of ours the value that it had, unless somebody has changed
+// it since. Of a realm all keys go, also what somebody has changed or added in
+// it: the rest of a realm keeps the nodes from starting.
+func revert(config map[string]string, key string, set Setting) {
+	if prefix, ok := directoryOf(key); ok {
+		maps.DeleteFunc(config, func(k, _ string) bool { return strings.HasPrefix(k, prefix) })
+		return
+	}
+	switch {
+	case config[key] != set.After:
+	case set.Before == nil:
+		delete(config, key)
+	default:
+		config[key] = *set.Before
+	}
+}
+
+// claim is what a run owns of a key that is to have a value: nothing if it has
+// that value already and the run did not give it.
+func claim(config map[string]string, ours Ours, key, value string) (set Setting, mine bool) {
+	set, mine = ours.Settings[key]
+	now, has := config[key]
+	if !mine || !has || now != set.After { // else it is as we left it
+		set = Setting{}
+		if has {
+			set.Before = &now
+		}
+		mine = now != value || !has
+	}
+	set.After = value
+	return set, mine
+}
+
 // With returns what is in either, as other has it: what a run may own while it
-// is unknown whether a write has come to pass.
+// is unknown whether a write took effect.
 func (o Ours) With(other Ours) Ours {
 	all := Ours{Entries: slices.Concat(o.Entries, other.Entries), Settings: map[string]Setting{}}
 	slices.Sort(all.Entries)

@@ -72,7 +72,7 @@ func TestWhoseSakeASettingStaysFor(t *testing.T) {
 		o := mine()
 		o.ID = "other"
 		c.change(o)
-		require.NoError(t, book.Beside(t.Context(), mine(), []*run.Run{o}), name)
+		require.NoError(t, book.LoadOtherRuns(t.Context(), mine(), []*run.Run{o}), name)
 		change, err := book.Of(map[string]string{key: c.has}, events.Spec{}, esconfig.Placeholder)
 		require.NoError(t, err)
 		require.Equal(t, c.left, change.Next[key], name)

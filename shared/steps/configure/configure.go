@@ -87,7 +87,7 @@ const (
 // view is what the cluster has, and what a walk changes of it.
 type view struct {
 	in       escluster.Instance
-	journal  *esconfig.Book
+	journal  *esconfig.Journal
 	change   esconfig.Change
 	keystore keystore
 }
@@ -124,18 +124,18 @@ func (s *Step) unlocked(ctx context.Context, r *run.Run) (engine.Outcome, error)
 }
 
 // look compares an active cluster with what a walk wants.
-func (s *Step) look(ctx context.Context, r *run.Run, w walk, journal *esconfig.Book, in escluster.Instance) (view, error) {
+func (s *Step) look(ctx context.Context, r *run.Run, w walk, journal *esconfig.Journal, in escluster.Instance) (view, error) {
 	v := view{in: in, journal: journal}
 	if in.Status != escluster.Active {
 		return v, fmt.Errorf("cluster %s is %s, and its configuration cannot be changed: see its console for the cause, make it active, then retry", in.ID, in.Status)
 	}
 	spec, domain := w.goal()
-	if journal.Shares(in.Config, spec) {
+	if journal.SharedWithOthers(in.Config, spec) {
 		all, err := s.Records.List(ctx)
 		if err != nil {
 			return v, err
 		}
-		if err := journal.Beside(ctx, r, all); err != nil {
+		if err := journal.LoadOtherRuns(ctx, r, all); err != nil {
 			return v, err
 		}
 	}

@@ -389,7 +389,7 @@ func TestOthersEntriesSurviveTeardown(t *testing.T) {
 // approved is the run's plan as step plan makes it and a person approves it.
 func (w *world) approved() *run.Plan {
 	w.Helper()
-	c, err := new(esconfig.Book).Of(w.config(), w.run.Spec, esconfig.Placeholder)
+	c, err := new(esconfig.Journal).Of(w.config(), w.run.Spec, esconfig.Placeholder)
 	require.NoError(w, err)
 	p := &run.Plan{Creates: []string{"a load balancer"}, Difference: c.Difference, Cost: run.Cost{Currency: "CNY", PerHour: 1}}
 	p.Seal()

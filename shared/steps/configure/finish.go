@@ -50,7 +50,7 @@ func (s *Step) finish(ctx context.Context, r *run.Run, w walk, v view, written b
 }
 
 // readBack is Done when the nodes run with what the API says.
-func (s *Step) readBack(ctx context.Context, r *run.Run, nodes Nodes, journal *esconfig.Book, c esconfig.Change) (engine.Outcome, error) {
+func (s *Step) readBack(ctx context.Context, r *run.Run, nodes Nodes, journal *esconfig.Journal, c esconfig.Change) (engine.Outcome, error) {
 	f := r.Facts.Configure
 	settings, err := nodes.NodeSettings(ctx)
 	if err != nil {

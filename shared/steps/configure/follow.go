@@ -15,7 +15,7 @@ import (
 
 // follow waits for the change that the cluster is carrying out, the run's or
 // another, and says how far it has come.
-func (s *Step) follow(ctx context.Context, r *run.Run, id string, journal *esconfig.Book) (engine.Outcome, error) {
+func (s *Step) follow(ctx context.Context, r *run.Run, id string, journal *esconfig.Journal) (engine.Outcome, error) {
 	what := "is carrying out a change"
 	ours := wrote(r)
 	if ours {

@@ -33,7 +33,7 @@ type password struct {
 
 // keystore finds the passwords that realms bind with and that the nodes do not
 // have yet, or have in an older version, and those of the run that no realm needs.
-func (s *Step) keystore(ctx context.Context, journal *esconfig.Book, spec events.Spec, p *facts.Preflight) (keystore, error) {
+func (s *Step) keystore(ctx context.Context, journal *esconfig.Journal, spec events.Spec, p *facts.Preflight) (keystore, error) {
 	var out keystore
 	unused := maps.Clone(journal.Keystore)
 	binds := clusters.Binds(spec, p)
@@ -56,7 +56,7 @@ func (s *Step) keystore(ctx context.Context, journal *esconfig.Book, spec events
 // setPasswords writes the keystore. Possible prior states: never written;
 // written, and the reply lost or the record not saved (the journal says that the
 // version is unknown, and the same values are written again).
-func (s *Step) setPasswords(ctx context.Context, r *run.Run, journal *esconfig.Book, passwords []password) (engine.Outcome, error) {
+func (s *Step) setPasswords(ctx context.Context, r *run.Run, journal *esconfig.Journal, passwords []password) (engine.Outcome, error) {
 	update, known := map[string]string{}, maps.Clone(journal.Keystore)
 	if known == nil {
 		known = map[string]string{}
@@ -89,7 +89,7 @@ func (s *Step) setPasswords(ctx context.Context, r *run.Run, journal *esconfig.B
 // esConfig. Unless the cloud restarts them for it by itself, within ownRestart,
 // a person has to: eslink has no right to restart a cluster for anything else
 // than its configuration.
-func (s *Step) restarted(ctx context.Context, r *run.Run, journal *esconfig.Book) (engine.Outcome, error) {
+func (s *Step) restarted(ctx context.Context, r *run.Run, journal *esconfig.Journal) (engine.Outcome, error) {
 	id, f := r.Spec.InstanceID, r.Facts.Configure
 	if f == nil { // the record of the write is lost
 		f = &facts.Configure{WroteAt: s.Now()}
@@ -117,7 +117,7 @@ const ownRestart = time.Minute
 
 // dropPasswords removes secure settings of the run. Possible prior states: still
 // there; gone already, or never written.
-func (s *Step) dropPasswords(ctx context.Context, r *run.Run, journal *esconfig.Book, names []string) (engine.Outcome, error) {
+func (s *Step) dropPasswords(ctx context.Context, r *run.Run, journal *esconfig.Journal, names []string) (engine.Outcome, error) {
 	id, f := r.Spec.InstanceID, r.Facts.Configure
 	there, err := s.Cluster.Keystore(ctx, id)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 
 // mapRoles brings the run's own role mappings to what the spec says. They are
 // identified by their names, which are stored before they are created.
-func (s *Step) mapRoles(ctx context.Context, runID string, spec events.Spec, journal *esconfig.Book, nodes Nodes) error {
+func (s *Step) mapRoles(ctx context.Context, runID string, spec events.Spec, journal *esconfig.Journal, nodes Nodes) error {
 	want := map[string]es.RoleMapping{}
 	for _, u := range spec.UseCases {
 		if d := u.Directory(); d != nil {

@@ -17,7 +17,7 @@ import (
 const (
 	// BeforeRow keeps esConfig as it was before a run's first write.
 	BeforeRow = "esconfig-before"
-	// oursRow keeps what a run has put into an instance.
+	// oursRow keeps what a run has added to a cluster.
 	oursRow = "esconfig-ours"
 )
 
@@ -27,15 +27,15 @@ type Rows interface {
 	GetPart(ctx context.Context, runID, name string, v any) error
 }
 
-// Book is what a run has on record of its instance: written before each write,
-// so that what a lost reply has done is known to be the run's.
-type Book struct {
+// Journal is what a run has on record of its cluster's configuration. It is saved
+// before each write, so that after a lost reply it is known what the run owns.
+type Journal struct {
 	Before map[string]string // nil before the first write
-	Own
+	Owned
 
 	rows   Rows
 	runID  string
-	saved  Own
+	saved  Owned
 	others []other
 }
 
@@ -45,28 +45,29 @@ type other struct {
 	ours  Ours
 }
 
-// Beside notes which of all runs have settings of the run's instance: what two
-// of them need is taken back by the last.
-func (b *Book) Beside(ctx context.Context, r *run.Run, all []*run.Run) error {
+// LoadOtherRuns notes which of all runs have settings of the run's cluster: what
+// two of them need is removed by the last.
+func (j *Journal) LoadOtherRuns(ctx context.Context, r *run.Run, all []*run.Run) error {
 	for _, o := range all {
 		if o.ID == r.ID || o.Spec.InstanceID != r.Spec.InstanceID || o.Direction == run.Down || o.Facts.Configure == nil {
 			continue
 		}
-		book, err := Read(ctx, b.rows, o)
+		journal, err := Read(ctx, j.rows, o)
 		if err != nil {
 			return err
 		}
-		b.others = append(b.others, other{common(o.Spec), book.Ours})
+		j.others = append(j.others, other{common(o.Spec), journal.Ours})
 	}
 	return nil
 }
 
-// Shares reports whether it matters which other runs there are: a setting that
-// others may need is to be taken back, or one that is needed is there already.
-func (b *Book) Shares(config map[string]string, s events.Spec) bool {
+// SharedWithOthers reports whether it matters which other runs there are: a
+// setting that others may need is to be removed, or one that is needed is there
+// already.
+func (j *Journal) SharedWithOthers(config map[string]string, s events.Spec) bool {
 	needs := common(s)
 	return slices.ContainsFunc(commonSettings, func(key string) bool {
-		set, ours := b.Settings[key]
+		set, ours := j.Settings[key]
 		if slices.Contains(needs, key) {
 			return !ours && config[key] != ""
 		}
@@ -74,8 +75,8 @@ func (b *Book) Shares(config map[string]string, s events.Spec) bool {
 	})
 }
 
-// Own is what a run has put into an instance.
-type Own struct {
+// Owned is what a run has added to a cluster.
+type Owned struct {
 	Ours
 	// Keystore are secure settings; the value tells which version of which
 	// secret they hold, "" while that is unknown.
@@ -86,54 +87,54 @@ type Own struct {
 	Mappings []string `json:"mappings,omitempty"`
 }
 
-func (o Own) clone() Own {
-	return Own{Ours{slices.Clone(o.Entries), maps.Clone(o.Settings)}, maps.Clone(o.Keystore), o.Unread, slices.Clone(o.Mappings)}
+func (o Owned) clone() Owned {
+	return Owned{Ours{slices.Clone(o.Entries), maps.Clone(o.Settings)}, maps.Clone(o.Keystore), o.Unread, slices.Clone(o.Mappings)}
 }
 
-// Read opens a run's book.
-func Read(ctx context.Context, rows Rows, r *run.Run) (*Book, error) {
-	b := &Book{rows: rows, runID: r.ID}
-	err := rows.GetPart(ctx, r.ID, BeforeRow, &b.Before)
-	if err == nil && b.Before == nil {
-		b.Before = map[string]string{}
+// Read reads a run's journal.
+func Read(ctx context.Context, rows Rows, r *run.Run) (*Journal, error) {
+	j := &Journal{rows: rows, runID: r.ID}
+	err := rows.GetPart(ctx, r.ID, BeforeRow, &j.Before)
+	if err == nil && j.Before == nil {
+		j.Before = map[string]string{}
 	}
 	if err == nil || errors.Is(err, run.ErrNotFound) {
-		err = rows.GetPart(ctx, r.ID, oursRow, &b.saved)
+		err = rows.GetPart(ctx, r.ID, oursRow, &j.saved)
 	}
 	// Runs of the first release have only this on record.
 	if f := r.Facts.Configure; errors.Is(err, run.ErrNotFound) && f != nil && f.Added {
-		b.saved.Entries = []string{f.Entry}
+		j.saved.Entries = []string{f.Entry}
 	}
-	b.Own = b.saved.clone()
+	j.Owned = j.saved.clone()
 	if err != nil && !errors.Is(err, run.ErrNotFound) {
 		return nil, err
 	}
-	return b, nil
+	return j, nil
 }
 
-// Empty reports whether the run has put nothing into its instance.
-func (b *Book) Empty() bool {
-	return len(b.Entries)+len(b.Settings)+len(b.Keystore)+len(b.Mappings) == 0
+// Empty reports whether the run has added nothing to its cluster.
+func (j *Journal) Empty() bool {
+	return len(j.Entries)+len(j.Settings)+len(j.Keystore)+len(j.Mappings) == 0
 }
 
-// Save keeps what has changed since the book was read. before is written once.
-func (b *Book) Save(ctx context.Context, before map[string]string) error {
-	if b.Before == nil && before != nil {
-		if err := b.rows.PutPart(ctx, b.runID, BeforeRow, before); err != nil {
+// Save stores what has changed since the journal was read. before is written once.
+func (j *Journal) Save(ctx context.Context, before map[string]string) error {
+	if j.Before == nil && before != nil {
+		if err := j.rows.PutPart(ctx, j.runID, BeforeRow, before); err != nil {
 			return err
 		}
-		b.Before = before
+		j.Before = before
 	}
-	now, err := json.Marshal(b.Own)
+	now, err := json.Marshal(j.Owned)
 	if err != nil {
 		return err
 	}
-	if was, err := json.Marshal(b.saved); err == nil && bytes.Equal(now, was) {
+	if was, err := json.Marshal(j.saved); err == nil && bytes.Equal(now, was) {
 		return nil
 	}
-	err = b.rows.PutPart(ctx, b.runID, oursRow, b.Own)
+	err = j.rows.PutPart(ctx, j.runID, oursRow, j.Owned)
 	if err == nil {
-		b.saved = b.Own.clone()
+		j.saved = j.Owned.clone()
 	}
 	return err
 }
@@ -146,16 +147,15 @@ type Change struct {
 	Difference []run.Change
 }
 
-// Of works out what a spec, with its endpoint's domain or Placeholder, makes of
-// a configuration. What cannot be had is a problem for a person, all of it at
-// once.
-func (b *Book) Of(config map[string]string, s events.Spec, domain string) (Change, error) {
-	ours := Ours{b.Entries, maps.Clone(b.Settings)}
+// Of computes what a spec, with its endpoint's domain or Placeholder, makes of a
+// configuration. What is impossible is a problem for a person, all of it at once.
+func (j *Journal) Of(config map[string]string, s events.Spec, domain string) (Change, error) {
+	ours := Ours{j.Entries, maps.Clone(j.Settings)}
 	if ours.Settings == nil {
 		ours.Settings = map[string]Setting{}
 	}
-	want, fs := Needs(s, domain, config, ours, b.Before)
-	for _, o := range b.others {
+	want, fs := Needs(s, domain, config, ours, j.Before)
+	for _, o := range j.others {
 		for key, set := range o.ours.Settings {
 			if _, mine := ours.Settings[key]; !mine && want.Settings[key] == set.After && config[key] == set.After && slices.Contains(commonSettings, key) {
 				ours.Settings[key] = set // with what it was before either
@@ -169,10 +169,10 @@ func (b *Book) Of(config map[string]string, s events.Spec, domain string) (Chang
 	}
 	next, then, err := Merge(config, ours, want)
 	if err != nil {
-		fs.Add("instanceId", err.Error(), "mend "+Whitelist+" in the console")
+		fs.Add("instanceId", err.Error(), "correct "+Whitelist+" in the console")
 	}
 	if len(fs) > 0 {
-		return Change{}, events.NewProblem(409, "configuration", "the instance's configuration cannot be merged; nothing was written", fs...)
+		return Change{}, events.NewProblem(409, "configuration", "the cluster's configuration cannot be merged; nothing was written", fs...)
 	}
 	return Change{want, next, then, Difference(config, next)}, nil
 }
@@ -185,19 +185,19 @@ func Domain(r *run.Run) string {
 	return Placeholder
 }
 
-// Extras lists, for people, what a spec puts into the instance beside esConfig and
-// is not there yet.
-func (b *Book) Extras(s events.Spec) []string {
+// Extras lists, for people, what a spec adds to the cluster beside esConfig and is
+// not there yet.
+func (j *Journal) Extras(s events.Spec) []string {
 	var out []string
 	for _, u := range s.UseCases {
 		d := u.Directory()
 		if d == nil {
 			continue
 		}
-		if name := SecurePassword(u); d.BindDN != "" && b.Keystore[name] == "" {
+		if name := SecurePassword(u); d.BindDN != "" && j.Keystore[name] == "" {
 			out = append(out, "secure setting "+name+" with the password of secret "+d.BindSecret)
 		}
-		if n := len(d.RoleMappings); n > 0 && !slices.Contains(b.Mappings, MappingName(b.runID, u, 0)) {
+		if n := len(d.RoleMappings); n > 0 && !slices.Contains(j.Mappings, MappingName(j.runID, u, 0)) {
 			out = append(out, fmt.Sprintf("%d role mappings for realm %s", n, d.Realm))
 		}
 	}
