@@ -150,7 +150,7 @@ func (n *needs) own(key string) bool {
 }
 
 // The realms that Elasticsearch has of itself, by type. Before 8.0 they are
-// there unasked only while no other realm is configured.
+// there by default only while no other realm is configured.
 var baseRealms = []string{"native", "file"}
 
 // base keeps the native and the file realm, and in front: a user of theirs must

@@ -17,7 +17,7 @@ var regional = regexp.MustCompile(`^ep-[0-9a-z]+\.epsrv-[0-9a-z]+\.[a-z0-9-]+\.p
 func domainOf(endpointID, serviceID, region, reported string) (string, error) {
 	domain := fmt.Sprintf("%s.%s.%s.privatelink.aliyuncs.com", endpointID, serviceID, region)
 	if !regional.MatchString(domain) {
-		return "", fmt.Errorf("%q is no domain of an endpoint", domain)
+		return "", fmt.Errorf("%q is not an endpoint domain", domain)
 	}
 	first, rest, _ := strings.Cut(reported, ".")
 	zone, ok := strings.CutPrefix(first, endpointID)

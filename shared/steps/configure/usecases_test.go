@@ -402,7 +402,7 @@ func TestSettingsThatTheNodesRefuse(t *testing.T) {
 		t.Parallel()
 		w := newBroken(t, 40)
 		stops(t, w)
-		w.before["late"] = "edit" // of another hand, which stays
+		w.before["late"] = "edit" // made by somebody else: it stays
 		c := w.ES.Instances()
 		for _, i := range c {
 			if i.ID == faketest.Dst {
@@ -421,7 +421,7 @@ func TestSettingsThatTheNodesRefuse(t *testing.T) {
 		w.unlocked()
 		require.Equal(t, 1, w.Down(w.step, w.run), "nothing is left to take back")
 	})
-	t.Run("mended by hand", func(t *testing.T) {
+	t.Run("fixed in the console", func(t *testing.T) {
 		t.Parallel()
 		w := newBroken(t, 41)
 		stops(t, w)

@@ -59,7 +59,7 @@ func TestGuards(t *testing.T) {
 		"down: being changed": {Down: true, Odd: func(_ *run.Run, c *stub) { c.in.Status = product.Activating },
 			Reason: "carrying out a change"},
 		"down: frozen": {Down: true, Odd: func(_ *run.Run, c *stub) { c.in.Status = product.Inactive }, Err: "cannot be removed"},
-		"down: removed by somebody faster": {Down: true, Odd: func(_ *run.Run, c *stub) { c.refuse = &apierr.Error{Class: apierr.NotFound} },
+		"down: removed already": {Down: true, Odd: func(_ *run.Run, c *stub) { c.refuse = &apierr.Error{Class: apierr.NotFound} },
 			Reason: "is removing", Writes: []string{group + "[]"}},
 	})
 }

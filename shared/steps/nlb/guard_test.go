@@ -94,14 +94,14 @@ func TestGuards(t *testing.T) {
 		"in an unknown state": {Odd: state("Odd"), Err: "cannot recover"},
 		"named, not tagged": {Odd: func(r *run.Run, c *stub) { r.Facts.NLB, c.named = nil, []product.LoadBalancer{good()} },
 			Done: true},
-		"an earlier one on its way out":    {Odd: both(good(), dying), Done: true},
-		"an earlier one listed first":      {Odd: both(dying, good()), Done: true},
-		"down: an earlier one on its way":  {Down: true, Odd: both(dying, good()), Reason: "nlb-1", Writes: []string{"delete nlb-1"}},
-		"down":                             {Down: true, Reason: "being deleted", Writes: []string{"delete nlb-1"}},
-		"down: being made":                 {Down: true, Odd: state(product.Provisioning), Reason: "Provisioning"},
-		"down: being changed":              {Down: true, Odd: state(product.Configuring), Reason: "Configuring"},
-		"down: being deleted":              {Down: true, Odd: state(product.Deleting), Reason: "Deleting"},
-		"down: deleted by somebody faster": {Down: true, Odd: func(_ *run.Run, c *stub) { c.refuse = errGone }, Reason: "being deleted", Writes: []string{"delete nlb-1"}},
+		"an earlier one on its way out":   {Odd: both(good(), dying), Done: true},
+		"an earlier one listed first":     {Odd: both(dying, good()), Done: true},
+		"down: an earlier one on its way": {Down: true, Odd: both(dying, good()), Reason: "nlb-1", Writes: []string{"delete nlb-1"}},
+		"down":                            {Down: true, Reason: "being deleted", Writes: []string{"delete nlb-1"}},
+		"down: being made":                {Down: true, Odd: state(product.Provisioning), Reason: "Provisioning"},
+		"down: being changed":             {Down: true, Odd: state(product.Configuring), Reason: "Configuring"},
+		"down: being deleted":             {Down: true, Odd: state(product.Deleting), Reason: "Deleting"},
+		"down: deleted already":           {Down: true, Odd: func(_ *run.Run, c *stub) { c.refuse = errGone }, Reason: "being deleted", Writes: []string{"delete nlb-1"}},
 	})
 }
 

@@ -33,7 +33,7 @@ func (s *Step) host(ctx context.Context, r *run.Run, p *facts.Preflight, instanc
 	switch len(found) {
 	case 1:
 	case 0:
-		fs.Add(field, "there is no ECS instance "+named+" in "+s.Region, "mind its spelling, and that it is in this region and account")
+		fs.Add(field, "there is no ECS instance "+named+" in "+s.Region, "check its spelling, and that it is in this region and account")
 		return nil
 	default:
 		fs.Add(field, fmt.Sprintf("%d ECS instances, in as many VPCs, have the address %s", len(found), named), "name one as target.ecsInstanceId: "+ids(found))

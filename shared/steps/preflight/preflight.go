@@ -148,7 +148,7 @@ func (s *Step) describe(ctx context.Context, x *side, fs *events.Findings) (stat
 	id := x.id
 	x.Instance, err = s.Clusters.Describe(ctx, id)
 	if apierr.IsNotFound(err) {
-		fs.Add(x.field, "there is no cluster "+id+" in "+s.Region, "mind the ID, and that both clusters are in this region and account")
+		fs.Add(x.field, "there is no cluster "+id+" in "+s.Region, "check the ID, and that both clusters are in this region and account")
 		return "", nil
 	}
 	if err != nil {

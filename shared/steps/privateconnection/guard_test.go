@@ -117,7 +117,7 @@ func TestATokenStandsForOneService(t *testing.T) {
 	require.NotEqual(t, tokens[1], tokens[2])
 }
 
-// An endpoint that is seen gone is made anew by another token.
+// An endpoint that is seen gone is recreated with another token.
 func TestAnEndpointMadeAgain(t *testing.T) {
 	t.Parallel()
 	r, cloud, s := standing()

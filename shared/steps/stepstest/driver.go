@@ -16,6 +16,7 @@ import (
 	"eslink/shared/engine"
 	"eslink/shared/flow"
 	"eslink/shared/run"
+	"eslink/shared/wordstest"
 )
 
 // Driver calls a step the way the engine would: call, wait as long as the step
@@ -105,6 +106,7 @@ func (d *Driver) Once(s engine.Step, r *run.Run) (out engine.Outcome, err error)
 	} else {
 		out, err = s.Up(d.Invocation(), r)
 	}
+	d.plain(out, err)
 	if d.crash {
 		r.Facts, r.Tokens = before.Facts, before.Tokens
 		return engine.Wait(run.DefaultLease, "the invocation crashed"), nil
@@ -113,6 +115,19 @@ func (d *Driver) Once(s engine.Step, r *run.Run) (out engine.Outcome, err error)
 		require.Equal(d.T, engine.Outcome{}, out, "an outcome comes without an error")
 	}
 	return out, err
+}
+
+// plain demands that what a person will read is in plain words.
+func (d *Driver) plain(out engine.Outcome, err error) {
+	d.T.Helper()
+	sentences := []string{out.Reason()}
+	if err != nil {
+		sentences = append(sentences, err.Error())
+	}
+	for _, s := range sentences {
+		require.Empty(d.T, wordstest.Refuse(s), s)
+		require.Empty(d.T, wordstest.RefusePattern(s), s)
+	}
 }
 
 // clone copies what a step may change.
