@@ -34,12 +34,14 @@ race: ## the same under the race detector, but for the long campaigns
 	$(GO) test -race $$($(GO) list ./... | grep -v /localtest/world) ./.deploy ./.deploy/cmd
 	$(GO) test -race -run 'TestProvision|TestEveryEvent|TestEventsOut|TestTwoRuns|TestTaskVanishes|TestAllUseCases|TestAClusterConnects' ./localtest/world
 
-lint: ## vet, staticcheck, gofmt, module checksums
+lint: ## vet, staticcheck, complexity and length of functions, gofmt, module checksums
 	$(GO) vet ./... ./.deploy ./.deploy/cmd
 	$(GO) vet -tags real ./...
 	$(GO) vet -tags bench ./localtest/...
 	$(GO) vet -tags browser ./localtest/demo
 	$(GO) tool staticcheck ./... ./.deploy ./.deploy/cmd
+	$(GO) tool revive -config .revive.toml ./shared/... ./events/... ./functions/...
+	$(GO) tool revive -config .revive-tests.toml ./shared/... ./events/... ./localtest/...
 	@test -z "$$(gofmt -l events functions localtest shared .deploy)" || { gofmt -l events functions localtest shared .deploy; exit 1; }
 	$(GO) mod verify
 	@! grep -n 'ESLINK_\(ENDPOINT_\|DNS\|ROUTER\|CLOCK\)' s.yaml || { echo 's.yaml must not hold the seam'; exit 1; }
