@@ -5,7 +5,6 @@ package endpointservice
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"eslink/shared/aliyun/privatelink"
@@ -23,12 +22,6 @@ type Services interface {
 	Service(ctx context.Context, id string) (privatelink.Service, error)
 	ServicesTagged(ctx context.Context, key, value string) ([]privatelink.Service, error)
 	DeleteService(ctx context.Context, id, token string) error
-}
-
-// Resources are what services stand on.
-type Resources interface {
-	Resources(ctx context.Context, serviceID string) ([]privatelink.Resource, error)
-	Detach(ctx context.Context, serviceID string, r privatelink.Resource, token string) error
 }
 
 // Step creates and deletes the service.
@@ -72,27 +65,6 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Outcome{}, fmt.Errorf("endpoint service %s is %s, which eslink cannot recover from: see the PrivateLink console for the cause, fix it, then retry", sv.ID, sv.Status)
 	}
 	return s.verify(ctx, r, sv.ID)
-}
-
-// verify is Done if the service forwards to the balancer in each of its zones,
-// and to nothing else. Changing that while an endpoint may be connected is for a
-// person, and so is the permission to.
-func (s *Step) verify(ctx context.Context, r *run.Run, id string) (engine.Outcome, error) {
-	have, err := s.Resources.Resources(ctx, id)
-	if err != nil {
-		return engine.Outcome{}, err
-	}
-	missing := wanted(r)
-	for _, h := range have {
-		if own, _ := balancer(r); h.ID != own {
-			return engine.Outcome{}, fmt.Errorf("endpoint service %s forwards to %s, which is not this run's balancer %s: detach it in the PrivateLink console, or tear the run down, then retry", id, h.ID, own)
-		}
-		missing = slices.DeleteFunc(missing, func(m privatelink.Resource) bool { return m.Zone == h.Zone })
-	}
-	if len(missing) > 0 {
-		return engine.Outcome{}, fmt.Errorf("endpoint service %s has lost zone %s of balancer %s: attach it in the PrivateLink console, or tear the run down, then retry", id, missing[0].Zone, missing[0].ID)
-	}
-	return engine.Done(), nil
 }
 
 // create requests a service. Possible prior states: never requested; requested,
@@ -172,23 +144,4 @@ func (s *Step) find(ctx context.Context, r *run.Run) (*privatelink.Service, erro
 		l.Recorded = r.Facts.EndpointService.ID
 	}
 	return l.Find(ctx)
-}
-
-// balancer is what the service stands on, and PrivateLink's name for its type: a
-// run has one, of the type of its scenario.
-func balancer(r *run.Run) (id, kind string) {
-	if r.Facts.CLB != nil {
-		return r.Facts.CLB.ID, "slb"
-	}
-	return r.Facts.NLB.ID, "nlb"
-}
-
-// wanted is the balancer in each of its zones.
-func wanted(r *run.Run) []privatelink.Resource {
-	var out []privatelink.Resource
-	id, kind := balancer(r)
-	for _, v := range r.Facts.Preflight.VSwitches {
-		out = append(out, privatelink.Resource{ID: id, Type: kind, Zone: v.ZoneID})
-	}
-	return out
 }
