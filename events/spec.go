@@ -129,8 +129,8 @@ type Destination struct {
 // TakesAliases tells whether the destination gets the source's aliases.
 func (d Destination) TakesAliases() bool { return d.Aliases != "none" }
 
-// Reindex are parameters of _reindex; what is left out is not sent. Tasks alone
-// is ours: how many of them run at once.
+// Reindex are parameters of _reindex; what is left out is not sent. Tasks and
+// MaxRejected are ours: Tasks is how many of them run at once.
 type Reindex struct {
 	SocketTimeout     string   `json:"socketTimeout,omitempty"`
 	ConnectTimeout    string   `json:"connectTimeout,omitempty"`
@@ -138,6 +138,9 @@ type Reindex struct {
 	Conflicts         string   `json:"conflicts,omitempty"`
 	RequestsPerSecond *float64 `json:"requestsPerSecond,omitempty"`
 	Tasks             int      `json:"tasks,omitempty"`
+	// MaxRejected is how many documents of an index the destination may reject before
+	// the copy stops; 10,000 if left out.
+	MaxRejected *int `json:"maxRejected,omitempty"`
 }
 
 // ParseRequest reads a request to runs, or says everything that is wrong with

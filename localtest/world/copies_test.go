@@ -163,3 +163,32 @@ func TestUnrefreshedWritesAfterTheSurvey(t *testing.T) {
 		require.Contains(t, s.sources(t, Instance, "orders")["490"], "late")
 	})
 }
+
+// Documents that the destination rejects take no others along; the result names all of
+// them.
+func TestRejectedDocumentsAreNamed(t *testing.T) {
+	t.Parallel()
+	inWorld(t, Config{}, func(t *testing.T, s *sim) {
+		const n, odd = 5000, 60
+		s.put(t, Target, "/unfit", `{"settings":{"number_of_shards":1},"mappings":{"dynamic":false}}`)
+		var lines strings.Builder
+		for i := range n {
+			when := "2026-01-01"
+			if i < odd {
+				when = "not a date"
+			}
+			fmt.Fprintf(&lines, "{\"index\":{\"_id\":\"%d\"}}\n{\"when\":%q}\n", i, when)
+		}
+		s.bulk(t, Target, "unfit", "?refresh=true", lines.String())
+		s.put(t, Instance, "/unfit-copy", `{"mappings":{"properties":{"when":{"type":"date"}}}}`)
+		s.start(t, events.Request{Spec: copySpec("unfit", "unfit-copy")})
+		v := s.ends(t, run.DoneDifferences)
+		proof := v.Facts.Verify.Indices[0]
+		require.Equal(t, odd, proof.Rejected)
+		require.Equal(t, map[string]int{"missing": odd}, proof.Differences)
+		require.Zero(t, proof.Unlisted)
+		require.Contains(t, v.Facts.Verify.Differences, "unfit-copy rejected 60 documents, which are named in 1 rows")
+		_, body := s.Ask(Instance, http.MethodGet, "/unfit-copy/_count", "")
+		require.Contains(t, string(body), `"count":4940`)
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -57,6 +58,8 @@ type world struct {
 	// huge are documents that make a page longer than the destination reads, by a word
 	// of theirs.
 	huge string
+	// read is told how many documents each page has that the destination reads.
+	read func(hits int)
 	// refuses has the source answer 503, or nothing at all.
 	refuses func(path string) (refused, cut bool)
 	// pause is how long the source takes to answer, shards how many it has, 0 for
@@ -101,12 +104,18 @@ func (r reply) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	resp, err := r.w.source.RoundTrip(req)
-	if err != nil || r.w.huge == "" {
+	if err != nil || r.w.huge == "" && r.w.read == nil {
 		return resp, err
 	}
 	defer resp.Body.Close()
 	page, _ := io.ReadAll(resp.Body) // from memory
 	resp.Body = io.NopCloser(bytes.NewReader(page))
+	if r.w.read != nil {
+		r.w.mu.Lock()
+		defer r.w.mu.Unlock()
+		r.w.read(bytes.Count(page, []byte(`"_id":`)))
+		return resp, nil
+	}
 	if bytes.Contains(page, []byte(r.w.huge)) {
 		resp.ContentLength, resp.Body = 110<<20, http.NoBody
 	}
@@ -174,7 +183,9 @@ func (w *world) fill(n, bytes int, refresh string) {
 	for i := range n {
 		fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"%d\"}}\n{\"version\":0,\"text\":%q}\n", i, text)
 	}
-	w.ask(w.source, "POST", "/orders/_bulk?refresh=true", docs.String())
+	if n > 0 {
+		w.ask(w.source, "POST", "/orders/_bulk?refresh=true", docs.String())
+	}
 	w.run = &run.Run{ID: "0123456789abcdef", Generation: 1, Spec: events.Spec{InstanceID: "es-cn-dst000000001",
 		Target: events.Target{Protocol: "http", Port: 9200}, Indices: []events.Index{{Source: "orders", Dest: "orders"}}}}
 	w.run.Facts.Preflight = &facts.Preflight{}
@@ -808,12 +819,7 @@ func TestDocumentsThatAreTooLarge(t *testing.T) {
 				require.Equal(t, c.tasks, len(w.tasks()) > 1)
 				t.Logf("%d windows, %d kick-offs, %s", len(w.tasks()), len(w.kicked), time.Since(began))
 				require.LessOrEqual(t, len(w.kicked), c.kickOffs)
-				var told []string
-				for _, task := range w.tasks() {
-					require.NotNil(t, task.Result)
-					require.Len(t, task.Result.Failures, task.Result.FailureCount)
-					told = append(told, task.Result.Failures...)
-				}
+				told := slices.Collect(maps.Values(w.rejections()))
 				slices.Sort(told)
 				slices.Sort(c.huge)
 				want := w.documents(w.source)
@@ -893,7 +899,7 @@ func TestDocumentsWithoutAName(t *testing.T) {
 				if c.err == "" {
 					require.NoError(t, err)
 					require.Equal(t, 2, asked)
-					require.Contains(t, w.tasks()[0].Result.Failures[0], "document 20 in orders")
+					require.Contains(t, w.rejections()["20"], "document 20 in orders")
 					return
 				}
 				var p *events.Problem
@@ -910,49 +916,142 @@ func TestDocumentsWithoutAName(t *testing.T) {
 	}
 }
 
-// What the destination refuses of a document's content ends a _reindex with that
-// page. All others are copied, and those are told of; unless they are many.
+// rejections are what the destination rejected, by ID, and why.
+func (w *world) rejections() map[string]string {
+	out, n := map[string]string{}, copyjob.Rejected(w.run, 0)
+	for row := range n.Rows {
+		list, err := copyjob.Rejections(w.t.Context(), w.store, w.run, 0, row)
+		require.NoError(w.t, err)
+		for _, f := range list {
+			require.NotContains(w.t, out, f.ID, "named twice")
+			out[f.ID] = f.Reason
+		}
+	}
+	require.Len(w.t, out, n.Count)
+	return out
+}
+
+// Documents that the destination rejects take no others along, wherever they are and
+// in how many windows they are copied; each is named once, the totals are true, and
+// nothing is read more than ten times.
 func TestDocumentsThatDoNotFit(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ odd, rounds int }{{1, 5}, {60, 1}} {
+	const n = 3000
+	for name, odd := range map[string]func(i int) bool{
+		"the first":     func(i int) bool { return i < 60 },
+		"the last":      func(i int) bool { return i >= n-60 },
+		"one":           func(i int) bool { return i == n/2 },
+		"in every page": func(i int) bool { return i%50 == 7 },
+		"every third":   func(i int) bool { return i%3 == 0 },
+		"all":           func(int) bool { return true },
+	} {
+		for _, shards := range []int{1, 3} {
+			for shape, split := range map[string]copyjob.Split{"one task": {From: 1 << 40, Each: 1, Most: 1}, "windows": {From: 1, Each: 700, Most: 32}} {
+				t.Run(fmt.Sprintf("%s, %d shards, %s", name, shards, shape), func(t *testing.T) {
+					t.Parallel()
+					inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+						w.shards = shards
+						w.fill(0, 10, "1s")
+						w.ask(w.dest, "PUT", "/orders/_mapping", `{"properties":{"when":{"type":"date"}}}`)
+						w.ask(w.source, "PUT", "/orders/_mapping", `{"dynamic":false}`)
+						var docs strings.Builder
+						var want []string
+						for i := range n {
+							when := "2026-01-01"
+							if odd(i) {
+								when = "no date"
+								want = append(want, fmt.Sprint(i))
+							}
+							fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"%d\"}}\n{\"version\":0,\"when\":%q}\n", i, when)
+						}
+						w.ask(w.source, "POST", "/orders/_bulk?refresh=true", docs.String())
+						w.survey("1s")
+						w.split, w.run.Spec.Reindex.Size = split, 50
+						read := 0
+						w.remote = nil
+						w.read = func(hits int) { read += hits }
+						require.NoError(t, w.copy(func() {}))
+						told := slices.Collect(maps.Keys(w.rejections()))
+						require.ElementsMatch(t, want, told)
+						source := w.documents(w.source)
+						for _, id := range want {
+							delete(source, id)
+						}
+						require.Equal(t, source, w.documents(w.dest))
+						total := int64(0)
+						for _, res := range copyjob.Results(w.run, 0) {
+							total += res.Total
+						}
+						require.EqualValues(t, n, total)
+						t.Logf("%d kick-offs, %d read, %d tasks", len(w.kicked), read, len(w.tasks()))
+						require.LessOrEqual(t, read, 10*n)
+						require.LessOrEqual(t, len(w.tasks()), 500)
+						require.False(t, copyjob.Copied(w.run, 0))
+					})
+				})
+			}
+		}
+	}
+}
+
+// A tail that is met by them is copied in pieces, one after the other from below: what
+// is written again meanwhile lies in one that is still to come.
+func TestTailWithDocumentsThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
+		w.shards = 1
+		w.fill(1000, 10, "1s")
+		w.ask(w.dest, "PUT", "/orders/_mapping", `{"properties":{"when":{"type":"date"}}}`)
+		w.ask(w.source, "PUT", "/orders/_mapping", `{"dynamic":false}`)
+		w.run.Spec.Reindex.Size = 20
+		var docs strings.Builder
+		for i := range 600 { // all lie in the tail
+			fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"%d\"}}\n{\"version\":1,\"when\":%q}\n", i, map[bool]string{true: "no date", false: "2026-01-01"}[i%40 == 3])
+		}
+		w.ask(w.source, "POST", "/orders/_bulk?refresh=true", docs.String())
+		version := 1
+		require.NoError(t, w.copy(func() {
+			if len(w.kicked) < 8 || version > 20 {
+				return
+			}
+			version++
+			w.ask(w.source, "PUT", fmt.Sprintf("/orders/_doc/%d?refresh=true", 10*version), fmt.Sprintf(`{"version":%d}`, version))
+		}))
+		require.Greater(t, version, 5)
+		require.Len(t, w.rejections(), 15)
+		source, dest := w.documents(w.source), w.documents(w.dest)
+		for id := range w.rejections() {
+			delete(source, id)
+			delete(dest, id) // an older version was copied before
+		}
+		require.Equal(t, source, dest)
+	})
+}
+
+// Beyond what the spec allows the copy stops: it is the mapping that does not fit.
+func TestMoreDoNotFitThanAllowed(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int{0, 19, 20} {
 		inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
 			w.fill(300, 10, "1s")
 			w.ask(w.dest, "PUT", "/orders/_mapping", `{"properties":{"when":{"type":"date"}}}`)
 			var docs strings.Builder
-			for round := range c.rounds {
-				for i := range c.odd {
-					fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"odd-%d-%d\"}}\n{\"version\":0,\"when\":\"no date\"}\n", round, i)
-				}
-				for i := range 100 {
-					fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"even-%d-%d\"}}\n{\"version\":0}\n", round, i)
-				}
+			for i := range 20 {
+				fmt.Fprintf(&docs, "{\"index\":{\"_id\":\"odd-%d\"}}\n{\"version\":0,\"when\":\"no date\"}\n", i)
 			}
 			w.ask(w.source, "POST", "/orders/_bulk?refresh=true", docs.String())
 			w.survey("1s")
-			w.split = copyjob.Split{From: 1 << 40, Each: 1, Most: 1}
-			w.run.Spec.Reindex.Size = 50
-			w.run.Spec.Indices[0].Query = json.RawMessage(`{"exists":{"field":"version"}}`)
-			require.NoError(t, w.copy(func() {}))
-			require.Len(t, w.tasks(), 1)
-			got := w.tasks()[0]
-			require.Contains(t, got.Result.Failures[0], "failed to parse field [when]")
-			if c.odd*c.rounds > 50 {
-				require.Positive(t, got.Result.FailureCount)
-				require.LessOrEqual(t, got.Attempt, 50)
+			w.run.Spec.Reindex.MaxRejected, w.run.Spec.Reindex.Size = &most, 10
+			err := w.copy(func() {})
+			if most == 20 {
+				require.NoError(t, err)
+				require.Len(t, w.rejections(), 20)
 				return
 			}
-			require.Equal(t, 5, got.Result.FailureCount)
-			require.Len(t, got.Result.Failures, 5)
-			require.EqualValues(t, 800, got.Result.Total)
-			want := w.documents(w.source)
-			for round := range c.rounds {
-				delete(want, fmt.Sprintf("odd-%d-0", round))
-			}
-			require.Equal(t, want, w.documents(w.dest))
-			q, err := copyjob.Queries(w.run, 0)
-			require.NoError(t, err)
-			require.Contains(t, string(q[0]), "odd-0-0", "the proof counts what the task did")
-			require.False(t, copyjob.Copied(w.run, 0))
+			var p *events.Problem
+			require.ErrorAs(t, err, &p)
+			require.Equal(t, "indices[0].destination.mappings", p.Errors[0].Field)
+			require.Contains(t, p.Errors[0].Message, "failed to parse field [when]")
 		})
 	}
 }

@@ -45,7 +45,7 @@ func (j *Job) secure(ctx context.Context) error {
 			switch {
 			case t.Source != ix.Source || t.Dest != ix.Dest || durable(t):
 			case t.Result == nil:
-				left = left || !isTail(t)
+				left = left || !lasts(t)
 			default:
 				finished = append(finished, t)
 				if t.Intent.Before(oldest) {
@@ -82,6 +82,9 @@ func (j *Job) secure(ctx context.Context) error {
 func (j *Job) done(ctx context.Context, t *facts.Task, out *facts.TaskResult) error {
 	i, done := position(j.run, t), *t
 	done.Result, done.NodesAtStart = out, ""
+	if err := j.addRejections(ctx, t, out); err != nil {
+		return err
+	}
 	if windowed(t) {
 		if err := j.rows.PutPart(ctx, j.run.ID, windowRow(i, t), done); err != nil {
 			return err
@@ -92,7 +95,7 @@ func (j *Job) done(ctx context.Context, t *facts.Task, out *facts.TaskResult) er
 		// The last window starts when the source shows all that the others may have
 		// missed.
 		other := &j.tasks()[n]
-		if isTail(other) && sameIndex(other, t) && other.Result == nil && other.Intent.IsZero() && !j.waitsForOthers(other) {
+		if lasts(other) && sameIndex(other, t) && other.Result == nil && other.Intent.IsZero() && !j.waitsForOthers(other) {
 			other.NotBefore = j.observed.Add(settle(j.run.Facts.Survey.Indices[i].Refresh))
 		}
 	}

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"time"
 
 	"eslink/events"
@@ -57,9 +55,6 @@ func (j *Job) ended(ctx context.Context, t *facts.Task, e ending) error {
 		j.rest(t)
 		return err
 	case slower:
-		if err := j.keepFailures(ctx, t, e.got.Response); err != nil {
-			return err
-		}
 		err := j.retry(t, why)
 		j.halveRate(t, e.got.Response.TaskStatus, e.got.Running)
 		j.rest(t)
@@ -67,16 +62,11 @@ func (j *Job) ended(ctx context.Context, t *facts.Task, e ending) error {
 	case isolate:
 		return j.isolate(ctx, t, e.got.Status, e.got.Error)
 	case exclude:
-		return j.exclude(ctx, t, e.got.Response)
+		return j.exclude(ctx, t, e.got.Response, why)
 	case stopOrRerun:
 		if j.startedBefore(t) {
 			j.restart(t, why)
 			return nil
-		}
-	}
-	if e.got.Response != nil {
-		if err := j.keepFailures(ctx, t, e.got.Response); err != nil {
-			return err
 		}
 	}
 	reset(t) // retry starts a new one
@@ -181,33 +171,6 @@ func (j *Job) smaller(t *facts.Task, why string) bool {
 	return true
 }
 
-// maxUnfit is how many documents of one task are left out because they do not fit
-// the destination. Where more do not, it is the mappings that do not fit.
-const maxUnfit = 50
-
-// exclude has a copy started again without the documents that were rejected:
-// _reindex ends with the page that a document is rejected in.
-func (j *Job) exclude(ctx context.Context, t *facts.Task, res *es.TaskResponse) error {
-	more := map[string]string{}
-	for _, f := range res.Failures {
-		if rejectsDocument(f) {
-			more[f.ID] = f.String()
-		}
-	}
-	if len(t.Rejected)+len(more) > maxUnfit {
-		return j.complete(ctx, t, res)
-	}
-	if err := j.keepFailures(ctx, t, res); err != nil {
-		return err
-	}
-	if t.Rejected == nil {
-		t.Rejected = map[string]string{}
-	}
-	maps.Copy(t.Rejected, more)
-	j.restart(t, fmt.Sprintf("the copy of %s into %s without %d documents that do not fit, such as %s", t.Source, t.Dest, len(t.Rejected), res.Failures[0]))
-	return nil
-}
-
 // diskFull stops the run if a disk of the destination is full: its nodes block all
 // indices then, and with them the one that keeps what tasks report.
 func (j *Job) diskFull(ctx context.Context, t *facts.Task) error {
@@ -227,44 +190,17 @@ func (j *Job) diskFull(ctx context.Context, t *facts.Task) error {
 			Remedy: "make room on the disks of " + j.run.Spec.InstanceID + ", which lifts the block, then send action retry"})
 }
 
-// quoted bounds the failures that the record keeps word for word, maxFailures those
-// of a row; a task reports those of one page.
-const (
-	quoted      = 20
-	maxFailures = 2000
-)
-
-// failuresRow has a task's failures, windowRow what a window reported.
-func failuresRow(i int, t *facts.Task) string {
-	return fmt.Sprintf("failures/%05d/%05d/%d", i, t.Window, t.Attempt)
-}
+// windowRow has what a window reported.
 func windowRow(i int, t *facts.Task) string { return fmt.Sprintf("window/%05d/%05d", i, t.Window) }
-
-// lines are a result's failures in words.
-func lines(res *es.TaskResponse) (out []string) {
-	for _, f := range res.Failures[:min(maxFailures, len(res.Failures))] {
-		out = append(out, f.String())
-	}
-	return out
-}
-
-// keepFailures keeps a result's failures in a row.
-func (j *Job) keepFailures(ctx context.Context, t *facts.Task, res *es.TaskResponse) error {
-	if len(res.Failures) == 0 {
-		return nil
-	}
-	return j.rows.PutPart(ctx, j.run.ID, failuresRow(position(j.run, t), t), lines(res))
-}
 
 // complete notes what a task reported that has copied all it could.
 func (j *Job) complete(ctx context.Context, t *facts.Task, res *es.TaskResponse) error {
-	if err := j.keepFailures(ctx, t, res); err != nil {
+	rows, err := j.keepRejections(ctx, t, res)
+	if err != nil {
 		return err
 	}
-	excluded, failures := slices.Sorted(maps.Values(t.Rejected)), lines(res)
-	out := &facts.TaskResult{Total: res.Total, Created: res.Created, Updated: res.Updated, Deleted: res.Deleted, Noops: res.Noops,
-		VersionConflicts: res.VersionConflicts, FailureCount: len(res.Failures) + len(excluded)}
-	out.Failures = slices.Concat(excluded, failures)[:min(quoted, len(excluded)+len(failures))]
+	out := &facts.TaskResult{Total: res.Total + int64(len(t.LeftOut)), Created: res.Created, Updated: res.Updated, Deleted: res.Deleted, Noops: res.Noops,
+		VersionConflicts: res.VersionConflicts, FailureCount: len(res.Failures) + len(t.LeftOut), FailureRows: rows}
 	for i := range j.tasks() { // something comes through
 		other := &j.tasks()[i]
 		other.Retries = min(other.Retries, fewRetries)

@@ -123,7 +123,7 @@ func Results(r *run.Run, i int) (out []*facts.TaskResult) {
 // Queries are what each task of the spec's i-th index selects at the source.
 func Queries(r *run.Run, i int) (out [][]byte, err error) {
 	for _, t := range tasksOf(r, r.Indices()[i]) {
-		q, err := query(r.Indices()[i], &t)
+		q, err := query(r.Indices()[i], &t, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -132,7 +132,8 @@ func Queries(r *run.Run, i int) (out [][]byte, err error) {
 	return out, nil
 }
 
-func query(ix events.Index, t *facts.Task) ([]byte, error) {
+// query selects t's documents but for some.
+func query(ix events.Index, t *facts.Task, without map[string]string) ([]byte, error) {
 	q := []byte(ix.Query)
 	if windowed(t) {
 		var err error
@@ -140,9 +141,9 @@ func query(ix events.Index, t *facts.Task) ([]byte, error) {
 			return nil, fmt.Errorf("window %d of index %s: %w", t.Window, ix.Source, err)
 		}
 	}
-	if len(t.Rejected) > 0 {
+	if len(without) > 0 {
 		var err error
-		if q, err = es.Without(q, slices.Sorted(maps.Keys(t.Rejected))); err != nil {
+		if q, err = es.Without(q, slices.Sorted(maps.Keys(without))); err != nil {
 			return nil, fmt.Errorf("index %s: %w", ix.Source, err)
 		}
 	}

@@ -97,7 +97,7 @@ func (j *Job) start(ctx context.Context, t *facts.Task, running []es.Task) error
 		}
 	}
 	for _, found := range running {
-		if isTail(t) && strings.HasPrefix(found.OpaqueID, indexPrefix(j.run, t)) {
+		if lasts(t) && strings.HasPrefix(found.OpaqueID, indexPrefix(j.run, t)) {
 			// A kick-off that came late copies a window a second time. It must not
 			// write older versions after the last window's.
 			return j.client.CancelTask(ctx, found.ID, false)
@@ -120,7 +120,7 @@ func (j *Job) body(ctx context.Context, t *facts.Task) (es.ReindexBody, error) {
 	if err != nil {
 		return es.ReindexBody{}, err
 	}
-	q, err := query(j.run.Indices()[position(j.run, t)], t)
+	q, err := query(j.run.Indices()[position(j.run, t)], t, t.LeftOut)
 	if err != nil {
 		return es.ReindexBody{}, err
 	}
@@ -143,7 +143,7 @@ func (j *Job) rate(t *facts.Task) *float64 {
 	if j.run.RequestsPerSecond != nil {
 		rate = j.run.RequestsPerSecond
 	}
-	if rate != nil && *rate > 0 && windowed(t) && !isTail(t) {
+	if rate != nil && *rate > 0 && windowed(t) && !lasts(t) {
 		share := *rate / float64(cmp.Or(j.run.Facts.Reindex.Parallel, Parallel))
 		rate = &share
 	}

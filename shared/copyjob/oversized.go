@@ -47,15 +47,12 @@ func (j *Job) isolate(ctx context.Context, t *facts.Task, s es.TaskStatus, cause
 		cause = cause.CausedBy
 	}
 	told := fmt.Sprintf("%s is larger than the 100 MB that _reindex takes from another cluster (%s): move it by itself", what, cause.Reason)
-	if err == nil && len(t.Rejected) < maxUnfit {
-		if t.Rejected == nil {
-			t.Rejected = map[string]string{}
-		}
-		t.Rejected[id] = told
+	if err == nil && len(t.LeftOut) < maxLeftOut {
+		leaveOut(t, id, told)
 		j.restart(t, "without what is too large: "+told)
 		return nil
 	}
-	if n := len(t.Rejected); n > 0 {
+	if n := len(t.LeftOut); n > 0 {
 		told += fmt.Sprintf("; %d others that do not fit are left out already", n)
 	}
 	reset(t) // retry starts a new one

@@ -2,7 +2,6 @@ package copyjob_test
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -54,7 +53,7 @@ func TestWhatATaskReports(t *testing.T) {
 		pause  time.Duration
 		slower bool
 		pages  int // after
-		unfit  int
+		pieces int // windows that it becomes
 		failed int // as its result says
 	}
 	for name, c := range map[string]struct {
@@ -79,8 +78,9 @@ func TestWhatATaskReports(t *testing.T) {
 		}},
 		"a page came too late": {outcome{again: true, pause: time.Second}, func(t facts.Task) string { return over(t, `"timed_out":true,"failures":[]`) }},
 		"somebody's cancel":    {outcome{err: "was cancelled by somebody"}, func(t facts.Task) string { return over(t, `"canceled":"by user request","failures":[]`) }},
-		"some do not fit":      {outcome{again: true, unfit: 3}, func(t facts.Task) string { return over(t, failures(many(3)...)) }},
-		"too many do not fit":  {outcome{failed: 51}, func(t facts.Task) string { return over(t, failures(many(51)...)) }},
+		"some do not fit":      {outcome{again: true, size: 50, pages: 50, pieces: 3}, func(t facts.Task) string { return over(t, failures(many(3)...)) }},
+		"some of a page":       {outcome{size: 100, failed: 51}, func(t facts.Task) string { return over(t, failures(many(51)...)) }},
+		"too many do not fit":  {outcome{size: 10, err: "the mapping of orders does not fit"}, func(t facts.Task) string { return over(t, failures(many(10001)...)) }},
 		"all is well":          {outcome{}, func(t facts.Task) string { return over(t, failures()) }},
 		"a page is refused":    {outcome{again: true, size: 10, pages: 5, pause: 15 * time.Second, slower: true}, func(t facts.Task) string { return broke(t, "es_rejected_execution_exception") }},
 		"two are too much":     {outcome{again: true, size: 2, pages: 1, pause: 15 * time.Second, slower: true}, func(t facts.Task) string { return broke(t, "es_rejected_execution_exception") }},
@@ -101,7 +101,7 @@ func TestWhatATaskReports(t *testing.T) {
 				if c.stale {
 					w.run.Cursor.Since = time.Now()
 				}
-				was := *task
+				was, windows := *task, len(w.tasks())
 				w.answer = func(q *http.Request) *http.Response {
 					if q.URL.Path != "/_tasks/"+was.ID {
 						return nil
@@ -121,19 +121,22 @@ func TestWhatATaskReports(t *testing.T) {
 					require.EqualValues(t, 100, now.Result.Total)
 					require.EqualValues(t, 40, now.Result.Created)
 					require.Equal(t, c.failed, now.Result.FailureCount)
-					require.Len(t, now.Result.Failures, min(c.failed, 20))
 					require.Equal(t, 1, w.tasks()[1].Retries, "something came through")
-					var lines []string
+					var list []facts.Rejection
 					if c.failed > 0 {
-						require.NoError(t, w.store.GetPart(t.Context(), w.run.ID, "failures/00000/00000/1", &lines))
+						require.Equal(t, facts.RejectedDocuments{Source: "orders", Dest: "orders", Count: c.failed, Rows: 1}, copyjob.Rejected(w.run, 0))
+						var err error
+						list, err = copyjob.Rejections(t.Context(), w.store, w.run, 0, 0)
+						require.NoError(t, err)
 					}
-					require.Len(t, lines, c.failed)
+					require.Len(t, list, c.failed)
 					return
 				}
 				require.True(t, c.again || c.err != "")
 				require.Empty(t, now.ID+now.OpaqueID)
 				require.True(t, now.Intent.IsZero(), "it may be started again")
-				require.Len(t, now.Rejected, c.unfit)
+				require.Empty(t, now.LeftOut)
+				require.Equal(t, max(c.pieces-1, 0), len(w.tasks())-windows)
 				if c.pages > 0 {
 					require.Equal(t, c.pages, now.Size)
 				}
@@ -149,35 +152,6 @@ func TestWhatATaskReports(t *testing.T) {
 			})
 		})
 	}
-}
-
-// Documents that do not fit are left out one by one, told of, and make the window's
-// result one of failures; the others are copied.
-func TestUnfitAreToldOfInTheEnd(t *testing.T) {
-	t.Parallel()
-	inWorld(t, elastic.Config{}, func(t *testing.T, w *world) {
-		look := w.begun()
-		was := w.tasks()[0]
-		say := over(was, failures(failure("17", 400, "mapper_parsing_exception")))
-		w.answer = func(q *http.Request) *http.Response {
-			if q.URL.Path != "/_tasks/"+was.ID {
-				return nil
-			}
-			return answer(200, say)
-		}
-		_, _, err := look.Observe(t.Context())
-		require.NoError(t, err)
-		w.answer = nil
-		require.NoError(t, w.copy(func() {}))
-		res := w.tasks()[0].Result
-		require.Equal(t, 1, res.FailureCount)
-		require.Contains(t, res.Failures[0], "document 17")
-		require.False(t, copyjob.Copied(w.run, 0))
-		source, dest := w.documents(w.source), w.documents(w.dest)
-		delete(source, "17") // the task had copied it, as it fits in truth
-		delete(dest, "17")
-		require.True(t, maps.Equal(source, dest))
-	})
 }
 
 // A copy that something came through of is not a link that is gone.
@@ -306,7 +280,7 @@ func TestWindowsOfTwoIndices(t *testing.T) {
 		require.True(t, c.Intend())
 		require.False(t, last.Intent.IsZero(), "the other index keeps it from nothing")
 		require.NoError(t, c.Start(t.Context()))
-		w.tasks()[n].Rejected = map[string]string{"17": "does not fit"}
+		w.tasks()[n].LeftOut = map[string]string{"17": "does not fit"}
 		was := []facts.Task{w.tasks()[n], w.tasks()[n+1]}
 		w.answer = func(q *http.Request) *http.Response {
 			for _, task := range was {
@@ -325,8 +299,8 @@ func TestWindowsOfTwoIndices(t *testing.T) {
 			next = task.Below
 		}
 		require.Equal(t, 2*n+2*10, len(w.tasks()), "eleven pieces of each, three numbers of three shards")
-		require.Empty(t, w.tasks()[n].Rejected, "told of once, by the piece that meets it again")
-		require.Empty(t, w.tasks()[n+1].Rejected)
+		require.Empty(t, w.tasks()[n].LeftOut, "told of once, by the piece that meets it again")
+		require.Empty(t, w.tasks()[n+1].LeftOut)
 		require.Equal(t, "orders", w.tasks()[n-1].Dest)
 
 		// A record that is full takes no more of them.
@@ -335,6 +309,15 @@ func TestWindowsOfTwoIndices(t *testing.T) {
 			full = append(full, facts.Task{Source: "orders", Dest: "second", Window: 1000 + len(full), From: 1, Below: 2, Result: &facts.TaskResult{}})
 		}
 		w.run.Facts.Reindex.Tasks = full
+		second := func() (n int) {
+			for _, task := range w.tasks() {
+				if task.Dest == "second" {
+					n++
+				}
+			}
+			return n
+		}
+		before := second()
 		w.answer = nil
 		time.Sleep(time.Minute)
 		c = w.open()
@@ -355,7 +338,8 @@ func TestWindowsOfTwoIndices(t *testing.T) {
 		}
 		_, _, err = c.Observe(t.Context())
 		require.NoError(t, err)
-		require.Len(t, w.tasks(), 500)
+		require.Equal(t, before, second())
+		require.Less(t, len(w.tasks()), 500, "neighbours that are done become one")
 	})
 }
 

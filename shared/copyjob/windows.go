@@ -62,6 +62,9 @@ func (j *Job) planWindows(ctx context.Context) error {
 		}
 		if begun || Copied(r, i) {
 			plan.Tasks = append(plan.Tasks, was...)
+			if n := Rejected(r, i); n.Count > 0 {
+				plan.Rejected = append(plan.Rejected, n)
+			}
 			continue
 		}
 		if limit == 0 && surveyed.Documents > pageSize {
@@ -123,7 +126,7 @@ func (s Split) windows(ix facts.SurveyedIndex) []facts.Task {
 		return []facts.Task{{}}
 	}
 	end := bound(ix)
-	if 4*end < 3*(ix.MaxSeqNo+1) {
+	if !alike(ix) {
 		return []facts.Task{{}}
 	}
 	n := min(max(int64(Parallel), ix.Documents/s.Each), int64(s.Most), end)
@@ -134,6 +137,9 @@ func (s Split) windows(ix facts.SurveyedIndex) []facts.Task {
 	}
 	return append(out, facts.Task{Window: len(out), From: end})
 }
+
+// alike reports whether an index's shards are about as long as each other.
+func alike(ix facts.SurveyedIndex) bool { return 4*bound(ix) >= 3*(ix.MaxSeqNo+1) }
 
 // bound is where the bounded windows of an index end, 0 if its shards' sequence
 // numbers are not known.
@@ -163,8 +169,9 @@ func settle(refresh string) time.Duration {
 
 // A division has one window become several.
 type division struct {
-	task   int   // its place in the list
-	pieces int64 // at most
+	task    int   // its place in the list
+	pieces  int64 // at most
+	inOrder bool  // one after the other, as a tail's are
 }
 
 // maxTasks bounds the record, maxPieces what one window becomes.
@@ -197,29 +204,54 @@ func piecesOf(total, done, page int64) int64 {
 // divideLater notes that t is to become so many windows, once all tasks are read.
 func (j *Job) divideLater(t *facts.Task, pieces int64) {
 	i := slices.IndexFunc(j.tasks(), func(other facts.Task) bool { return sameIndex(&other, t) && other.Window == t.Window })
-	j.divisions = append(j.divisions, division{i, pieces})
+	j.divisions = append(j.divisions, division{task: i, pieces: pieces})
 }
 
-// divide makes the divisions that were noted.
+// divide makes the divisions that were noted. What lies side by side and is done
+// becomes one, if the list is long.
 func (j *Job) divide() {
 	for _, d := range slices.Backward(j.divisions) { // places before stay
 		list := j.run.Facts.Reindex.Tasks
-		pieces := min(d.pieces, int64(maxTasks-len(list)))
-		j.run.Facts.Reindex.Tasks = d.in(list, pieces, bound(j.surveyed(&list[d.task])))
+		t := list[d.task]
+		d.pieces, d.inOrder = min(d.pieces, int64(maxTasks-len(list))), isTail(&t) || !windowed(&t) && !alike(j.surveyed(&t))
+		j.run.Facts.Reindex.Tasks = d.in(list, endOf(t, j.surveyed(&t), int64(j.size(&t))))
 	}
 	j.divisions = nil
+	if len(j.tasks()) > maxTasks/2 {
+		j.run.Facts.Reindex.Tasks = merged(j.tasks())
+	}
 }
 
-// in returns the list with the division made, in at most so many pieces. A tail is
-// not divided, since nobody knows its end. A copy in one piece becomes bounded
-// windows below end, and the tail after them.
-func (d division) in(list []facts.Task, pieces, end int64) []facts.Task {
-	t := list[d.task]
-	whole := !windowed(&t)
-	if whole {
-		t.Below = end
+// divisible reports whether t can become several.
+func (j *Job) divisible(t *facts.Task) bool {
+	return endOf(*t, j.surveyed(t), int64(j.size(t)))-t.From > 1 && len(j.tasks()) < maxTasks-1
+}
+
+// endOf is where the pieces of a window end that has an end of its own, and else the
+// last one begins: where the survey saw the index end, or a page further on. It is 0
+// if nothing is known of sequence numbers.
+func endOf(t facts.Task, ix facts.SurveyedIndex, page int64) int64 {
+	switch {
+	case t.Below > 0:
+		return t.Below
+	case len(ix.ShardSeqNos) == 0:
+		return 0
+	case !windowed(&t) && alike(ix):
+		return bound(ix)
+	case t.From > ix.MaxSeqNo:
+		return t.From + page
 	}
-	if pieces = min(pieces, t.Below-t.From); pieces < 2 {
+	return ix.MaxSeqNo + 1
+}
+
+// in returns the list with the division made, whose pieces end at end. Of a window
+// without an end the last piece has none. Pieces of a tail are copied one after the
+// other, from below: what is written again while they are gets a higher number, and so
+// lies in one that is still to come.
+func (d division) in(list []facts.Task, end int64) []facts.Task {
+	t := list[d.task]
+	pieces := min(d.pieces, end-t.From)
+	if pieces < 2 && !(t.Below == 0 && pieces == 1) {
 		return list
 	}
 	next := 0
@@ -233,24 +265,53 @@ func (d division) in(list []facts.Task, pieces, end int64) []facts.Task {
 		p := t
 		p.Window, p.From, p.Below = next+len(rest), from, below
 		p.Attempt, p.Retries, p.NotBefore = 0, fewRetries, time.Time{} // there was a link for a while
-		p.Rejected = nil
+		p.LeftOut = nil
 		rest = append(rest, p)
 	}
-	width := (t.Below - t.From + pieces - 1) / pieces
-	for from := t.From + width; from < t.Below; from += width {
-		piece(from, min(from+width, t.Below))
+	width := (end - t.From + pieces - 1) / pieces
+	for from := t.From + width; from < end; from += width {
+		piece(from, min(from+width, end))
 	}
-	if whole {
-		piece(t.Below, 0)
+	if t.Below == 0 {
+		piece(end, 0)
 	}
-	list[d.task].Below = t.From + width
-	// Which piece has them is seen again; to be told of by each would be too much.
-	list[d.task].Rejected = nil
+	head := &list[d.task]
+	head.Below = min(t.From+width, end)
+	// Which piece has them is seen again.
+	head.LeftOut = nil
+	if t.Below == 0 && d.inOrder {
+		head.InOrder = true
+		for i := range rest {
+			rest[i].InOrder = rest[i].Below > 0
+		}
+	}
 	return slices.Insert(list, d.task+1, rest...)
+}
+
+// merged returns the list with neighbours as one that are done. Together they say the
+// same.
+func merged(list []facts.Task) []facts.Task {
+	out := list[:1]
+	for _, t := range list[1:] {
+		last := &out[len(out)-1]
+		if !sameIndex(last, &t) || !durable(last) || !durable(&t) || !windowed(last) || last.Below != t.From || isTail(&t) {
+			out = append(out, t)
+			continue
+		}
+		a, b := *last.Result, t.Result
+		a.Total, a.Created, a.Updated, a.Deleted, a.Noops = a.Total+b.Total, a.Created+b.Created, a.Updated+b.Updated, a.Deleted+b.Deleted, a.Noops+b.Noops
+		a.VersionConflicts, a.FailureCount, a.FailureRows = a.VersionConflicts+b.VersionConflicts, a.FailureCount+b.FailureCount, a.FailureRows+b.FailureRows
+		last.Result, last.Below, last.Window = &a, t.Below, max(last.Window, t.Window) // names are not given again
+	}
+	return out
 }
 
 // isTail reports whether t is the last window of several, which has no end.
 func isTail(t *facts.Task) bool { return t.From > 0 && t.Below == 0 }
+
+// lasts reports whether t reads what is written while others are copied, and so comes
+// after those below it.
+func lasts(t *facts.Task) bool { return isTail(t) || t.InOrder }
 
 // windowed reports whether t is one of several windows.
 func windowed(t *facts.Task) bool { return t.From > 0 || t.Below > 0 }
@@ -258,8 +319,8 @@ func windowed(t *facts.Task) bool { return t.From > 0 || t.Below > 0 }
 // waitsForOthers reports whether t has to wait for other windows of its index, or for
 // the source.
 func (j *Job) waitsForOthers(t *facts.Task) bool {
-	return t.AwaitsRefresh || isTail(t) && slices.ContainsFunc(j.tasks(), func(other facts.Task) bool {
-		return sameIndex(&other, t) && other.Window != t.Window && !durable(&other)
+	return t.AwaitsRefresh || lasts(t) && slices.ContainsFunc(j.tasks(), func(other facts.Task) bool {
+		return sameIndex(&other, t) && other.From < t.From && !durable(&other)
 	})
 }
 

@@ -369,9 +369,26 @@ type Reindex struct {
 	Tasks []Task `json:"tasks"`
 	// Parallel is how many run at once.
 	Parallel int `json:"parallel,omitempty"`
+	// Rejected counts the documents that destinations rejected, of indices of which
+	// there are any; which ones is in rows (package copyjob).
+	Rejected []RejectedDocuments `json:"rejected,omitempty"`
 	// LeakedScrolls are those that tasks may have left open at the source when they broke
 	// off, the oldest first.
 	LeakedScrolls []LeakedScrolls `json:"leakedScrolls,omitempty"`
+}
+
+// RejectedDocuments are those of one index.
+type RejectedDocuments struct {
+	Source string `json:"source"`
+	Dest   string `json:"dest"`
+	Count  int    `json:"count"`
+	Rows   int    `json:"rows"`
+}
+
+// Rejection is a document that could not be written, and why.
+type Rejection struct {
+	ID     string `json:"id"`
+	Reason string `json:"reason"`
 }
 
 // LeakedScrolls are those of one task: one of each shard, until the source ends them.
@@ -410,9 +427,13 @@ type Task struct {
 	// Ordered says that documents are read in the order of their sequence numbers,
 	// so that one that cannot be read has a place.
 	Ordered bool `json:"ordered,omitempty"`
-	// Rejected are documents that the destination refuses, or that are larger than a
-	// page may be, by ID, with what is said of each: the copy leaves them out.
-	Rejected map[string]string `json:"rejected,omitempty"`
+	// LeftOut are documents that the copy leaves out, by ID, with what is said of each:
+	// they are larger than a page may be, or do not fit and cannot be told from others
+	// by sequence numbers.
+	LeftOut map[string]string `json:"leftOut,omitempty"`
+	// InOrder says that it starts once all of its index that lies below is copied, as
+	// the tail does of which it is a piece.
+	InOrder bool `json:"inOrder,omitempty"`
 	// NodesAtStart says when the destination's nodes had started as the task was, while
 	// one that ends would take documents with it (settings for the load): until
 	// what a finished task wrote is on disk.
@@ -424,14 +445,15 @@ type Task struct {
 
 // TaskResult is what a task reported at its end.
 type TaskResult struct {
-	Total            int64    `json:"total"`
-	Created          int64    `json:"created"`
-	Updated          int64    `json:"updated"`
-	Deleted          int64    `json:"deleted"`
-	Noops            int64    `json:"noops"`
-	VersionConflicts int64    `json:"versionConflicts"`
-	Failures         []string `json:"failures,omitempty"` // at most 20, as type: reason of id; all are in a row
-	FailureCount     int      `json:"failureCount,omitempty"`
+	Total            int64 `json:"total"`
+	Created          int64 `json:"created"`
+	Updated          int64 `json:"updated"`
+	Deleted          int64 `json:"deleted"`
+	Noops            int64 `json:"noops"`
+	VersionConflicts int64 `json:"versionConflicts"`
+	// FailureCount documents could not be written; FailureRows rows name them.
+	FailureCount int `json:"failureCount,omitempty"`
+	FailureRows  int `json:"failureRows,omitempty"`
 }
 
 // Progress is how far the copy has come.
@@ -541,11 +563,12 @@ type IndexProof struct {
 	Unequal    int `json:"unequal,omitempty"`
 	Unlisted   int `json:"unlisted,omitempty"`
 	// Differences counts the documents that differ by class: missing, extra,
-	// content, precision. Late of them were written to the source after the copy
+	// content, precision, unreadable. Rejected of the missing ones were rejected. Late of them were written to the source after the copy
 	// was planned. Parts are their rows. Other differences are in counts, or in what
 	// the tasks reported.
 	Differences map[string]int `json:"differences,omitempty"`
 	Other       int            `json:"other,omitempty"`
+	Rejected    int            `json:"rejected,omitempty"`
 	Late        int            `json:"late,omitempty"`
 	Parts       int            `json:"parts,omitempty"`
 	// Counted and Done say how far the comparison is.

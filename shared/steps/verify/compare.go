@@ -82,6 +82,9 @@ func (x *index) compare(ctx context.Context, until time.Time) (settled bool, err
 			return false, err
 		}
 		x.results()
+		if err := x.rejected(ctx); err != nil {
+			return false, err
+		}
 		if counted != x.digest.Documents {
 			x.differs("%s holds %d documents, the source's %s %d under the query%s", x.proof.Dest, counted, x.source(), x.digest.Documents, x.written())
 		}
@@ -124,12 +127,6 @@ func (x *index) results() {
 			x.differs("%s: window %d of the copy is not over", x.proof.Dest, n)
 			continue
 		}
-		if res.FailureCount > 0 {
-			x.differs("%s: %d documents could not be written", x.proof.Dest, res.FailureCount)
-			for _, f := range res.Failures {
-				x.differs("%s", f)
-			}
-		}
 		if res.VersionConflicts > 0 {
 			x.differs("%s: %d documents were passed over for a version conflict", x.proof.Dest, res.VersionConflicts)
 		}
@@ -141,6 +138,28 @@ func (x *index) results() {
 		}
 	}
 }
+
+// rejected tells how many documents the destination rejected, and of the first what
+// it said. All are in rows.
+func (x *index) rejected(ctx context.Context) error {
+	n := copyjob.Rejected(x.run, x.i)
+	if n.Count == 0 {
+		return nil
+	}
+	x.proof.Rejected = n.Count
+	x.differs("%s rejected %d documents, which are named in %d rows", x.proof.Dest, n.Count, n.Rows)
+	list, err := copyjob.Rejections(ctx, x.step.Rows, x.run, x.i, 0)
+	if err != nil {
+		return err
+	}
+	for _, f := range list[:min(len(list), quoted)] {
+		x.says("%s", f.Reason)
+	}
+	return nil
+}
+
+// quoted is how many rejections are told word for word.
+const quoted = 20
 
 // count makes all that was written visible, and counts an index that held
 // nothing before. Of another one a count says nothing, and is as it should be.

@@ -477,7 +477,7 @@ func TestWhatTheTasksReport(t *testing.T) {
 		"good":      {&facts.TaskResult{Total: 10, Created: 4, Updated: 3, Noops: 2, Deleted: 1}, nil},
 		"short":     {&facts.TaskResult{Total: 10, Created: 9}, []string{"orders: the task read 10 documents and wrote 9"}},
 		"conflicts": {&facts.TaskResult{Total: 10, Created: 9, VersionConflicts: 1}, []string{"orders: 1 documents were passed over for a version conflict"}},
-		"failures":  {&facts.TaskResult{Total: 10, Created: 8, FailureCount: 2, Failures: []string{"a: b"}}, []string{"orders: 2 documents could not be written", "a: b"}},
+		"failures":  {&facts.TaskResult{Total: 10, Created: 8, FailureCount: 2}, []string{"orders rejected 2 documents, which are named in 1 rows", "a: b"}},
 		"not over":  {nil, []string{"orders: window 0 of the copy is not over"}},
 	} {
 		w := newWorld(t)
@@ -486,6 +486,10 @@ func TestWhatTheTasksReport(t *testing.T) {
 		w.bulk("src", "orders", numbered(10))
 		w.copied(events.Index{Source: "orders"}, 0)
 		w.run.Facts.Reindex.Tasks[0].Result = c.result
+		if name == "failures" {
+			w.run.Facts.Reindex.Rejected = []facts.RejectedDocuments{{Source: "orders", Dest: w.run.Indices()[0].Dest, Count: 2, Rows: 1}}
+			require.NoError(t, w.store.PutPart(t.Context(), w.run.ID, "rejected/00000/000000", []facts.Rejection{{ID: "1", Reason: "a: b"}}))
+		}
 		w.ask("dst", "DELETE", "/orders", "") // which nobody looks at
 		require.Equal(t, c.want, w.prove(false), name)
 		require.Zero(t, w.proof(0).Documents, "nobody has read one")
