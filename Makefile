@@ -27,36 +27,37 @@ demo-created: ## create an instance, nothing else, and see it connect itself
 	$(GO) run ./localtest demo -created
 
 test: ## all tests that need Go alone
-	$(GO) test ./... ./.deploy ./.deploy/cmd
+	$(GO) test ./...
 
 # Of the simulated world those in which most happens at once.
 race: ## the same under the race detector, but for the long campaigns
-	$(GO) test -race $$($(GO) list ./... | grep -v /localtest/world) ./.deploy ./.deploy/cmd
+	$(GO) test -race $$($(GO) list ./... | grep -v /localtest/world)
 	$(GO) test -race -run 'TestProvision|TestEveryEvent|TestEventsOut|TestTwoRuns|TestTaskVanishes|TestAllUseCases|TestAClusterConnects' ./localtest/world
 
 lint: ## vet, staticcheck, complexity and length of functions, gofmt, module checksums
-	$(GO) vet ./... ./.deploy ./.deploy/cmd
+	$(GO) vet ./...
 	$(GO) vet -tags real ./...
 	$(GO) vet -tags bench ./localtest/...
 	$(GO) vet -tags browser ./localtest/demo
-	$(GO) tool staticcheck ./... ./.deploy ./.deploy/cmd
+	$(GO) tool staticcheck ./...
 	$(GO) tool revive -config .revive.toml ./shared/... ./events/... ./functions/...
 	$(GO) tool revive -config .revive-tests.toml ./shared/... ./events/... ./localtest/...
-	@test -z "$$(gofmt -l events functions localtest shared .deploy)" || { gofmt -l events functions localtest shared .deploy; exit 1; }
+	@test -z "$$(gofmt -l events functions localtest shared)" || { gofmt -l events functions localtest shared; exit 1; }
 	$(GO) mod verify
-	@! grep -n 'ESLINK_\(ENDPOINT_\|DNS\|ROUTER\|CLOCK\)' s.yaml || { echo 's.yaml must not hold the seam'; exit 1; }
+	@! grep -n 'ESLINK_\(ENDPOINT_\|DNS\|ROUTER\|CLOCK\)' s.yaml shared/deploy/*.yaml || { echo 'no deployment file may hold the seam'; exit 1; }
 
 # What s reads by itself.
 ENV = set -a; [ ! -f .env ] || . ./.env; set +a;
 
 # Any values do for a reading.
-PREVIEW_ENV = ESLINK_ACCOUNT_ID=1234567890123456 ESLINK_SOURCE_VPC=vpc-s ESLINK_SOURCE_VSWITCH=vsw-s ESLINK_SOURCE_SECURITY_GROUP=sg-s \
+PREVIEW_ENV = ESLINK_ACCOUNT_ID=1234567890123456 ESLINK_TABLE_INSTANCE=t ESLINK_LOG_PROJECT=l ESLINK_SOURCE_VPC=vpc-s ESLINK_SOURCE_VSWITCH=vsw-s ESLINK_SOURCE_SECURITY_GROUP=sg-s \
 	ESLINK_DESTINATION_VPC=vpc-d ESLINK_DESTINATION_VSWITCH=vsw-d ESLINK_DESTINATION_SECURITY_GROUP=sg-d
 
-preview: ## s.yaml as Serverless Devs reads it must be s.yaml as we read it (needs npm)
+preview: ## the deployment files as Serverless Devs reads them must be as we read them (needs npm)
 	npm install --no-audit --no-fund --loglevel=error --prefix .build/s @serverless-devs/s@$(S_VERSION)
-	$(PREVIEW_ENV) .build/s/node_modules/.bin/s preview -t s.yaml -o json > .build/preview.json
-	$(PREVIEW_ENV) $(GO) run ./localtest/runtime/preview < .build/preview.json
+	for f in s.yaml shared/deploy/*.yaml; do \
+		$(PREVIEW_ENV) .build/s/node_modules/.bin/s preview -t $$f -o json > .build/preview.json && \
+		$(PREVIEW_ENV) $(GO) run ./localtest/runtime/preview $$f < .build/preview.json || { echo "$$f differs"; exit 1; }; done
 
 demo-real: ## the demo on real Elasticsearch 7.17.29 (needs Java 17 and Maven)
 	$(GO) run ./localtest demo -elasticsearch real
@@ -90,9 +91,9 @@ build: ## the binaries that `s deploy` uploads
 	for f in $$(ls functions); do GOOS=linux GOARCH=amd64 CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w" -o target/$$f/main ./functions/$$f || exit 1; done
 
 deploy: ## queues, table, roles, then the functions (needs an account, s and .env)
-	$(ENV) $(GO) run ./.deploy/cmd up
+	$(ENV) $(GO) run ./shared/deploy/cmd up
 	s deploy -y
 
 undeploy: ## take the functions, queues and roles away; the run records stay
 	s remove -y
-	$(ENV) $(GO) run ./.deploy/cmd down
+	$(ENV) $(GO) run ./shared/deploy/cmd down

@@ -49,6 +49,13 @@
 //	api/created what the cloud calls: an instance is new, its profile's run begins
 //	wire        the environment, read once; ../functions call it and nothing else
 //
+// A new step is a line in flow, a line in deploy/functions.go, its package
+// steps/<name without dashes> with a New and a test, its part of the schema
+// (events/schema, events/spec.go) and a sample (events/samples/<name>.json). Then
+// `go generate ./shared/deploy` writes its main, its resource, its queue, its role
+// and its line in the local world. A new cloud is one more Set in that table, and
+// so a deployment file of its own, shared/deploy/<set>.yaml.
+//
 // A step on another cloud: its clients are packages of their own (aws/ec2, …),
 // which import that cloud's SDK and no other package does. Its New makes the
 // cloud's configuration of deps.Deps, where Transport("aws") carries the calls
@@ -58,6 +65,8 @@
 //
 // What a person touches:
 //
+//	deploy      one table of all functions (side, memory, trigger, rights), what is
+//	            rendered from it, and what must exist before `s deploy`
 //	eslink      the command: init, plan, start, watch, approve, check, teardown
 //	eslink/commands, functions, display, page, specs   its commands; how it calls
 //	            the functions; how a run is shown in a terminal and in a browser;

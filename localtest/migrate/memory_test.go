@@ -49,7 +49,7 @@ func TestMigrationMemory(t *testing.T) {
 		return
 	}
 	require.GreaterOrEqual(t, *documents, few)
-	project, err := elruntime.Load("../../s.yaml", func(string) (string, bool) { return "x", true })
+	project, err := elruntime.Load(func(string) (string, bool) { return "x", true }, "../../s.yaml")
 	require.NoError(t, err)
 	limit := 0
 	for _, f := range project.Functions {

@@ -29,7 +29,7 @@ type Project struct {
 type Function struct {
 	Resource string `yaml:"-"` // its key in s.yaml
 	Package  string `yaml:"-"` // what its pre-deploy action builds, such as ./functions/survey
-	Output   string `yaml:"-"` // where to, such as target/survey/main
+	Output   string `yaml:"-"` // where to, from the file's directory, such as target/survey/main
 
 	Region            string            `yaml:"region"`
 	Name              string            `yaml:"functionName"`
@@ -71,8 +71,9 @@ type LogConfig struct {
 
 // AsyncConfig is read for MaxAsyncRetryAttempts: how often a timer's failed invocation is repeated (nil: three times).
 type AsyncConfig struct {
-	MaxAsyncEventAgeInSeconds int  `yaml:"maxAsyncEventAgeInSeconds"`
-	MaxAsyncRetryAttempts     *int `yaml:"maxAsyncRetryAttempts"`
+	Qualifier                 string `yaml:"qualifier"`
+	MaxAsyncEventAgeInSeconds int    `yaml:"maxAsyncEventAgeInSeconds"`
+	MaxAsyncRetryAttempts     *int   `yaml:"maxAsyncRetryAttempts"`
 }
 
 // Trigger is one trigger; exactly one of HTTP, Timer and EventBridge is set, as Type says.
@@ -89,19 +90,23 @@ type Trigger struct {
 	EventBridge *EventBridgeTrigger `yaml:"-"`
 }
 
-// Load reads an s.yaml. getenv answers ${env('NAME')}, usually os.LookupEnv.
+// Load reads deployment files as one project. getenv answers ${env('NAME')}, usually os.LookupEnv.
 // Of the grammar it knows edition, name, access, validation, vars, template, resources with component fc3, extend,
 // pre-deploy actions that build with go, ${vars.…} and ${env('NAME', 'default')}; the rest is refused by name.
-func Load(file string, getenv func(string) (string, bool)) (*Project, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
+func Load(getenv func(string) (string, bool), files ...string) (*Project, error) {
+	all := &Project{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		p, err := parse(data, getenv)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		all.Name, all.Access, all.Functions = p.Name, p.Access, append(all.Functions, p.Functions...)
 	}
-	p, err := parse(data, getenv)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return p, nil
+	return all, all.check()
 }
 
 func parse(data []byte, getenv func(string) (string, bool)) (*Project, error) {
@@ -146,7 +151,8 @@ func (r resolver) function(item yaml.MapItem, templates map[string]map[string]an
 			Name string `yaml:"name"`
 		} `yaml:"extend"`
 		Actions map[string][]struct {
-			Run string `yaml:"run"`
+			Run  string `yaml:"run"`
+			Path string `yaml:"path"` // where to run it, from the file's directory
 		} `yaml:"actions"`
 		Props map[string]any `yaml:"props"`
 	}
@@ -180,7 +186,7 @@ func (r resolver) function(item yaml.MapItem, templates map[string]map[string]an
 	if m == nil {
 		return f, fmt.Errorf("actions: %q is not %s", action[0].Run, build)
 	}
-	f.Output, f.Package = m[1], m[2]
+	f.Output, f.Package = path.Join(action[0].Path, m[1]), m[2]
 	for i := range f.Triggers {
 		if err := f.Triggers[i].decode(); err != nil {
 			return f, fmt.Errorf("trigger %s: %w", f.Triggers[i].Name, err)

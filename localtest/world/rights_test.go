@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"math/rand/v2"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -219,30 +217,4 @@ func TestSecretsOfDirectoriesStayWhereTheyAre(t *testing.T) {
 		ears.shows(t, s.ends(t, run.Removed))
 		ears.heardNone(t, s.sim, InstancePassword, "canary-")
 	})
-}
-
-// The tables of functions.go are what the mains say.
-func TestFunctionsAreTheirMains(t *testing.T) {
-	t.Parallel()
-	source, err := os.ReadFile("functions.go")
-	require.NoError(t, err)
-	table := map[string]string{}
-	for _, m := range regexp.MustCompile(`(?m)^\s*"([a-z-]+)":\s+(\w+\.\w+),$`).FindAllStringSubmatch(string(source), -1) {
-		table[m[1]] = m[2]
-	}
-	require.Len(t, table, len(stepFunctions)+len(otherFunctions))
-	entries, err := os.ReadDir("../../functions")
-	require.NoError(t, err)
-	mains := map[string]string{}
-	for _, e := range entries {
-		text, err := os.ReadFile("../../functions/" + e.Name() + "/main.go")
-		require.NoError(t, err)
-		call := regexp.MustCompile(`log\.Fatal\(wire\.(?:Step\("([a-z-]+)", |Start\()(\w+\.\w+)\)\)`).FindStringSubmatch(string(text))
-		require.NotNil(t, call, e.Name())
-		if _, step := stepFunctions[e.Name()]; step {
-			require.Equal(t, e.Name(), call[1])
-		}
-		mains[e.Name()] = call[2]
-	}
-	require.Equal(t, mains, table)
 }

@@ -1,7 +1,7 @@
 // Package world is a local Alibaba Cloud with two Elasticsearch clusters that
 // cannot see each other, an ECS host that neither sees, and eslink deployed into it: queues, table and roles
-// from the files in .deploy, functions, environment and triggers from s.yaml,
-// and nothing from anywhere else. It has two speeds. A Simulation runs the
+// from package shared/deploy, functions, environment and triggers from the
+// deployment files, and nothing from anywhere else. It has two speeds. A Simulation runs the
 // functions' handlers in the process of a test, without sockets, so that in a
 // synctest bubble a day passes in milliseconds. A Deployment runs the compiled
 // functions as processes, over real sockets.
@@ -16,13 +16,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
 	ots "github.com/aliyun/aliyun-tablestore-go-sdk/tablestore"
 
-	deploy "eslink/.deploy"
 	"eslink/localtest/fakes/azure"
 	"eslink/localtest/fakes/cloud"
 	"eslink/localtest/fakes/ecs"
@@ -39,6 +39,7 @@ import (
 	"eslink/localtest/fakes/tablestore"
 	"eslink/localtest/fakes/vpc"
 	"eslink/localtest/runtime"
+	"eslink/shared/deploy"
 )
 
 // What the world is made with. The clusters' IDs and secrets are those of the
@@ -313,15 +314,19 @@ func login(user, password string) string {
 // tableTime is how long a new table refuses its first requests at most.
 const tableTime = time.Minute
 
-// deploy reads s.yaml and makes what the files in .deploy say.
+// deploy reads the deployment files and makes what package deploy says.
 func (w *World) deploy() error {
 	env := map[string]string{
-		"ESLINK_ACCOUNT_ID": AccountID, "ESLINK_REGION": Region, "ESLINK_AUTO_APPROVE": cmp.Or(w.AutoApprove, "allow"),
+		"ESLINK_ACCOUNT_ID": AccountID, "ESLINK_REGION": Region, "ESLINK_TABLE_INSTANCE": "eslink", "ESLINK_LOG_PROJECT": "eslink", "ESLINK_AUTO_APPROVE": cmp.Or(w.AutoApprove, "allow"),
 		"ESLINK_SOURCE_VPC": SourceVPC, "ESLINK_SOURCE_VSWITCH": SourceVSwitch, "ESLINK_SOURCE_SECURITY_GROUP": "sg-src000000000000001",
 		"ESLINK_DESTINATION_VPC": DestinationVPC, "ESLINK_DESTINATION_VSWITCH": DestinationVSwitch, "ESLINK_DESTINATION_SECURITY_GROUP": "sg-dst000000000000001",
 	}
 	var err error
-	w.Project, err = runtime.Load(w.Root+"/s.yaml", func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	files := deploy.Files()
+	for i := range files {
+		files[i] = filepath.Join(w.Root, files[i])
+	}
+	w.Project, err = runtime.Load(func(name string) (string, bool) { v, ok := env[name]; return v, ok }, files...)
 	if err != nil {
 		return err
 	}

@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"eslink/shared/bus"
+	"eslink/shared/deploy"
 	"eslink/shared/flow"
 	"eslink/shared/run"
 )
@@ -88,46 +88,11 @@ func steps(t *testing.T) []string {
 
 const root = "../../"
 
-// project is what of s.yaml matters here.
-type project struct {
-	Template  map[string]struct{ Timeout int }
-	Resources map[string]struct {
-		Extend struct{ Name string }
-		Props  struct {
-			FunctionName string `yaml:"functionName"`
-			Timeout      int
-			Code, Role   string
-			Triggers     []struct {
-				Type   string `yaml:"triggerType"`
-				Config struct {
-					Source struct {
-						Parameters struct {
-							MNS struct {
-								QueueName      string `yaml:"QueueName"`
-								IsBase64Decode *bool  `yaml:"IsBase64Decode"`
-							} `yaml:"sourceMNSParameters"`
-						} `yaml:"eventSourceParameters"`
-					} `yaml:"eventSourceConfig"`
-				} `yaml:"triggerConfig"`
-			}
-		}
-	}
-}
-
-func load(t *testing.T) (p project) {
-	raw, err := os.ReadFile(root + "s.yaml")
-	require.NoError(t, err)
-	require.NoError(t, yaml.Unmarshal(raw, &p))
-	return p
-}
-
-// The flow, functions/, s.yaml, the queues and the samples name the same steps.
+// The flow, the table of functions, the schema and the samples name the same.
+// What is rendered from the table agrees with it by a test beside it.
 func TestNamesAgree(t *testing.T) {
 	t.Parallel()
 	want := steps(t)
-	others := []string{"approve", "check", "created", "runs", "status", "sweep"}
-	all := slices.Sorted(slices.Values(slices.Concat(want, others)))
-
 	var schema struct {
 		Properties struct {
 			Scenario struct{ Enum []string }
@@ -138,14 +103,6 @@ func TestNamesAgree(t *testing.T) {
 	require.NoError(t, json.Unmarshal(raw, &schema))
 	assert.ElementsMatch(t, flow.Scenarios(), schema.Properties.Scenario.Enum, "the schema's scenarios")
 
-	dirs, err := filepath.Glob(root + "functions/*/main.go")
-	require.NoError(t, err)
-	var functions []string
-	for _, d := range dirs {
-		functions = append(functions, filepath.Base(filepath.Dir(d)))
-	}
-	assert.Equal(t, all, slices.Sorted(slices.Values(functions)), "functions/")
-
 	files, err := filepath.Glob(root + "events/samples/*.json")
 	require.NoError(t, err)
 	var samples []string
@@ -154,32 +111,14 @@ func TestNamesAgree(t *testing.T) {
 	}
 	assert.Equal(t, want, slices.Sorted(slices.Values(samples)), "events/samples")
 
-	var resources, queues []string
-	for name, r := range load(t).Resources {
-		resources = append(resources, name)
-		assert.Equal(t, "eslink-"+name, r.Props.FunctionName)
-		assert.Equal(t, "./target/"+name, r.Props.Code)
-		assert.True(t, strings.HasSuffix(r.Props.Role, "role/eslink-"+name), r.Props.Role)
-		for _, trigger := range r.Props.Triggers {
-			if queue := trigger.Config.Source.Parameters.MNS; queue.QueueName != "" {
-				assert.Equal(t, bus.Queue(name), queue.QueueName)
-				if assert.NotNil(t, queue.IsBase64Decode, name) {
-					assert.False(t, *queue.IsBase64Decode, name)
-				}
-				queues = append(queues, name)
-			}
+	var deployed []string
+	for _, f := range deploy.Functions() {
+		if f.Step() {
+			assert.Equal(t, bus.Queue(f.Name), f.Deployed(), "what a step publishes to is what its stream reads")
+			deployed = append(deployed, f.Name)
 		}
 	}
-	assert.Equal(t, all, slices.Sorted(slices.Values(resources)), "s.yaml")
-	assert.Equal(t, want, slices.Sorted(slices.Values(queues)), "the queues of s.yaml")
-
-	for _, step := range want {
-		main, err := os.ReadFile(root + "functions/" + step + "/main.go")
-		require.NoError(t, err)
-		pkg := strings.ReplaceAll(step, "-", "")
-		assert.Contains(t, string(main), `wire.Step("`+step+`", `+pkg+`.New)`)
-		assert.Contains(t, string(main), `"eslink/shared/steps/`+pkg+`"`)
-	}
+	assert.Equal(t, want, slices.Sorted(slices.Values(deployed)), "shared/deploy/functions.go")
 }
 
 // A step works up to 200 s, its function is killed after 240, the platform cuts
@@ -187,33 +126,17 @@ func TestNamesAgree(t *testing.T) {
 // DESIGN's account of event streams, which hold a message over four attempts.
 func TestTimesNest(t *testing.T) {
 	t.Parallel()
-	p := load(t)
-	var queues struct {
-		Defaults map[string]int
-		Queues   map[string]map[string]int
-	}
-	raw, err := os.ReadFile(root + ".deploy/queues.json")
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(raw, &queues))
 	const work, cut = 200, 300
+	assert.GreaterOrEqual(t, deploy.Timeout, work+20, "time to save")
+	assert.Less(t, deploy.Timeout, cut)
+	assert.Greater(t, int(run.DefaultLease.Seconds()), deploy.Timeout, "nobody takes a run from an invocation that lives")
+	resources, err := deploy.Read(deploy.Target{})
+	require.NoError(t, err)
 	for _, step := range steps(t) {
-		r := p.Resources[step]
-		timeout := r.Props.Timeout
-		if timeout == 0 {
-			timeout = p.Template[r.Extend.Name].Timeout
-		}
-		assert.GreaterOrEqual(t, timeout, work+20, "%s: time to save", step)
-		assert.Less(t, timeout, cut, step)
-		assert.Greater(t, int(run.DefaultLease.Seconds()), timeout, "%s: nobody takes a run from an invocation that lives", step)
-		own, ok := queues.Queues[bus.Queue(step)]
+		q, ok := resources.Queues[bus.Queue(step)]
 		require.True(t, ok, step)
-		visible := queues.Defaults["VisibilityTimeout"]
-		if v, ok := own["VisibilityTimeout"]; ok {
-			visible = v
-		}
-		assert.Greater(t, visible, 4*timeout+60, step)
-		retention := queues.Defaults["MessageRetentionPeriod"]
-		assert.Greater(t, time.Duration(retention)*time.Second, 24*bus.MaxDelay, "%s: a message outlives its delay", step)
+		assert.Greater(t, int(q.VisibilityTimeout), 4*deploy.Timeout+60, step)
+		assert.Greater(t, time.Duration(q.MessageRetentionPeriod)*time.Second, 24*bus.MaxDelay, "%s: a message outlives its delay", step)
 	}
 }
 

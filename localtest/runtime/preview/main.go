@@ -1,6 +1,6 @@
-// Command preview compares localtest's reading of s.yaml with what Serverless Devs makes of it:
+// Command preview compares localtest's reading of a deployment file with what Serverless Devs makes of it:
 //
-//	s preview -t s.yaml -o json | go run ./localtest/runtime/preview
+//	s preview -t s.yaml -o json | go run ./localtest/runtime/preview s.yaml
 package main
 
 import (
@@ -15,7 +15,7 @@ func main() {
 	preview, err := io.ReadAll(os.Stdin)
 	if err == nil {
 		var p *runtime.Project
-		if p, err = runtime.Load("s.yaml", os.LookupEnv); err == nil {
+		if p, err = runtime.Load(os.LookupEnv, os.Args[1:]...); err == nil {
 			err = p.Same(preview)
 		}
 	}

@@ -80,8 +80,8 @@ func Function(f *wire.Function) wire.Handler {
 func (c *Creations) Handle(ctx context.Context, account string, payload []byte) error {
 	e, err := events.DecodeCreation(payload)
 	if err != nil {
-		// Nothing that a repetition would mend.
-		c.Log.ErrorContext(ctx, "no run: the event is not one of a new instance", "err", err)
+		// Most are not: its trigger takes all that is said of instances.
+		c.Log.InfoContext(ctx, "no run: the event is not one of a new instance", "err", err)
 		return nil
 	}
 	log := c.Log.With("event_id", e.ID, "event", e.Name, "instance_id", e.InstanceID)

@@ -17,12 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/valyala/fasthttp"
 
-	deploy "eslink/.deploy"
 	"eslink/localtest/fakes/cloud"
 	"eslink/localtest/fakes/mns"
 	fakeram "eslink/localtest/fakes/ram"
 	"eslink/localtest/fakes/tablestore"
 	"eslink/localtest/runtime"
+	"eslink/shared/deploy"
 )
 
 var target = deploy.Target{Region: "cn-hangzhou", AccountID: "1234567890123456", TableInstance: "eslink", Table: "eslink"}
@@ -32,7 +32,7 @@ type world struct {
 	account *cloud.Account
 	queues  *mns.MNS
 	clients deploy.Clients
-	set     *deploy.Set
+	set     *deploy.Resources
 	changes []string
 	seen    int // exchanges that writes no longer counts
 }
@@ -156,17 +156,28 @@ func TestWhatIsNotOursStays(t *testing.T) {
 	assert.NotContains(t, w.changes, "delete role eslink-nlb")
 }
 
-// TestFilesAgreeWithTheProject holds .deploy against s.yaml: every function has its role and every role a function, every
-// stream its queue and every queue a stream, with a visibility timeout that outlasts the platform's attempts.
-func TestFilesAgreeWithTheProject(t *testing.T) {
+// variables are those of a deployment, without defaults.
+func variables(name string) (string, bool) {
+	switch {
+	case name == "ESLINK_TABLE_INSTANCE", name == "ESLINK_LOG_PROJECT":
+		return "eslink", true
+	case name == "ESLINK_ACCOUNT_ID", strings.HasPrefix(name, "ESLINK_SOURCE_"), strings.HasPrefix(name, "ESLINK_DESTINATION_"):
+		return target.AccountID, true
+	}
+	return "", false
+}
+
+// TestResourcesAgreeWithTheProject holds what up makes against the deployment files: every function has its role and
+// every role a function, every stream its queue and every queue a stream, with a visibility timeout that outlasts the
+// platform's attempts.
+func TestResourcesAgreeWithTheProject(t *testing.T) {
 	t.Parallel()
 	w := open(t)
-	p, err := runtime.Load("../s.yaml", func(name string) (string, bool) {
-		if name == "ESLINK_ACCOUNT_ID" || strings.HasPrefix(name, "ESLINK_SOURCE_") || strings.HasPrefix(name, "ESLINK_DESTINATION_") {
-			return target.AccountID, true
-		}
-		return "", false
-	})
+	var files []string
+	for _, f := range deploy.Files() {
+		files = append(files, "../../"+f)
+	}
+	p, err := runtime.Load(variables, files...)
 	require.NoError(t, err)
 	queues, roles := []string{"eslink-dead"}, []string{}
 	for _, f := range p.Functions {

@@ -1,7 +1,8 @@
-// Package deploy makes what must exist before `s deploy`, and takes it away again: one MNS queue per step and one for
-// dead letters (queues.json), the Tablestore table of the run records (table.json), and one role per function with the
-// operations that function calls, each on the resources of its product (roles.json). localtest makes its world from the
-// same files by the same code.
+// Package deploy says of each function how it is deployed, in one table (functions.go), from which `go generate` renders
+// the deployment files of Serverless Devs, the functions' mains and the local world's list of them. It also makes what
+// must exist before `s deploy`, and takes it away again: one MNS queue per step and one for dead letters (queue.json),
+// the Tablestore table of the run records (table.json), and one role per function with the operations that the function
+// calls, each on the resources of its product (policy.json). localtest makes its world from the same by the same code.
 //
 // Not made here: the Tablestore instance and the log project with its store, which belong to the account's owner.
 package deploy
@@ -18,14 +19,14 @@ import (
 	"strings"
 )
 
-//go:embed queues.json
-var queuesJSON []byte
+//go:embed queue.json
+var queueJSON []byte
 
 //go:embed table.json
 var tableJSON []byte
 
-//go:embed roles.json
-var rolesJSON []byte
+//go:embed policy.json
+var policyJSON []byte
 
 // Target is where a deployment lives. Its names are those of the vars in s.yaml.
 type Target struct{ Region, AccountID, TableInstance, Table string }
@@ -41,52 +42,59 @@ type Table struct {
 	MaxVersions, TimeToLive int
 }
 
-// Set is what a deployment consists of. Roles maps role names to RAM policy documents.
-type Set struct {
+// Resources are what must exist before functions are deployed. Roles maps role names to RAM policy documents.
+type Resources struct {
 	Queues map[string]Queue
 	Table  Table
 	Roles  map[string]string
 	Trust  string // who may take the roles
 }
 
-// Read returns the files' contents for a target.
-func Read(t Target) (*Set, error) {
-	s := &Set{Queues: map[string]Queue{}, Roles: map[string]string{}}
-	var queues struct {
-		Defaults Queue
-		Queues   map[string]json.RawMessage
+// Read returns what the functions of some sets need in a target; what all functions need, if none is named.
+func Read(t Target, sets ...Set) (*Resources, error) {
+	if len(sets) == 0 {
+		sets = Sets()
 	}
-	if err := strict("queues.json", queuesJSON, &queues); err != nil {
+	r := &Resources{Queues: map[string]Queue{}, Roles: map[string]string{}}
+	var queue struct {
+		Defaults Queue
+		Dead     json.RawMessage
+	}
+	if err := strict("queue.json", queueJSON, &queue); err != nil {
 		return nil, err
 	}
-	for name, own := range queues.Queues {
-		q := queues.Defaults
-		if err := strict("queues.json: "+name, own, &q); err != nil {
+	if slices.Contains(sets, Common) { // all streams' dead letters go there
+		q := queue.Defaults
+		if err := strict("queue.json: dead", queue.Dead, &q); err != nil {
 			return nil, err
 		}
-		s.Queues[name] = q
+		r.Queues["eslink-dead"] = q
 	}
-	if err := strict("table.json", tableJSON, &s.Table); err != nil {
+	if err := strict("table.json", tableJSON, &r.Table); err != nil {
 		return nil, err
 	}
-	var roles struct {
+	var policies struct {
 		Trust     json.RawMessage
 		Resources map[string]string
-		Roles     map[string][]string
 	}
-	if err := strict("roles.json", rolesJSON, &roles); err != nil {
+	if err := strict("policy.json", policyJSON, &policies); err != nil {
 		return nil, err
 	}
-	s.Trust = compact(roles.Trust)
+	r.Trust = compact(policies.Trust)
 	fill := strings.NewReplacer("${region}", t.Region, "${accountId}", t.AccountID, "${tableInstance}", t.TableInstance, "${table}", t.Table)
-	for name, actions := range roles.Roles {
-		document, err := policy(actions, roles.Resources, fill)
-		if err != nil {
-			return nil, fmt.Errorf("roles.json: %s: %w", name, err)
+	for _, f := range Of(sets...) {
+		if f.Step() {
+			r.Queues[f.Deployed()] = queue.Defaults
 		}
-		s.Roles[name] = document
+		actions, err := f.actions()
+		if err != nil {
+			return nil, err
+		}
+		if r.Roles[f.Deployed()], err = policy(actions, policies.Resources, fill); err != nil {
+			return nil, fmt.Errorf("function %s: %w", f.Name, err)
+		}
 	}
-	return s, nil
+	return r, nil
 }
 
 type statement struct {
@@ -141,26 +149,26 @@ type change struct {
 
 // Apply makes what is missing and corrects what differs; log hears of each change, before it is made. Nothing is written
 // where nothing differs. plan only tells.
-func (s *Set) Apply(ctx context.Context, c Clients, t Target, plan bool, log func(change string)) error {
+func (r *Resources) Apply(ctx context.Context, c Clients, t Target, plan bool, log func(change string)) error {
 	var looks []func() ([]change, error)
-	for _, name := range slices.Sorted(maps.Keys(s.Queues)) {
-		looks = append(looks, func() ([]change, error) { return c.queue(name, s.Queues[name]) })
+	for _, name := range slices.Sorted(maps.Keys(r.Queues)) {
+		looks = append(looks, func() ([]change, error) { return c.queue(name, r.Queues[name]) })
 	}
-	looks = append(looks, func() ([]change, error) { return c.table(t.Table, s.Table) })
-	for _, name := range slices.Sorted(maps.Keys(s.Roles)) {
-		looks = append(looks, func() ([]change, error) { return c.role(name, s.Roles[name], s.Trust) })
+	looks = append(looks, func() ([]change, error) { return c.table(t.Table, r.Table) })
+	for _, name := range slices.Sorted(maps.Keys(r.Roles)) {
+		looks = append(looks, func() ([]change, error) { return c.role(name, r.Roles[name], r.Trust) })
 	}
 	return run(ctx, looks, plan, log)
 }
 
 // Remove takes away the queues, roles and policies of the set, and with records also the table of the run records:
 // without them nobody knows which paid resources belong to which run.
-func (s *Set) Remove(ctx context.Context, c Clients, t Target, records, plan bool, log func(change string)) error {
+func (r *Resources) Remove(ctx context.Context, c Clients, t Target, records, plan bool, log func(change string)) error {
 	var looks []func() ([]change, error)
-	for _, name := range slices.Sorted(maps.Keys(s.Roles)) {
+	for _, name := range slices.Sorted(maps.Keys(r.Roles)) {
 		looks = append(looks, func() ([]change, error) { return c.dropRole(name) })
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.Queues)) {
+	for _, name := range slices.Sorted(maps.Keys(r.Queues)) {
 		looks = append(looks, func() ([]change, error) { return c.dropQueue(name) })
 	}
 	if records {
