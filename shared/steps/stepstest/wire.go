@@ -46,11 +46,15 @@ func (w *Wire) RoundTrip(q *http.Request) (*http.Response, error) {
 		f = hook(cloud.Call{Product: "elasticsearch", Action: action})
 	}
 	if f.Before != nil {
-		body, err := json.Marshal(map[string]any{"error": map[string]string{"type": f.Before.Code, "reason": f.Before.Message}, "status": f.Before.Status})
+		status := f.Before.Status
+		if strings.HasPrefix(f.Before.Code, "Throttling") {
+			status = http.StatusTooManyRequests // as Elasticsearch throttles
+		}
+		body, err := json.Marshal(map[string]any{"error": map[string]string{"type": f.Before.Code, "reason": f.Before.Message}, "status": status})
 		if err != nil {
 			return nil, err
 		}
-		return &http.Response{StatusCode: f.Before.Status, Header: http.Header{"Content-Type": {"application/json"}, "X-Elastic-Product": {"Elasticsearch"}},
+		return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}, "X-Elastic-Product": {"Elasticsearch"}},
 			Body: io.NopCloser(strings.NewReader(string(body))), Request: q}, nil
 	}
 	resp, err := w.To.RoundTrip(q)
