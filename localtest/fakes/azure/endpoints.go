@@ -399,3 +399,29 @@ func (i *nic) owner() string {
 func (e Endpoint) String() string {
 	return fmt.Sprintf("%s %s %s %s", e.Name, e.Address, e.GUID, e.connection)
 }
+
+// Subnet is the subnet of a name, to be changed by tests.
+func (c *Cloud) Subnet(name string) *Subnet {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.networks {
+		for _, s := range n.Subnets {
+			if s.Name == name {
+				return s
+			}
+		}
+	}
+	return nil
+}
+
+// Remove is a private endpoint's deletion by hand.
+func (c *Cloud) Remove(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, e := range c.endpoints {
+		if e.Name == name {
+			e.gone = c.account.Now()
+			c.blocked[id] = e.gone.Add(20 * time.Minute)
+		}
+	}
+}

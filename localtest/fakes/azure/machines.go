@@ -299,3 +299,15 @@ func (v *view) Connect(addr netip.Addr, host string, port int) inside.Answer {
 	}
 	return answer
 }
+
+// Machine is the machine of a name, to be changed by tests.
+func (c *Cloud) Machine(name string) *Machine {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, m := range c.machines {
+		if strings.HasSuffix(id, "/"+name) {
+			return m
+		}
+	}
+	return nil
+}
