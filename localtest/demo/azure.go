@@ -56,7 +56,7 @@ func (s *session) consent(ctx context.Context, v api.View) (api.View, error) {
 		s.out.Say("asks: %s", line)
 	}
 	s.out.Say("approved, here by the demo")
-	if _, err := s.client.runs(ctx, events.Request{Action: "approve", RunID: v.RunID, PlanID: v.Plan.ID}); err != nil {
+	if _, err := s.client.approve(ctx, events.Approval{RunID: v.RunID, PlanID: v.Plan.ID}); err != nil {
 		return v, err
 	}
 	return s.follow(ctx, v.RunID)

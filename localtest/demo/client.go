@@ -25,6 +25,11 @@ func (c client) runs(ctx context.Context, req events.Request) (reply api.Reply, 
 	return reply, err
 }
 
+func (c client) approve(ctx context.Context, a events.Approval) (reply api.Reply, err error) {
+	err = c.call(ctx, http.MethodPost, "eslink-approve", "", a, &reply)
+	return reply, err
+}
+
 func (c client) status(ctx context.Context, runID string) (v api.View, err error) {
 	err = c.call(ctx, http.MethodGet, "eslink-status", "?runId="+runID, nil, &v)
 	return v, err

@@ -2,6 +2,7 @@ package world
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func (s *sim) dissolve(t *testing.T) {
 			require.Equal(t, run.Removed, v.Status, "%s: %s", v.Step, v.Reason)
 			return
 		}
-		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
+		s.approve(t, v.Plan.ID)
 	}
 	t.Fatal("teardown asks for ever")
 }
@@ -64,7 +65,7 @@ func TestAzureLockOutIsAskedFor(t *testing.T) {
 		assert.Equal(t, "link-plan", v.Step)
 		assert.Contains(t, strings.Join(v.Plan.Access, "\n"), "everybody who uses it over the internet is locked out")
 		assert.Empty(t, s.Azure.Endpoints(), "nothing is made before")
-		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
+		s.approve(t, v.Plan.ID)
 		s.ends(t, run.Done)
 		s.azureStands(t)
 		s.dissolve(t)
@@ -235,7 +236,7 @@ func TestAzureChangesAndBack(t *testing.T) {
 					v := s.until(t, ended)
 					if v.Status == run.WaitingApproval {
 						asked++
-						s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
+						s.approve(t, v.Plan.ID)
 					}
 					s.ends(t, run.Done)
 					s.azureStands(t)
@@ -489,12 +490,14 @@ func TestAzureNotProvenInside(t *testing.T) {
 func TestAzureTearDownFromEachStep(t *testing.T) {
 	t.Parallel()
 	f, _ := flow.Of(flow.ElasticAzure)
-	for _, step := range f.Steps {
+	for i, step := range f.Steps {
 		t.Run(step.Name, func(t *testing.T) {
 			t.Parallel()
 			inAzure(t, Config{}, func(t *testing.T, s *sim) {
 				s.connect(t, nil)
-				s.until(t, func(v api.View) bool { return v.Step == step.Name })
+				s.until(t, func(v api.View) bool { // the first ones are over in an instant
+					return slices.IndexFunc(f.Steps, func(k flow.Step) bool { return k.Name == v.Step }) >= i
+				})
 				time.Sleep(15 * time.Second)
 				s.dissolve(t)
 				s.azureGone(t)

@@ -81,7 +81,7 @@ func TestElasticAzureFromEndToEnd(t *testing.T) {
 		require.Len(t, v.Plan.Access, 1)
 		assert.Contains(t, v.Plan.Access[0], "takes traffic from the internet again")
 		assert.False(t, s.Elastic.Public(ElasticDeployment))
-		s.do(t, events.Request{Action: "approve", PlanID: v.Plan.ID})
+		s.approve(t, v.Plan.ID)
 		s.ends(t, run.Removed)
 		s.azureGone(t)
 		assert.True(t, s.Elastic.Public(ElasticDeployment))

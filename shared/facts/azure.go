@@ -91,7 +91,14 @@ type AzureApproval struct {
 // ElasticAccess is what the run has associated and claimed.
 type ElasticAccess struct {
 	Associated []string `json:"associated,omitempty"` // deployments
-	Claimed    bool     `json:"claimed,omitempty"`
+	// Claimed is the private endpoint that the run has claimed.
+	Claimed *ClaimedEndpoint `json:"claimed,omitempty"`
+}
+
+// ClaimedEndpoint is a private endpoint by what the other side knows of it.
+type ClaimedEndpoint struct {
+	Name string `json:"name"`
+	GUID string `json:"guid"`
 }
 
 // InsideProof is what a machine inside the network saw.

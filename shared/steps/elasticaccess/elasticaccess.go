@@ -154,36 +154,49 @@ func (s *Step) disassociate(ctx context.Context, a Associations, r *run.Run, f *
 	return waits("policy %s is being disassociated from deployment %s", policy, id), nil
 }
 
-// claims claims the endpoint, or gives up a claim of the run's.
+// claims claims the endpoint, or gives up a claim of the run's: also that of an
+// endpoint that another one has replaced.
 func (s *Step) claims(ctx context.Context, k Claims, r *run.Run, f *facts.ElasticAccess, want bool) (*engine.Outcome, error) {
-	e := r.Facts.AzureEndpoint
-	if !want && !f.Claimed || e == nil || e.GUID == "" {
+	e, c := r.Facts.AzureEndpoint, f.Claimed
+	if want && (c == nil || c.GUID == e.GUID) {
+		return s.claim(ctx, k, r, f)
+	}
+	if c == nil {
 		return nil, nil
 	}
-	ours := elasticcloud.Claim{Region: r.Spec.Elastic.Region, EndpointName: e.Name, EndpointGUID: e.GUID}
-	list, err := k.Claims(ctx, ours.Region)
+	old := elasticcloud.Claim{Region: r.Spec.Elastic.Region, EndpointName: c.Name, EndpointGUID: c.GUID}
+	list, err := k.Claims(ctx, old.Region)
 	if err != nil {
 		return nil, err
 	}
-	have := slices.Contains(list, ours)
-	switch {
-	case want && !have && !f.Claimed: // saved before the call, as above
-		f.Claimed = true
-		return waits("private endpoint %s is about to be claimed", e.Name), nil
-	case want && !have:
-		if err := k.Claim(ctx, ours); err != nil {
-			return nil, err
-		}
-		return waits("private endpoint %s is claimed; the list is read back", e.Name), nil
-	case !want && have:
-		if err := k.Unclaim(ctx, ours); err != nil {
-			return nil, err
-		}
-		return waits("the claim of private endpoint %s is given up; the list is read back", e.Name), nil
-	case !want:
-		f.Claimed = false
+	if !slices.Contains(list, old) {
+		f.Claimed = nil
+		return waits("private endpoint %s is not claimed any more", c.Name), nil
 	}
-	return nil, nil
+	if err := k.Unclaim(ctx, old); err != nil {
+		return nil, err
+	}
+	return waits("the claim of private endpoint %s is given up; the list is read back", c.Name), nil
+}
+
+// claim claims the endpoint. Possible prior states: it is claimed, by this run or by
+// somebody else of the organization (who then keeps it); it was asked for, and the
+// reply was lost.
+func (s *Step) claim(ctx context.Context, k Claims, r *run.Run, f *facts.ElasticAccess) (*engine.Outcome, error) {
+	e := r.Facts.AzureEndpoint
+	ours := elasticcloud.Claim{Region: r.Spec.Elastic.Region, EndpointName: e.Name, EndpointGUID: e.GUID}
+	list, err := k.Claims(ctx, ours.Region)
+	if err != nil || slices.Contains(list, ours) {
+		return nil, err
+	}
+	if f.Claimed == nil { // saved before the call: a lost reply leaves no doubt whose it is
+		f.Claimed = &facts.ClaimedEndpoint{Name: e.Name, GUID: e.GUID}
+		return waits("private endpoint %s is about to be claimed", e.Name), nil
+	}
+	if err := k.Claim(ctx, ours); err != nil {
+		return nil, err
+	}
+	return waits("private endpoint %s is claimed; the list is read back", e.Name), nil
 }
 
 // Down takes back what this run has associated and claimed.
