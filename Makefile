@@ -27,11 +27,11 @@ demo-created: ## create an instance, nothing else, and see it connect itself
 	$(GO) run ./localtest demo -created
 
 test: ## all tests that need Go alone
-	$(GO) test ./...
+	$(GO) test -timeout 40m ./...
 
 # Of the simulated world those in which most happens at once.
 race: ## the same under the race detector, but for the long campaigns
-	$(GO) test -race $$($(GO) list ./... | grep -v /localtest/world)
+	$(GO) test -timeout 40m -race $$($(GO) list ./... | grep -v /localtest/world)
 	$(GO) test -race -run 'TestProvision|TestEveryEvent|TestEventsOut|TestTwoRuns|TestTaskVanishes|TestAllUseCases|TestAClusterConnects' ./localtest/world
 
 lint: ## vet, staticcheck, complexity and length of functions, gofmt, module checksums

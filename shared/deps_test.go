@@ -83,6 +83,7 @@ var table = map[string][]string{
 	"functions/*": {"shared/wire", "shared/steps/*", "shared/api", "shared/api/*"},
 
 	// The command that people run knows the wire and what api shows, no step.
+	"shared/notify":           {"shared/apierr"},
 	"shared/eslink":           {"shared/eslink/commands"},
 	"shared/eslink/commands":  {"events", "shared/api", "shared/api/check", "shared/eslink/*", "shared/run"},
 	"shared/eslink/page":      {"events", "shared/eslink/functions", "shared/flow"},

@@ -219,11 +219,17 @@ func (p *Page) act(r *http.Request) (any, error) {
 			return nil, events.NewProblem(http.StatusBadRequest, "invalid-request", "the request is not a JSON object")
 		}
 	}
-	request["action"] = action
+	// Consent is a function of its own, with a right of its own.
+	function := "runs"
+	if action == "approve" {
+		function = "approve"
+	} else {
+		request["action"] = action
+	}
 	if action != "start" {
 		request["runId"] = r.PathValue("id")
 	}
 	var reply json.RawMessage
-	err = p.Functions.Invoke(r.Context(), "runs", request, &reply)
+	err = p.Functions.Invoke(r.Context(), function, request, &reply)
 	return reply, err
 }

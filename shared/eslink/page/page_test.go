@@ -109,7 +109,7 @@ func TestApproveSendsThePlanThatWasShown(t *testing.T) {
 	p, c := world()
 	resp := do(t, p, "POST", "/api/runs/0b/approve", `{"planId": "p1"}`, nil)
 	require.Equal(t, 200, resp.StatusCode)
-	require.Equal(t, []string{`runs {"action":"approve","planId":"p1","runId":"0b"}`}, c.sent)
+	require.Equal(t, []string{`approve {"planId":"p1","runId":"0b"}`}, c.sent)
 }
 
 func TestABodyCannotNameAnotherRunOrAction(t *testing.T) {
