@@ -142,7 +142,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzParse holds that no request panics, and that every refusal can be mended.
+// FuzzParse holds that no request panics, and that every refusal can be corrected.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"action":"start","spec":{"name":"a","reindex":{"size":1e400},"indices":[{"query":[]}]}}`))
 	f.Add([]byte(`{"runId":"fd5dc36da1e3cf09","port":1}`))

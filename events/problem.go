@@ -24,7 +24,7 @@ type Finding struct {
 	Field   string `json:"field"`
 	Message string `json:"message"`
 	Remedy  string `json:"remedy,omitempty"`
-	// Risk names what acceptRisks may accept; empty for what must be mended.
+	// Risk names what acceptRisks may accept; empty for what must be fixed.
 	Risk string `json:"risk,omitempty"`
 }
 

@@ -122,18 +122,19 @@ func collect(e *jsonschema.ValidationError, fs *Findings) {
 		return
 	case *kind.AdditionalProperties:
 		for _, name := range k.Properties {
-			fs.Add(field(e.InstanceLocation, name), "there is no such field", "remove it, or mind its spelling")
+			fs.Add(field(e.InstanceLocation, name), "there is no such field", "remove it, or check its spelling")
 		}
 		return
 	case *kind.Pattern:
-		// Without the value: it may be a password in the place of its name.
-		fs.Add(field(e.InstanceLocation), "it does not match "+k.Want, remedyOf(e.SchemaURL, ""))
+		// Without the value, which may be a password in the place of its name, and
+		// without the pattern: the remedy says the form.
+		fs.Add(field(e.InstanceLocation), "its form is wrong", remedyOf(e.SchemaURL, ""))
 		return
 	case *kind.FalseSchema:
-		fs.Add(field(e.InstanceLocation), "it does not belong here", "remove it, or mind the action, the scenario and the kind")
+		fs.Add(field(e.InstanceLocation), "it does not belong here", "remove it, or check the action, the scenario and the kind")
 		return
 	case *kind.Not:
-		fs.Add(field(e.InstanceLocation), "it cannot be had", remedyOf(e.SchemaURL, ""))
+		fs.Add(field(e.InstanceLocation), "it is not supported", remedyOf(e.SchemaURL, ""))
 		return
 	case *kind.DependentRequired:
 		for _, name := range k.Missing {
@@ -141,7 +142,7 @@ func collect(e *jsonschema.ValidationError, fs *Findings) {
 		}
 		return
 	case *kind.AnyOf, *kind.OneOf:
-		fs.Add(field(e.InstanceLocation), "it is none of what it may be", remedyOf(e.SchemaURL, ""))
+		fs.Add(field(e.InstanceLocation), "it is none of the alternatives", remedyOf(e.SchemaURL, ""))
 		return
 	}
 	if len(e.Causes) == 0 {

@@ -109,8 +109,8 @@ type Index struct {
 	Dest        string          `json:"dest,omitempty"` // the source's name if left out
 	Query       json.RawMessage `json:"query,omitempty"`
 	Destination Destination     `json:"destination,omitzero"`
-	// Existing is what becomes of a destination that exists: "refuse", or "reuse"
-	// if its fields take the source's, which is what nothing means.
+	// Existing is what becomes of a destination that exists: "refuse", or "reuse",
+	// the default, if its fields take the source's.
 	Existing string `json:"existing,omitempty"`
 }
 

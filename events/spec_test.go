@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -347,12 +348,45 @@ func TestFindingsKeepWhatNobodyAccepted(t *testing.T) {
 	assert.NoError(t, fs.Problem("plan", nil))
 	fs.AddRisk("single-node", "instanceId", "it has one node", "add nodes")
 	assert.NoError(t, fs.Problem("plan", []string{"single-node"}))
-	fs.Add("indices[0].source", "there is no such index", "mend its name")
+	fs.Add("indices[0].source", "there is no such index", "correct its name")
 	var p *events.Problem
 	require.ErrorAs(t, fs.Problem("plan", []string{"not-green"}), &p)
 	assert.Equal(t, 409, p.Status)
 	assert.Len(t, p.Errors, 2)
 	assert.Equal(t, `add nodes, or name "single-node" in acceptRisks`, p.Errors[0].Remedy)
 	require.ErrorAs(t, fs.Problem("plan", []string{"single-node"}), &p)
-	assert.Equal(t, "plan found what must be fixed first; nothing was written; indices[0].source: there is no such index (mend its name)", p.Error())
+	assert.Equal(t, "plan found what must be fixed first; nothing was written; indices[0].source: there is no such index (correct its name)", p.Error())
+}
+
+// A pattern is for machines: a person reads the remedy beside it.
+func TestEveryPatternHasARemedy(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("schema/*.json")
+	require.NoError(t, err)
+	patterns := 0
+	var walk func(file, at string, node any)
+	walk = func(file, at string, node any) {
+		switch n := node.(type) {
+		case map[string]any:
+			if _, ok := n["pattern"].(string); ok {
+				patterns++
+				assert.NotEmpty(t, n["remedy"], "%s%s", file, at)
+			}
+			for key, child := range n {
+				walk(file, at+"/"+key, child)
+			}
+		case []any:
+			for i, child := range n {
+				walk(file, fmt.Sprint(at, "/", i), child)
+			}
+		}
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		var schema any
+		require.NoError(t, json.Unmarshal(text, &schema))
+		walk(file, "", schema)
+	}
+	require.Greater(t, patterns, 30)
 }
