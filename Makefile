@@ -9,7 +9,7 @@ export GOFLAGS = -trimpath
 # Serverless Devs' command line, to compare our reading of s.yaml with its own.
 S_VERSION = 3.1.10
 
-.PHONY: help demo demo-ecs demo-azure demo-created test race lint preview demo-real demo-ecs-real test-real bench bench-migrate build deploy undeploy
+.PHONY: help demo demo-ecs demo-azure demo-created test race lint preview demo-real demo-ecs-real test-real test-sdks bench bench-migrate build deploy undeploy
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -38,6 +38,7 @@ lint: ## vet, staticcheck, complexity and length of functions, gofmt, module che
 	$(GO) vet ./...
 	$(GO) vet -tags real ./...
 	$(GO) vet -tags bench ./localtest/...
+	$(GO) vet -tags sdks ./localtest/sdks
 	$(GO) vet -tags browser ./localtest/demo
 	$(GO) tool staticcheck ./...
 	$(GO) tool revive -config .revive.toml ./shared/... ./events/... ./functions/...
@@ -68,6 +69,11 @@ demo-ecs-real: ## LDAP and Active Directory by a real OpenLDAP and Samba, reinde
 test-real: ## the tests that need real Elasticsearch (Java 17 and Maven; about 15 minutes)
 	$(GO) test -p 1 -count=1 -tags real -timeout 40m ./localtest/realserver/...
 	$(GO) test -p 1 -count=1 -tags real -run Real -timeout 40m ./localtest/fakes/elastic ./localtest/world ./shared/esconfig ./shared/scan ./shared/copyjob ./localtest/migrate
+
+test-sdks: ## the fakes, called by official SDKs that eslink does not use (needs Python 3 with venv and pip)
+	[ -d .build/sdks/python ] || python3 -m venv .build/sdks/python
+	.build/sdks/python/bin/pip install --quiet --disable-pip-version-check -r localtest/sdks/python/requirements.txt
+	ESLINK_SDK_PYTHON=$(CURDIR)/.build/sdks/python/bin/python $(GO) test -count=1 -tags sdks -timeout 4m ./localtest/sdks
 
 bench: ## cold starts, sizes, memory, invocations, time
 	set -o pipefail; $(GO) test -count=1 -tags bench -run Figures -v ./localtest/world | grep -v '^ \|^=== '

@@ -10,6 +10,7 @@ package cloud
 import (
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -44,6 +45,7 @@ type Account struct {
 	seen      map[string]bool // their values
 	fault     func(Call) Fault
 	calls     int
+	served    map[string][]string // operations by product
 	exchanges []Exchange
 	hidden    []string
 }
@@ -53,7 +55,7 @@ func New(c Config) *Account {
 	a := &Account{
 		Region: c.Region, AccountID: c.AccountID, now: c.Now, signNow: c.SignNow, log: c.Log,
 		rand: rand.New(rand.NewPCG(c.Seed, 0x65736c696e6b)), times: rand.New(rand.NewPCG(c.Seed, 0x74696d6573)),
-		keys: map[string]key{}, roles: map[string]*role{}, seen: map[string]bool{},
+		keys: map[string]key{}, roles: map[string]*role{}, seen: map[string]bool{}, served: map[string][]string{},
 	}
 	if a.now == nil {
 		a.now = time.Now
@@ -67,6 +69,13 @@ func New(c Config) *Account {
 	a.root = Credentials{AccessKeyID: a.NewID("LTAI5t", 18), AccessKeySecret: a.NewID("", 30)}
 	a.keys[a.root.AccessKeyID] = key{Credentials: a.root, principal: Principal{AccountID: a.AccountID}}
 	return a
+}
+
+// Operations are those that the fakes made so far answer, by product and in order.
+func (a *Account) Operations() map[string][]string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.served)
 }
 
 // Now is the world's time.

@@ -54,6 +54,9 @@ func (a *Account) serve(product, version string, ops map[string]Op, roa bool) ht
 			panic("cloud: no metadata of " + product + " " + name + " in this style")
 		}
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.served[product] = sorted(ops)
 	return &service{Account: a, product: product, roa: roa, meta: meta, ops: ops, tokens: map[string]replay{}}
 }
 

@@ -66,7 +66,10 @@ func (f *Fake) createInstance(r *cloud.Request) (any, error) {
 			Spec, DiskType string
 			Disk           int
 		}
-		NetworkConfig struct{ Type, VpcID, VswitchID, VsArea string }
+		NetworkConfig struct {
+			Type, VpcID, VswitchID, VsArea      string
+			LoadBalanceConfig, WhiteIPGroupList []any // empty: so the Python SDK sends them
+		}
 		ZoneCount     int
 		Tags          []struct{ TagKey, TagValue string }
 	}
@@ -83,6 +86,8 @@ func (f *Fake) createInstance(r *cloud.Request) (any, error) {
 		return nil, invalid("esAdminPassword: 8 to 32 characters, of three kinds")
 	case body.NetworkConfig.Type != "vpc" || !ok || v.VpcID != body.NetworkConfig.VpcID:
 		return nil, invalid("networkConfig")
+	case len(body.NetworkConfig.LoadBalanceConfig)+len(body.NetworkConfig.WhiteIPGroupList) > 0:
+		return nil, cloud.Errorf(501, "NotImplemented", "The fake creates instances without whitelists and balancers of their own.")
 	case body.ZoneCount > 1:
 		return nil, cloud.Errorf(501, "NotImplemented", "The fake creates instances in one zone only.")
 	}

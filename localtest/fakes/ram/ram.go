@@ -233,7 +233,7 @@ func (r *ram) createVersion(req *cloud.Request) (any, error) {
 	}
 	p.add(req.Get("PolicyDocument"), r.now())
 	last := &p.versions[len(p.versions)-1]
-	if req.Get("SetAsDefault") == "true" {
+	if strings.EqualFold(req.Get("SetAsDefault"), "true") { // the Python SDK writes True
 		for i := range p.versions {
 			p.versions[i].isDefault = false
 		}
