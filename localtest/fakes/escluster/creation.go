@@ -70,8 +70,8 @@ func (f *Fake) createInstance(r *cloud.Request) (any, error) {
 			Type, VpcID, VswitchID, VsArea      string
 			LoadBalanceConfig, WhiteIPGroupList []any // empty: so the Python SDK sends them
 		}
-		ZoneCount     int
-		Tags          []struct{ TagKey, TagValue string }
+		ZoneCount int
+		Tags      []struct{ TagKey, TagValue string }
 	}
 	if err := decode(r, &body, "nodeAmount", "esVersion", "esAdminPassword", "description", "paymentType", "instanceCategory", "nodeSpec", "networkConfig", "zoneCount", "tags"); err != nil {
 		return nil, err

@@ -177,26 +177,9 @@ func (f *Fake) modify(r *cloud.Request, mode string, g *Group, list []string) (*
 	if err := checkIPs(g.IPs); err != nil {
 		return nil, err
 	}
-	old := group(i.groups, g.Name, g.Type)
-	ips := g.IPs
-	switch exists, cover := old.Name != "", mode == "" || mode == "Cover"; {
-	case !exists && (!cover || len(ips) == 0):
-		return nil, cloud.Errorf(404, "NotFound", "The whitelist group %s does not exist.", g.Name)
-	case cover && g.Name == "default" && len(ips) == 0:
-		return nil, invalid("the group default cannot be deleted")
-	case cover:
-	case mode == "Append":
-		ips = slices.Clone(old.IPs)
-		for _, ip := range g.IPs {
-			if !slices.Contains(ips, ip) {
-				ips = append(ips, ip)
-			}
-		}
-	default: // Delete
-		ips = slices.DeleteFunc(slices.Clone(old.IPs), func(ip string) bool { return slices.Contains(g.IPs, ip) })
-		if len(ips) == 0 {
-			return nil, invalid("at least one IP address of group %s has to stay", g.Name)
-		}
+	ips, err := changed(group(i.groups, g.Name, g.Type), g, mode)
+	if err != nil {
+		return nil, err
 	}
 	if err := checkIPs(ips); err != nil {
 		return nil, err
@@ -204,6 +187,32 @@ func (f *Fake) modify(r *cloud.Request, mode string, g *Group, list []string) (*
 	i.groups = withGroup(i.groups, Group{g.Name, ips, g.Type})
 	f.begin(i, r, f.account.Between(5*time.Second, 2*time.Minute), nil)
 	return i, nil
+}
+
+// changed are the addresses of a group after a change; old is empty if there is none.
+func changed(old Group, g *Group, mode string) ([]string, error) {
+	exists, cover := old.Name != "", mode == "" || mode == "Cover"
+	switch {
+	case !exists && (!cover || len(g.IPs) == 0):
+		return nil, cloud.Errorf(404, "NotFound", "The whitelist group %s does not exist.", g.Name)
+	case cover && g.Name == "default" && len(g.IPs) == 0:
+		return nil, invalid("the group default cannot be deleted")
+	case cover:
+		return g.IPs, nil
+	case mode == "Append":
+		ips := slices.Clone(old.IPs)
+		for _, ip := range g.IPs {
+			if !slices.Contains(ips, ip) {
+				ips = append(ips, ip)
+			}
+		}
+		return ips, nil
+	}
+	ips := slices.DeleteFunc(slices.Clone(old.IPs), func(ip string) bool { return slices.Contains(g.IPs, ip) })
+	if len(ips) == 0 {
+		return nil, invalid("at least one IP address of group %s has to stay", g.Name)
+	}
+	return ips, nil
 }
 
 func (f *Fake) modifyWhiteIps(r *cloud.Request) (any, error) {
