@@ -117,6 +117,10 @@ type Index struct {
 // Refuse is the value of Index.Existing that lets no existing index be written.
 const Refuse = "refuse"
 
+// TemplatesRisk in acceptRisks lets index templates of the destination change
+// what is created.
+const TemplatesRisk = "templates"
+
 // Destination says how the destination index is created if it does not exist.
 type Destination struct {
 	Settings json.RawMessage `json:"settings,omitempty"`

@@ -61,6 +61,7 @@ var table = map[string][]string{
 	"shared/ensure":   {"shared/apierr", "shared/engine", "shared/facts", "shared/run"},
 	"shared/esconfig": {"events", "shared/facts", "shared/run"},
 	"shared/clusters": {"events", "shared/aliyun", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/facts", "shared/run"},
+	"shared/indexdef": {"events", "shared/es", "shared/facts"},
 	"shared/copyjob":  {"events", "shared/clusters", "shared/aliyun/kms", "shared/apierr", "shared/es", "shared/facts", "shared/run"},
 	"shared/scan":     {"events", "shared/apierr", "shared/checksum", "shared/es", "shared/facts", "shared/run"},
 	"shared/linkcheck": {"events", "shared/aliyun", "shared/aliyun/escluster", "shared/aliyun/kms", "shared/aliyun/nlb", "shared/aliyun/privatelink", "shared/aliyun/slb",
@@ -68,7 +69,7 @@ var table = map[string][]string{
 
 	// The clients of products that a step may import are in table products.
 	"shared/steps/*": {"events", "shared/aliyun", "shared/apierr", "shared/azure", "shared/azurelink", "shared/checksum", "shared/clusters", "shared/copyjob", "shared/deps", "shared/engine", "shared/ensure",
-		"shared/es", "shared/esconfig", "shared/facts", "shared/linkcheck", "shared/run", "shared/scan", "shared/secrets", "shared/vantage"},
+		"shared/es", "shared/esconfig", "shared/facts", "shared/indexdef", "shared/linkcheck", "shared/run", "shared/scan", "shared/secrets", "shared/vantage"},
 	// A step reads rows that another step has written, in that step's form.
 	"shared/steps/destination": {"shared/steps/survey"},
 	"shared/steps/plan":        {"shared/steps/survey"},

@@ -34,6 +34,7 @@
 //	secrets     a secret read by name, and made a key or a login of
 //	ensure      create once: find it again, wait for lists, wait for a job
 //	esconfig    what use cases need of esConfig, and nothing else changed
+//	indexdef    with which definition a copy is created: carried, dropped, templates
 //	clusters    a cluster opened with the login that its secret holds
 //	copyjob     _reindex tasks: windows, kick-offs, adoption, what broke off
 //	scan        an index read on one side, page by page, for the proof

@@ -423,7 +423,7 @@ func (w *world) day(t *testing.T, name, source string, split copyjob.Split) *day
 	d.secret("eslink/es2-reader", kms.Login{Username: reader, Password: password})
 	d.spec = events.Spec{Name: name, Scenario: flow.ESToES, Region: "cn-hangzhou", InstanceID: instance, Target: events.Target{InstanceID: target},
 		Secrets: events.Secrets{Instance: "eslink/es1", Target: "eslink/es2-reader"}, Indices: []events.Index{{Source: source, Dest: name}},
-		Approve: "auto", Proof: "content", AcceptRisks: []string{"not-green", "single-node", "no-replicas", "little-disk"}}
+		Approve: "auto", Proof: "content", AcceptRisks: []string{"not-green", "single-node", "no-replicas", "little-disk", "unassigned-replicas"}}
 	cluster := func(id string, s *realserver.Server) facts.Cluster {
 		host, port := place(t, s.URL())
 		return facts.Cluster{InstanceID: id, Domain: host, Port: port, Protocol: "http", Version: version, VpcID: "vpc-" + id}

@@ -65,7 +65,7 @@ func NewReal(ctx context.Context, c Config, progress io.Writer) (w *World, relea
 			p.close()
 		}
 	}
-	w = &World{Config: c, analyzer: "standard", Serves: []string{events.LDAP, events.ActiveDirectory, events.ReindexUseCase}, risks: []string{"not-green", "single-node", "no-replicas"}}
+	w = &World{Config: c, analyzer: "standard", Serves: []string{events.LDAP, events.ActiveDirectory, events.ReindexUseCase}, risks: []string{"not-green", "single-node", "no-replicas", "unassigned-replicas"}}
 	var directories []*realdirectory.Server
 	stopServers := release
 	release = func() {

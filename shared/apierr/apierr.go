@@ -115,9 +115,10 @@ func IgnoreNotFound(err error) error {
 }
 
 // ByStatus is the class of a code that no table knows: throttling and server
-// errors may pass, anything else is for a person.
+// errors may pass, anything else is for a person. What is not implemented today
+// is not implemented after a pause either.
 func ByStatus(status int) Class {
-	if status == http.StatusTooManyRequests || status >= 500 {
+	if status == http.StatusTooManyRequests || status >= 500 && status != http.StatusNotImplemented {
 		return Retry
 	}
 	return Fatal

@@ -28,7 +28,7 @@ func TestClassOf(t *testing.T) {
 func TestByStatus(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]apierr.Class{400: apierr.Fatal, 403: apierr.Fatal, 404: apierr.Fatal, 409: apierr.Fatal,
-		429: apierr.Retry, 500: apierr.Retry, 502: apierr.Retry, 503: apierr.Retry, 504: apierr.Retry} {
+		429: apierr.Retry, 500: apierr.Retry, 501: apierr.Fatal, 502: apierr.Retry, 503: apierr.Retry, 504: apierr.Retry} {
 		assert.Equal(t, want, apierr.ByStatus(status), status)
 	}
 }

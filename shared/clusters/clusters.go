@@ -130,6 +130,13 @@ func Explain(err error, s Side) error {
 		return events.NewProblem(409, "login", "a cluster refuses the login",
 			events.Finding{Field: s.Field, Message: fmt.Sprintf("%s refuses the user and password of secret %s", s.Cluster.InstanceID, s.Secret),
 				Remedy: "put the right password into that secret; no restart is needed"})
+	case errors.As(err, &e) && e.Status == 403 && e.Code == "security_exception":
+		return events.NewProblem(409, "forbidden", "a cluster forbids what the run needs",
+			events.Finding{Field: s.Field, Message: fmt.Sprintf("%s does not let the user of secret %s do that: %s", s.Cluster.InstanceID, s.Secret, e.Message),
+				Remedy: "grant the privilege to one of the user's roles, then send retry"})
+	case errors.As(err, &e) && e.Code == "cluster_block_exception" && apierr.ClassOf(err) != apierr.Retry:
+		return events.NewProblem(409, "blocked", "a block of the cluster or of an index forbids what the run needs",
+			events.Finding{Field: s.Field, Message: s.Cluster.InstanceID + " says: " + e.Message, Remedy: "lift the block, then send retry"})
 	case errors.As(err, &e) && e.Code == es.Unreachable:
 		return fmt.Errorf("%s does not answer (does its private whitelist admit this function's vSwitch?): %w", s.Cluster.InstanceID, err)
 	}

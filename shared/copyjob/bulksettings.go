@@ -23,7 +23,7 @@ import (
 func forLoad(ix facts.SurveyedIndex) map[string]string {
 	shard := textShare * ix.Bytes / int64(max(1, len(ix.ShardSeqNos)))
 	flush := min(max(shard/4, 32<<20), 512<<20)
-	return map[string]string{"refresh_interval": "-1", "number_of_replicas": "0", "translog.durability": "async",
+	return map[string]string{"refresh_interval": "-1", "number_of_replicas": "0", "auto_expand_replicas": "false", "translog.durability": "async",
 		"translog.flush_threshold_size": fmt.Sprintf("%db", flush)}
 }
 

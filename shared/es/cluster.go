@@ -5,10 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
+
+	"eslink/shared/apierr"
 )
 
 // Version returns the server's version, such as 7.10.2.
@@ -24,7 +28,14 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 type Health struct {
 	Status    string `json:"status"`
 	DataNodes int    `json:"number_of_data_nodes"`
+	// Shards of open indices, replicas included, by their state.
+	Active       int `json:"active_shards"`
+	Initializing int `json:"initializing_shards"`
+	Unassigned   int `json:"unassigned_shards"`
 }
+
+// OpenShards are those that count against cluster.max_shards_per_node.
+func (h Health) OpenShards() int { return h.Active + h.Initializing + h.Unassigned }
 
 // Health returns the cluster's health.
 func (c *Client) Health(ctx context.Context) (Health, error) {
@@ -95,6 +106,64 @@ func (c *Client) Lives(ctx context.Context) (string, error) {
 	}
 	slices.Sort(lives)
 	return strings.Join(lives, " "), err
+}
+
+// ClusterSettings returns what is set of the whole cluster, by flat key: transient
+// settings over persistent ones. Defaults and the nodes' own files are not among
+// them.
+func (c *Client) ClusterSettings(ctx context.Context) (Settings, error) {
+	var out struct{ Persistent, Transient Settings }
+	flat := true
+	if err := c.do(ctx, "read cluster settings", esapi.ClusterGetSettingsRequest{FlatSettings: &flat}, &out); err != nil {
+		return nil, err
+	}
+	all := Settings{}
+	maps.Copy(all, out.Persistent)
+	maps.Copy(all, out.Transient)
+	return all, nil
+}
+
+// DataNode is a node that may hold shards, by what allocation rules compare.
+type DataNode map[string]string // _name, _id, _ip, _host and its own attributes
+
+// DataNodes lists the nodes that may hold shards.
+func (c *Client) DataNodes(ctx context.Context) ([]DataNode, error) {
+	var out struct {
+		Nodes map[string]struct {
+			Name, Host, IP string
+			Roles          []string
+			Attributes     map[string]string
+		}
+	}
+	if err := c.do(ctx, "read nodes", esapi.NodesInfoRequest{Metric: []string{"settings"}}, &out); err != nil {
+		return nil, err
+	}
+	var nodes []DataNode
+	for id, n := range out.Nodes {
+		if len(n.Roles) > 0 && !slices.ContainsFunc(n.Roles, func(r string) bool { return strings.HasPrefix(r, "data") }) {
+			continue
+		}
+		node := DataNode{"_id": id, "_name": n.Name, "_host": n.Host, "_ip": n.IP}
+		maps.Copy(node, n.Attributes)
+		nodes = append(nodes, node)
+	}
+	return nodes, nil
+}
+
+// HasPipeline reports whether the cluster has an ingest pipeline by that name. It
+// needs the cluster privilege manage or manage_ingest_pipelines.
+func (c *Client) HasPipeline(ctx context.Context, name string) (bool, error) {
+	err := c.do(ctx, "read pipeline "+name, esapi.IngestGetPipelineRequest{PipelineID: url.PathEscape(name)}, nil)
+	if apierr.IsNotFound(err) || isNoPipeline(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// isNoPipeline is how a missing pipeline is answered: 404 without an error.
+func isNoPipeline(err error) bool {
+	e := asReply(err)
+	return e != nil && e.Status == 404
 }
 
 // Settings are what a node was started with, by flat key.

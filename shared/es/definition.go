@@ -39,6 +39,21 @@ func Reason(err error) string {
 	return err.Error()
 }
 
+// RootReason is the innermost cause of a server's error, in its own words.
+func RootReason(err error) string {
+	reason := Reason(err)
+	if i := strings.LastIndex(reason, "; caused by "); i >= 0 {
+		reason = reason[i+len("; caused by "):]
+		if _, text, ok := strings.Cut(reason, ": "); ok {
+			reason = text
+		}
+	}
+	if _, inner, ok := strings.Cut(reason, "invalid, cause ["); ok { // of a template that was only tried
+		reason = strings.TrimSuffix(inner, "]")
+	}
+	return reason
+}
+
 // SourceIncomplete says in which way an index does not keep whole documents, or
 // "" if it does.
 func SourceIncomplete(mappings json.RawMessage) string {
@@ -80,7 +95,7 @@ var builtIn = []string{"standard", "simple", "whitespace", "stop", "keyword", "p
 // ForeignAnalyzers lists the analyzers that a definition needs and does not
 // define: those that mappings name, and those that its own analyzers are
 // variants of. A plugin's, such as ik_smart, is not everywhere. Settings may be
-// spelt in any way that CopySettings takes.
+// spelt in any way that Flatten takes.
 func ForeignAnalyzers(mappings, settings json.RawMessage) ([]string, error) {
 	flat := map[string]json.RawMessage{}
 	if err := flattenInto(flat, settings); err != nil {
@@ -133,32 +148,29 @@ func walkAnalyzers(node any, found map[string]bool) {
 	}
 }
 
-// notCopied are settings, or groups of them, that an index got rather than was
-// given, that would keep the copy from being written or placed, or that name
-// what the other cluster may lack.
-var notCopied = []string{
-	"creation_date", "uuid", "provided_name", "version", "history", "verified_before_close", "resize", "shrink", "merge",
-	"blocks", "routing", "lifecycle", "default_pipeline", "final_pipeline", "frozen", "replication", "search", "store",
-	"number_of_routing_shards", "allocation", "auto_expand_replicas", "soft_deletes", "format", "mapper", "knn",
+// written are settings, or groups of them, that Elasticsearch writes by itself:
+// they are neither copied nor compared. README lists them.
+var written = []string{
+	"creation_date", "creation_date_string", "history.uuid", "provided_name", "resize", "routing.allocation.include._tier_preference",
+	"routing.allocation.initial_recovery", "shrink", "split", "uuid", "verified_before_close", "version",
 }
 
-// CopySettings returns the settings of an index that a copy should have, with
-// those of override on top. Either may be spelt nested, dotted or both, with or
-// without "index"; the result is dotted, because Elasticsearch refuses a key
-// that is there in two spellings.
-func CopySettings(source, override json.RawMessage) (json.RawMessage, error) {
+// Written lists what Elasticsearch writes by itself, by flat key or by its first
+// parts.
+func Written() []string { return slices.Clone(written) }
+
+// Exempt reports whether Elasticsearch writes a setting by itself; key is flat,
+// without "index.".
+func Exempt(key string) bool {
+	return slices.ContainsFunc(written, func(w string) bool { return key == w || strings.HasPrefix(key, w+".") })
+}
+
+// Flatten returns settings under their dotted names, without "index.". They may
+// be spelt nested, dotted or both, with or without "index".
+func Flatten(settings json.RawMessage) (map[string]json.RawMessage, error) {
 	out := map[string]json.RawMessage{}
-	if err := flattenInto(out, source); err != nil {
-		return nil, err
-	}
-	maps.DeleteFunc(out, func(key string, _ json.RawMessage) bool {
-		group, _, _ := strings.Cut(key, ".")
-		return slices.Contains(notCopied, group)
-	})
-	if err := flattenInto(out, override); err != nil {
-		return nil, err
-	}
-	return json.Marshal(out)
+	err := flattenInto(out, settings)
+	return out, err
 }
 
 // flattenInto adds settings under their dotted names, without "index.".

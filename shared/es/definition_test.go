@@ -76,27 +76,6 @@ func TestAnalyzersThatACopyNeeds(t *testing.T) {
 	require.ErrorContains(t, err, "settings")
 }
 
-// A copy gets what its source was given, and nothing that would keep it from
-// being written or placed; the spec has the last word.
-func TestSettingsOfACopy(t *testing.T) {
-	t.Parallel()
-	got, err := es.CopySettings([]byte(`{"number_of_shards":"3","refresh_interval":"5s","analysis":{"filter":{"f":{"type":"stop","stopwords":["a","b"]}}},"mapping":{"total_fields":{"limit":"2000"}},
-		"creation_date":"1","uuid":"u","provided_name":"n","version":{"created":"7"},"history":{"uuid":"h"},"verified_before_close":"true","resize":{"source":{"name":"x"}},"shrink":{"source":{"name":"x"}},
-		"merge":{"policy":{}},"blocks":{"write":"true"},"routing":{"allocation":{"include":{"_tier_preference":"data_content"}}},"lifecycle":{"name":"p"},"default_pipeline":"p","final_pipeline":"p",
-		"frozen":"true","replication":{"type":"x"},"search":{"throttled":"true"},"store":{"type":"fs"},"number_of_routing_shards":"30","allocation":{"max_retries":"5"},"auto_expand_replicas":"0-1",
-		"soft_deletes":{"enabled":"true"},"format":"6","mapper":{"dynamic":"false"},"knn":"true","empty":null}`),
-		[]byte(`{"index":{"number_of_shards":5},"index.blocks.read":false,"analysis.filter.f.type":"lowercase"}`))
-	require.NoError(t, err)
-	require.JSONEq(t, `{"number_of_shards":5,"refresh_interval":"5s","analysis.filter.f.type":"lowercase","analysis.filter.f.stopwords":["a","b"],"mapping.total_fields.limit":"2000","blocks.read":false,"empty":null}`, string(got))
-	got, err = es.CopySettings(nil, nil)
-	require.NoError(t, err)
-	require.JSONEq(t, `{}`, string(got))
-	for _, bad := range [][2]string{{`[]`, ``}, {``, `"x"`}} {
-		_, err = es.CopySettings([]byte(bad[0]), []byte(bad[1]))
-		require.ErrorContains(t, err, "settings")
-	}
-}
-
 func TestWindowsOfAQuery(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]struct {

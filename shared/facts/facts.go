@@ -338,6 +338,8 @@ type DestinationFacts struct {
 	Indices []DestinationIndex `json:"indices"`
 	// Earlier are those that earlier generations of the run created.
 	Earlier []DestinationIndex `json:"earlier,omitempty"`
+	// NotCarriedOver are settings of the source's indices that these do not have.
+	NotCarriedOver []DroppedSetting `json:"notCarriedOver,omitempty"`
 }
 
 // Made reports whether the run made, or was about to make, the index that is
@@ -356,11 +358,22 @@ type DestinationIndex struct {
 	UUID    string `json:"uuid,omitempty"`
 	// Creating is the intent, saved before the create is sent.
 	Creating bool `json:"creating,omitempty"`
+	// AsWanted says that it was read back after its creation and was as planned.
+	AsWanted bool `json:"asWanted,omitempty"`
 	// Before is how many documents it held before the copy.
 	Before int64 `json:"before"`
 	// Load says that its settings are those for a load, "set", or are about to
 	// be, "intended". What they were is a row of its own.
 	Load string `json:"load,omitempty"`
+}
+
+// DroppedSetting is a setting of a source index that its copy does not have.
+type DroppedSetting struct {
+	Setting string `json:"setting"`
+	Because string `json:"because"`
+	// Indices are the first destinations that it is so of, and More how many others.
+	Indices []string `json:"indices,omitempty"`
+	More    int      `json:"more,omitempty"`
 }
 
 // Reindex are the tasks that copy, in the spec's order: one of an index, or one

@@ -202,6 +202,8 @@ type Plan struct {
 	// Notes say what else is worth knowing before: work at the source, what is not
 	// carried over.
 	Notes []string `json:"notes,omitempty"`
+	// NotCarriedOver are settings of the source's indices that the copies do not get.
+	NotCarriedOver []facts.DroppedSetting `json:"notCarriedOver,omitempty"`
 	// Difference is what changes in the instance's esConfig. This run's own
 	// endpoint, which does not exist yet, is written {endpoint}:9200.
 	Difference []Change `json:"difference"`

@@ -4,11 +4,8 @@ package destination
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
-	"time"
 
 	"eslink/events"
 	"eslink/shared/apierr"
@@ -18,6 +15,7 @@ import (
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/facts"
+	"eslink/shared/indexdef"
 	"eslink/shared/run"
 	"eslink/shared/steps/survey"
 )
@@ -41,13 +39,15 @@ func New(d deps.Deps) engine.Step {
 	return &Step{Clusters: clusters.Opener{Cloud: d.Aliyun}, Parts: d.Runs}
 }
 
-// Up looks first and records which indices are absent, then creates those.
+// Up looks first and records which indices are absent, then creates those and
+// reads them back.
 //
-// Pasts of a create: never sent; sent and its reply lost, or the record not
-// saved: the index exists, is empty, and the record says Creating, so it is ours.
-// Somebody else was faster: nothing is copied before it is settled whose it is, so
-// one with documents is theirs. Deleted by hand since: it is absent and is made
-// anew. One that exists while the record says nothing was there before us.
+// Possible prior states of a create: never sent; sent and its reply lost, or the
+// record not saved: the index exists, is empty, and the record says Creating, so
+// it is the run's. Somebody else was faster: nothing is copied before it is settled
+// whose it is, so one with documents is theirs. Deleted manually since: it is
+// absent and is recreated. One that exists while the record says nothing was there
+// before the run.
 func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if !r.Spec.Copies() {
 		return engine.Done(), nil
@@ -57,90 +57,161 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	if r.Generation > 1 && r.Facts.Reindex == nil { // what an earlier one copies would count as held before
-		running, err := copyjob.StopStrays(ctx, c, r)
-		if err != nil {
-			return engine.Outcome{}, clusters.Explain(err, side)
-		}
-		if running {
-			return engine.Wait(5*time.Second, "an earlier copy of this run stops after its current page"), nil
-		}
-	}
 	f := r.Facts.Destination
 	if f == nil {
 		f = &facts.DestinationFacts{}
 		r.Facts.Destination = f
 	}
-	intended := false
+	w := &walk{step: s, c: c, r: r, dropped: map[string][]facts.DroppedSetting{}}
+	if w.templates, err = c.Templates(ctx); err != nil {
+		return engine.Outcome{}, clusters.Explain(err, side)
+	}
 	for i, ix := range r.Indices() {
 		if i == len(f.Indices) {
 			f.Indices = append(f.Indices, facts.DestinationIndex{Name: ix.Dest})
 		}
-		fresh, err := s.settle(ctx, c, r, i, &f.Indices[i])
-		if err != nil {
+		if err := w.settle(ctx, i, &f.Indices[i]); err != nil {
 			return engine.Outcome{}, clusters.Explain(err, side)
 		}
-		intended = intended || fresh
 	}
-	if intended {
+	f.NotCarriedOver = indexdef.Summary(w.dropped)
+	if w.intended {
 		return engine.Soon(0, "creating the destination indices"), nil
 	}
 	return engine.Done(), nil
 }
 
-// settle brings one index a step on and reports whether an intent was noted
-// that must be saved before it is acted on.
-func (s *Step) settle(ctx context.Context, c *es.Client, r *run.Run, i int, d *facts.DestinationIndex) (intended bool, err error) {
-	def, err := c.Definition(ctx, d.Name)
-	if err == nil && d.Creating {
-		n, err := documents(ctx, c, d.Name)
+// walk is one look at all destination indices.
+type walk struct {
+	step      *Step
+	c         *es.Client
+	r         *run.Run
+	templates es.Templates
+	dropped   map[string][]facts.DroppedSetting
+	intended  bool // something was noted that must be saved before it is acted on
+}
+
+// settle brings one index a step on.
+func (w *walk) settle(ctx context.Context, i int, d *facts.DestinationIndex) error {
+	def, err := w.c.Definition(ctx, d.Name)
+	switch {
+	case err == nil:
+		return w.exists(ctx, i, d, def)
+	case es.IsAlias(err):
+		return events.NewProblem(409, "destination", "a destination is an alias",
+			events.Finding{Field: w.r.Entry(i) + ".dest", Message: d.Name + " is an alias since the plan", Remedy: "name an index, or remove the alias, then start again"})
+	case !apierr.IsNotFound(err):
+		return err
+	case !d.Creating:
+		*d = facts.DestinationIndex{Name: d.Name, Creating: true}
+		copyjob.Drop(w.r, d.Name)
+		w.intended = true
+		return nil
+	}
+	return w.create(ctx, i, d)
+}
+
+// exists settles whose an index is that is there.
+func (w *walk) exists(ctx context.Context, i int, d *facts.DestinationIndex, def es.Definition) error {
+	if d.Creating {
+		n, err := documents(ctx, w.c, d.Name)
 		if err != nil {
-			return false, err
+			return err
 		}
 		d.Creating = false
 		if n == 0 {
 			d.Created, d.UUID = true, def.UUID
 		}
 	}
-	switch {
-	case err == nil && d.UUID == def.UUID:
-		return false, nil
-	case err == nil && r.Indices()[i].Existing == events.Refuse && !r.Facts.Destination.Made(d.Name, def.UUID):
-		return false, events.NewProblem(409, "destination", "a destination index exists that is not this run's",
-			events.Finding{Field: r.Entry(i) + ".existing", Message: d.Name + " was made by somebody else since the plan", Remedy: "name another dest, delete it, or say reuse"})
-	case err == nil: // not ours, or not the one we made
-		if d.Before, err = documents(ctx, c, d.Name); err != nil {
-			return false, err
-		}
-		if d.UUID != "" {
-			copyjob.Drop(r, d.Name)
-		}
-		d.Created, d.UUID = false, def.UUID
-		return false, nil
-	case es.IsAlias(err):
-		return false, events.NewProblem(409, "destination", "a destination is an alias",
-			events.Finding{Field: r.Entry(i) + ".dest", Message: d.Name + " is an alias since the plan", Remedy: "name an index, or take the alias away, then start again"})
-	case !apierr.IsNotFound(err):
-		return false, err
-	case !d.Creating:
-		*d = facts.DestinationIndex{Name: d.Name, Creating: true}
-		copyjob.Drop(r, d.Name)
-		return true, nil
+	if d.UUID == def.UUID {
+		return w.readBack(ctx, i, d, def)
 	}
-	err = s.create(ctx, c, r, i)
-	if es.Exists(err) {
-		return true, nil // another look says whose it is
+	if w.r.Indices()[i].Existing == events.Refuse && !w.r.Facts.Destination.Made(d.Name, def.UUID) {
+		return events.NewProblem(409, "destination", "a destination index exists that is not this run's",
+			events.Finding{Field: w.r.Entry(i) + ".existing", Message: d.Name + " was created by somebody else since the plan", Remedy: "name another dest, delete it, or say reuse"})
 	}
+	before, err := documents(ctx, w.c, d.Name)
 	if err != nil {
-		// A refusal leaves nothing behind; one made by hand later is not ours.
-		d.Creating = apierr.ClassOf(err) == apierr.Retry || errors.Is(err, ctx.Err())
-		return false, err
+		return err
 	}
-	if def, err = c.Definition(ctx, d.Name); err != nil {
-		return false, err
+	if d.UUID != "" {
+		copyjob.Drop(w.r, d.Name)
+	}
+	d.Before, d.Created, d.AsWanted, d.UUID = before, false, false, def.UUID
+	return w.readBack(ctx, i, d, def)
+}
+
+// create creates an index and reads it back.
+func (w *walk) create(ctx context.Context, i int, d *facts.DestinationIndex) error {
+	_, wanted, err := w.wanted(ctx, i)
+	if err != nil {
+		return err
+	}
+	err = w.c.Create(ctx, d.Name, wanted.Body)
+	switch {
+	case es.Exists(err): // another look says whose it is
+		w.intended = true
+		return nil
+	case es.IsBadRequest(err):
+		d.Creating = false // a refusal leaves nothing behind; one made manually later is not the run's
+		return events.NewProblem(409, "destination", "a destination index cannot be created",
+			events.Finding{Field: w.r.Entry(i) + ".destination", Message: es.RootReason(err), Remedy: "correct the settings or mappings, then start again with the corrected spec; a null among destination.settings leaves one of the source's out"})
+	case err != nil:
+		d.Creating = apierr.ClassOf(err) == apierr.Retry || errors.Is(err, ctx.Err())
+		return err
+	}
+	def, err := w.c.Definition(ctx, d.Name)
+	if err != nil {
+		return err
 	}
 	d.Created, d.Creating, d.UUID = true, false, def.UUID
-	return false, nil
+	return w.readBack(ctx, i, d, def)
+}
+
+// wanted is with what the i-th index is created.
+func (w *walk) wanted(ctx context.Context, i int) (source es.Definition, wanted indexdef.Wanted, err error) {
+	if err := w.step.Parts.GetPart(ctx, w.r.ID, survey.Part(i), &source); err != nil {
+		return source, wanted, err
+	}
+	wanted, err = indexdef.Of(w.r.Indices()[i], source, w.templates)
+	return source, wanted, err
+}
+
+// readBack compares an index that the run created, once, with what was wanted:
+// templates may have changed since the plan, and plugins change what they like. Of
+// any index it notes what it does not have of its source.
+func (w *walk) readBack(ctx context.Context, i int, d *facts.DestinationIndex, def es.Definition) error {
+	source, wanted, err := w.wanted(ctx, i)
+	if err != nil {
+		return err
+	}
+	w.dropped[d.Name] = wanted.Dropped
+	if !d.Created {
+		w.dropped[d.Name] = nil
+		if w.r.Indices()[i].Destination.MappingsFrom() == "source" {
+			w.dropped[d.Name], err = indexdef.Kept(source.Settings, def.Settings)
+		}
+		return err
+	}
+	if d.AsWanted {
+		return nil
+	}
+	unlike, err := wanted.Unlike(def)
+	if err != nil {
+		return err
+	}
+	var fs events.Findings
+	for _, line := range append(unlike, wanted.Unasked()...) {
+		fs.AddRisk(events.TemplatesRisk, w.r.Entry(i)+".dest", "index "+d.Name+" was created, and "+line, "correct it or the template that did it, then send retry")
+	}
+	if len(fs) > 10 {
+		fs = fs[:10]
+	}
+	if p := fs.Problem("destination", w.r.Spec.AcceptRisks); p != nil {
+		return events.NewProblem(409, "destination", "a destination index is not as planned", fs...)
+	}
+	d.AsWanted = true
+	return nil
 }
 
 // documents counts all there are, visible yet or not.
@@ -149,38 +220,6 @@ func documents(ctx context.Context, c *es.Client, index string) (int64, error) {
 		return 0, err
 	}
 	return c.Count(ctx, index, nil)
-}
-
-func (s *Step) create(ctx context.Context, c *es.Client, r *run.Run, i int) error {
-	ix := r.Indices()[i]
-	var source es.Definition
-	if err := s.Parts.GetPart(ctx, r.ID, survey.Part(i), &source); err != nil {
-		return err
-	}
-	def := es.Definition{Mappings: ix.Destination.Mappings}
-	var inherited json.RawMessage
-	switch ix.Destination.MappingsFrom() {
-	case "source":
-		def.Mappings, inherited = source.Mappings, source.Settings
-	case "none":
-		def.Mappings = nil
-	}
-	var err error
-	if def.Settings, err = es.CopySettings(inherited, ix.Destination.Settings); err != nil {
-		return fmt.Errorf("settings of index %s: %w", ix.Dest, err)
-	}
-	if ix.Destination.TakesAliases() {
-		// With the index, so that there is no past in which it lacks them. Nobody
-		// searches through them yet: plan refuses one that leads elsewhere.
-		delete(source.Aliases, ix.Dest)
-		def.Aliases = source.Aliases
-	}
-	err = c.Create(ctx, ix.Dest, def)
-	if es.IsBadRequest(err) && !es.Exists(err) {
-		return events.NewProblem(409, "destination", "a destination index cannot be created",
-			events.Finding{Field: r.Entry(i) + ".destination", Message: es.Reason(err), Remedy: "mend the settings or mappings, then start again with the mended spec"})
-	}
-	return err
 }
 
 // Down deletes what this run created, and only when asked.

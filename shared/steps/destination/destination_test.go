@@ -55,6 +55,9 @@ func newWorld(t *testing.T, indices ...events.Index) *world {
 	return w
 }
 
+// created is what the run's create says of its first index.
+const created = `{"settings":{"number_of_shards":"3","number_of_replicas":"1","refresh_interval":"5s"},"mappings":{"properties":{"n":{"type":"long"}}},"aliases":{"all":{}}}`
+
 // Open opens the nodes.
 func (w *world) Open(context.Context, clusters.Side) (*es.Client, error) {
 	return es.New(w, "http://dst:9200", "", "")
@@ -207,7 +210,7 @@ func TestCreationsThatBreakOff(t *testing.T) {
 			w.meet = func(method, _ string) error {
 				if method == http.MethodPut {
 					w.meet = nil
-					w.ask(http.MethodPut, "/orders", "")
+					w.ask(http.MethodPut, "/orders", created)
 				}
 				return nil
 			}

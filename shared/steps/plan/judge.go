@@ -2,7 +2,6 @@ package plan
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,7 +17,6 @@ import (
 	"eslink/shared/esconfig"
 	"eslink/shared/facts"
 	"eslink/shared/run"
-	"eslink/shared/steps/survey"
 )
 
 // needs are what the run's use cases take at the instance. A copy takes manage,
@@ -44,7 +42,7 @@ func needs(r *run.Run) es.Needs {
 	return n
 }
 
-func (s *Step) judge(ctx context.Context, r *run.Run, restarts bool, fs *events.Findings) error {
+func (s *Step) judge(ctx context.Context, r *run.Run, p *run.Plan, fs *events.Findings) error {
 	side := clusters.Destination(r)
 	c, err := s.Clusters.Open(ctx, side)
 	if err != nil {
@@ -60,7 +58,7 @@ func (s *Step) judge(ctx context.Context, r *run.Run, restarts bool, fs *events.
 	if len(missing) > 0 {
 		return nil // what follows would only fail for want of them
 	}
-	if err := judgeHealth(ctx, c, restarts, fs); err != nil {
+	if err := judgeHealth(ctx, c, p.Restart.Needed, fs); err != nil {
 		return err
 	}
 	if err := s.judgeUseCases(ctx, c, r, fs); err != nil {
@@ -75,7 +73,7 @@ func (s *Step) judge(ctx context.Context, r *run.Run, restarts bool, fs *events.
 	if err := judgeCopies(ctx, c, r, fs); err != nil {
 		return err
 	}
-	return s.judgeIndices(ctx, c, r, fs)
+	return s.judgeIndices(ctx, c, r, p, fs)
 }
 
 func judgeHealth(ctx context.Context, c *es.Client, restarts bool, fs *events.Findings) error {
@@ -121,101 +119,6 @@ func judgeDisk(ctx context.Context, c *es.Client, r *run.Run, fs *events.Finding
 		fs.AddRisk("little-disk", "instanceId", fmt.Sprintf("the copy may take %d MB with replicas, %d MB are free", need>>20, free>>20), "add disk first")
 	}
 	return nil
-}
-
-// judgeIndices looks at each destination and at the analyzers that it needs: a
-// missing one must not be replaced, since searches would change silently.
-func (s *Step) judgeIndices(ctx context.Context, c *es.Client, r *run.Run, fs *events.Findings) error {
-	known := map[string]bool{}
-	for i, ix := range r.Indices() {
-		def, err := c.Definition(ctx, ix.Dest)
-		switch {
-		case es.IsAlias(err):
-			fs.Add(r.Entry(i)+".dest", ix.Dest+" is an alias at the destination", "name an index")
-			continue
-		case err != nil && !apierr.IsNotFound(err):
-			return err
-		case err == nil && r.Facts.Destination.Made(ix.Dest, def.UUID):
-			continue
-		case err == nil: // it has its mappings already
-			if err := s.judgeExisting(ctx, r, i, def, fs); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := judgeAliases(ctx, c, r, i, fs); err != nil {
-			return err
-		}
-		names, err := analyzers(r, i)
-		if err != nil {
-			return err
-		}
-		for _, name := range names {
-			ok, tried := known[name]
-			if !tried {
-				if ok, err = c.HasAnalyzer(ctx, name); err != nil {
-					return err
-				}
-				known[name] = ok
-			}
-			if !ok {
-				fs.Add(r.Entry(i), fmt.Sprintf("index %s needs the analyzer %s, which the instance lacks", ix.Source, name),
-					"install its plugin on the instance, or give mappings without it in indices[].destination.mappings")
-			}
-		}
-	}
-	return nil
-}
-
-// judgeExisting lets an index that somebody else made be written if the spec
-// does, and if its fields take what the copy brings.
-func (s *Step) judgeExisting(ctx context.Context, r *run.Run, i int, def es.Definition, fs *events.Findings) error {
-	ix := r.Indices()[i]
-	if ix.Existing == events.Refuse {
-		fs.Add(r.Entry(i)+".existing", "index "+ix.Dest+" exists on "+r.Spec.InstanceID+", and the spec refuses to reuse it", "name another dest, delete it, or say reuse")
-		return nil
-	}
-	mappings := ix.Destination.Mappings
-	switch ix.Destination.MappingsFrom() {
-	case "source":
-		var source es.Definition
-		if err := s.Rows.GetPart(ctx, r.ID, survey.Part(i), &source); err != nil {
-			return err
-		}
-		mappings = source.Mappings
-	case "none":
-		mappings = nil
-	}
-	conflicts, err := es.Conflicts(mappings, def.Mappings)
-	if err != nil {
-		return fmt.Errorf("index %s: %w", ix.Dest, err)
-	}
-	for _, c := range conflicts[:min(10, len(conflicts))] {
-		fs.Add(r.Entry(i)+".dest", fmt.Sprintf("field %s of index %s is of type %s, and of type %s in what is copied", c.Field, ix.Dest, c.Dest, c.Source),
-			"name another dest, or make that index anew with the source's mappings")
-	}
-	if more := len(conflicts) - 10; more > 0 {
-		fs.Add(r.Entry(i)+".dest", fmt.Sprintf("%d more fields of index %s are of other types", more, ix.Dest), "name another dest")
-	}
-	return nil
-}
-
-func analyzers(r *run.Run, i int) ([]string, error) {
-	d := r.Indices()[i].Destination
-	var mappings json.RawMessage
-	var inherited []string
-	switch d.MappingsFrom() {
-	case "source":
-		inherited = r.Facts.Survey.Indices[i].Analyzers
-	case "none":
-	default:
-		mappings = d.Mappings
-	}
-	given, err := es.ForeignAnalyzers(mappings, d.Settings)
-	if err != nil {
-		return nil, fmt.Errorf("%s.destination: %w", r.Entry(i), err)
-	}
-	return append(given, inherited...), nil
 }
 
 // judgeUseCases asks for what a use case cannot do without, and notes what an

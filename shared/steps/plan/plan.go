@@ -55,7 +55,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if err := s.judgeSecrets(ctx, r, &fs); err != nil {
 		return engine.Outcome{}, err
 	}
-	if err := s.judge(ctx, r, p.Restart.Needed, &fs); err != nil {
+	if err := s.judge(ctx, r, p, &fs); err != nil {
 		return engine.Outcome{}, clusters.Explain(err, clusters.Destination(r))
 	}
 	if err := fs.Problem("plan", r.Spec.AcceptRisks); err != nil {

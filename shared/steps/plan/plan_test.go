@@ -3,6 +3,8 @@ package plan_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -21,6 +23,7 @@ import (
 	"eslink/shared/run"
 	"eslink/shared/steps/plan"
 	"eslink/shared/steps/stepstest"
+	"eslink/shared/steps/survey"
 )
 
 // world is an instance with embedded nodes, and a run of a sample request that
@@ -31,6 +34,8 @@ type world struct {
 	user  string
 	// refused are secrets that cannot be used.
 	refused map[string]bool
+	// answers are given in the nodes' place, by path.
+	answers map[string]answer
 	step    *plan.Step
 	run     *run.Run
 }
@@ -56,9 +61,28 @@ func newWorld(t *testing.T, sample string) *world {
 	return w
 }
 
+// define is what survey has found the i-th source to be.
+func (w *world) define(i int, settings, mappings string) {
+	w.Helper()
+	require.NoError(w, w.Deps.Runs.PutPart(w.Context(), w.run.ID, survey.Part(i), es.Definition{Settings: []byte(settings), Mappings: []byte(mappings)}))
+}
+
 // Open opens the embedded nodes.
 func (w *world) Open(context.Context, clusters.Side) (*es.Client, error) {
-	return es.New(w.nodes, "http://dst:9200", w.user, "secret-1")
+	return es.New(w, "http://dst:9200", w.user, "secret-1")
+}
+
+type answer struct {
+	status int
+	body   string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w *world) RoundTrip(q *http.Request) (*http.Response, error) {
+	if a, ok := w.answers[q.URL.Path]; ok {
+		return &http.Response{StatusCode: a.status, Body: io.NopCloser(strings.NewReader(a.body)), Request: q}, nil
+	}
+	return w.nodes.RoundTrip(q)
 }
 
 // Login finds every secret but those that are refused.
@@ -102,6 +126,9 @@ func TestSecretsAreReadBeforeTheFirstWrite(t *testing.T) {
 
 	w = newWorld(t, "reindex")
 	w.run.Facts.Survey.Indices = make([]facts.SurveyedIndex, len(w.run.Spec.Indices))
+	for i := range w.run.Spec.Indices {
+		w.define(i, `{}`, `{}`)
+	}
 	w.refused = map[string]bool{w.run.Spec.Secrets.Target: true}
 	_, err = w.up()
 	require.ErrorAs(t, err, &p)

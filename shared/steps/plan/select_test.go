@@ -115,6 +115,7 @@ func TestAliasesOfTheSource(t *testing.T) {
 
 	w.run.Spec.Indices = append(w.run.Spec.Indices, events.Index{Source: "a", Dest: "all", Destination: events.Destination{Mappings: []byte(`"none"`)}})
 	w.run.Facts.Survey.Indices = append(w.run.Facts.Survey.Indices, facts.SurveyedIndex{Source: "a", Dest: "all"})
+	w.define(1, `{}`, `{}`)
 	_, err = w.up()
 	require.ErrorContains(t, err, "all is an alias of the source and a dest of the spec")
 	w.run.Spec.Indices = w.run.Spec.Indices[:1]
