@@ -1,6 +1,7 @@
 package world
 
 import (
+	"encoding/json"
 	"net/http"
 	"testing"
 
@@ -158,7 +159,23 @@ var findings = map[string]finding{
 				c.Nodes = 1
 			}
 		},
+		spec: func(s *events.Spec) {
+			s.Indices[0].Destination.Settings = json.RawMessage(`{"number_of_replicas":0}`)
+		},
 		step: "plan", want: []string{"one data node"}, risk: "single-node",
+	},
+	"more copies than nodes": {
+		spec: func(s *events.Spec) {
+			s.Indices[0].Destination.Settings = json.RawMessage(`{"number_of_replicas":3}`)
+		},
+		step: "plan", want: []string{"3 data nodes cannot hold"}, risk: "unassigned-replicas",
+	},
+	"template's alias": {
+		before: func(s *sim) {
+			s.Ask(Instance, http.MethodPut, "/in-use", `{"aliases":{"live":{}}}`)
+			s.Ask(Instance, http.MethodPut, "/_index_template/tp", `{"index_patterns":["des*"],"priority":10,"template":{"aliases":{"live":{}}}}`)
+		},
+		step: "plan", want: []string{"template tp", "alias live, which leads to in-use"}, risk: "templates",
 	},
 	"little disk": {
 		server: func(id string, c *elastic.Config) {

@@ -394,7 +394,8 @@ func (w *World) record(id string, next http.Handler) http.Handler {
 // DELETE, and from the check's own operation.
 func changes(r *http.Request) bool {
 	path := r.URL.Path
-	if r.Method == http.MethodGet || r.Method == http.MethodHead || strings.Contains(path, "eslink-check-") || strings.HasSuffix(path, "/_cancel") {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || strings.Contains(path, "eslink-check-") || strings.HasSuffix(path, "/_cancel") ||
+		strings.HasPrefix(path, "/_index_template/_simulate_index/") { // it judges, and makes nothing
 		return false
 	}
 	if path == "/_reindex" {
