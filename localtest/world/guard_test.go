@@ -155,6 +155,8 @@ func TestCheckOfWhatIsNotThere(t *testing.T) {
 		foreign := events.CheckRequest{InstanceID: Instance, EndpointID: "ep-bp1nobody0000000000", Secrets: Spec().Secrets, RemoteIndex: "product_info", Cleanup: true}
 		require.Equal(t, 404, ask(foreign), "the domain is of the instance's own endpoints")
 		foreign.EndpointID = s.Links.Endpoints()[0].ID
+		require.Equal(t, 409, ask(foreign), "the secret is not for that endpoint")
+		s.consents()
 		s.Ask(Instance, http.MethodPut, "/few", "")
 		s.Ask(Instance, http.MethodPut, "/few/_doc/1?refresh=true", `{}`)
 		foreign.LocalIndex = "few"

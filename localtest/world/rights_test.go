@@ -58,6 +58,7 @@ func TestLeastPrivilege(t *testing.T) {
 		require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
 		foreign := events.CheckRequest{InstanceID: Instance, EndpointID: s.Links.Endpoints()[0].ID, Secrets: Spec().Secrets,
 			RemoteIndex: "product_info", LocalIndex: "dest", Cleanup: true}
+		s.consents()
 		require.True(t, s.check(t, foreign).OK)
 		s.start(t, events.Request{Spec: manual(), Again: true})
 		s.ends(t, run.Done)
@@ -217,4 +218,10 @@ func TestSecretsOfDirectoriesStayWhereTheyAre(t *testing.T) {
 		ears.shows(t, s.ends(t, run.Removed))
 		ears.heardNone(t, s.sim, InstancePassword, "canary-")
 	})
+}
+
+// consents lets the source's login be sent over the standing endpoint, too, whoever
+// made that.
+func (s *sim) consents() {
+	s.Secrets.Put(SecretTarget, Login("eslink_reader", TargetPassword, Target, "http://"+HostIP+":9200", "http://"+s.Links.Endpoints()[0].Domain+":9200"))
 }
