@@ -314,8 +314,12 @@ func TestEverySchemaSaysHowToMend(t *testing.T) {
 	t.Parallel()
 	names, err := filepath.Glob("schema/*.json")
 	require.NoError(t, err)
-	require.Len(t, names, 5)
+	require.Len(t, names, 9)
+	answers := []string{"schema/checked.schema.json", "schema/problem.schema.json", "schema/reply.schema.json", "schema/status.schema.json"}
 	for _, name := range names {
+		if slices.Contains(answers, name) {
+			continue // nobody sends what eslink answers
+		}
 		raw, err := os.ReadFile(name)
 		require.NoError(t, err)
 		var doc map[string]any
