@@ -12,16 +12,11 @@
 //	< 200                       the status; "text": a reply that is no JSON, which is compared but for blanks; "within 5s" repeats the request until the reply fits
 //	{"acknowledged": true, …}   the reply, as a template
 //
-// In a template "<any>" fits every value, "<name>" every value and keeps it for
-// later as {name}, "<~regexp>" a string or number, the member "…": true further
-// members. A key may end in a condition, "cancelled@>=7.17", and an object of
-// conditions only, {"@<8": …, "@": …}, stands for the first that holds. Numbers
-// compare as text. {i} is a name of the case's own: its indices begin with it and
+// Replies are templates of package template; {i} is a name of the case's own: its indices begin with it and
 // are deleted at the end.
 package elastictest
 
 import (
-	"bytes"
 	"context"
 	"embed"
 	"encoding/json"
@@ -29,13 +24,14 @@ import (
 	"io"
 	"net/http"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"eslink/localtest/fakes/template"
 )
 
 // Cluster is one side of the world, with a superuser's login.
@@ -218,12 +214,12 @@ func (c Case) Run(t *testing.T, w World) {
 			return
 		}
 	}
-	p := player{w: w, vars: map[string]string{
+	p := player{w: w, vars: &template.Vars{Version: w.Version, Values: map[string]string{
 		"i": "case-" + fmt.Sprintf("%x", time.Now().UnixNano()), "src": "http://" + w.SourceHost, "srchost": w.SourceHost,
 		"refused": w.Refused, "auth": "",
-	}}
+	}}}
 	if w.Source.Username != "" {
-		p.vars["auth"] = fmt.Sprintf(`,"username":"%s","password":"%s"`, w.Source.Username, w.Source.Password)
+		p.vars.Values["auth"] = fmt.Sprintf(`,"username":"%s","password":"%s"`, w.Source.Username, w.Source.Password)
 	}
 	defer p.clean(t)
 	for _, s := range c.Steps {
@@ -250,43 +246,14 @@ func (w World) has(need string) bool {
 	case need == "refused":
 		return w.Refused != ""
 	case strings.ContainsAny(need[:1], "<>="):
-		return holds(need, w.Version)
+		return template.Holds(need, w.Version)
 	}
 	return slices.Contains(w.Can, need)
 }
 
-// holds compares versions: ">=7.17", "<8".
-func holds(condition, version string) bool {
-	op := strings.TrimRight(condition, "0123456789.")
-	var want, have [3]int
-	for v, into := range map[string]*[3]int{strings.TrimPrefix(condition, op): &want, version: &have} {
-		for i, part := range strings.Split(v, ".") {
-			_, _ = fmt.Sscan(part, &into[i]) // a part that is no number counts as 0
-		}
-	}
-	switch n := slices.Compare(have[:], want[:]); op {
-	case ">=":
-		return n >= 0
-	case "<":
-		return n < 0
-	}
-	return false
-}
-
 type player struct {
 	w    World
-	vars map[string]string
-}
-
-var variable = regexp.MustCompile(`\{[a-z]+\}`)
-
-func (p *player) fill(s string) string {
-	return variable.ReplaceAllStringFunc(s, func(v string) string {
-		if value, ok := p.vars[v[1:len(v)-1]]; ok {
-			return value
-		}
-		return v
-	})
+	vars *template.Vars
 }
 
 func (p *player) send(s Step) (int, []byte, error) {
@@ -296,7 +263,7 @@ func (p *player) send(s Step) (int, []byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, s.Method, cl.URL+p.fill(s.Path), strings.NewReader(p.fill(s.Body)))
+	r, err := http.NewRequestWithContext(ctx, s.Method, cl.URL+p.vars.Fill(s.Path), strings.NewReader(p.vars.Fill(s.Body)))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -338,7 +305,7 @@ func (p *player) play(s Step) error {
 	want := s.Status
 	for alternative := range strings.FieldsSeq(s.Status) { // "400@<8 404"
 		value, condition, conditional := strings.Cut(alternative, "@")
-		if !conditional || holds(condition, p.w.Version) {
+		if !conditional || template.Holds(condition, p.w.Version) {
 			want = value
 			break
 		}
@@ -350,20 +317,20 @@ func (p *player) play(s Step) error {
 		return nil
 	}
 	if s.Text {
-		if want, have := table(p.fill(s.Reply)), table(string(body)); want != have {
+		if want, have := table(p.vars.Fill(s.Reply)), table(string(body)); want != have {
 			return fmt.Errorf("want\n%s\nhave\n%s", want, have)
 		}
 		return nil
 	}
-	template, err := read([]byte(p.fill(s.Reply)))
+	want2, err := template.Read([]byte(p.vars.Fill(s.Reply)))
 	if err != nil {
-		return fmt.Errorf("template: %w in %s", err, p.fill(s.Reply))
+		return fmt.Errorf("template: %w in %s", err, p.vars.Fill(s.Reply))
 	}
-	have, err := read(body)
+	have, err := template.Read(body)
 	if err != nil {
 		return fmt.Errorf("reply: %w: %s", err, body)
 	}
-	if err := p.fits("", template, have); err != nil {
+	if err := p.vars.Fit(want2, have); err != nil {
 		return fmt.Errorf("%w\nin %s", err, body)
 	}
 	return nil
@@ -376,92 +343,6 @@ func table(s string) string {
 		out = append(out, strings.Join(strings.Fields(line), " "))
 	}
 	return strings.TrimSpace(strings.Join(out, "\n"))
-}
-
-func read(raw []byte) (v any, err error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	err = dec.Decode(&v)
-	return v, err
-}
-
-// fits says where a reply leaves its template.
-func (p *player) fits(at string, want, have any) error {
-	switch w := want.(type) {
-	case string:
-		inner, opens := strings.CutPrefix(w, "<")
-		inner, closes := strings.CutSuffix(inner, ">")
-		if !opens || !closes || w == "<<>>" {
-			break
-		}
-		text := fmt.Sprint(have)
-		switch expr, isExpr := strings.CutPrefix(inner, "~"); {
-		case inner == "any":
-			return nil
-		case isExpr:
-			if !regexp.MustCompile("(?s)^(?:" + expr + ")$").MatchString(text) {
-				return fmt.Errorf("%s: %q does not match %s", at, text, expr)
-			}
-			return nil
-		}
-		p.vars[inner] = text
-		return nil
-	case []any:
-		list, ok := have.([]any)
-		if !ok || len(list) != len(w) {
-			return fmt.Errorf("%s: want %d items, have %v", at, len(w), have)
-		}
-		for i := range w {
-			if err := p.fits(fmt.Sprintf("%s[%d]", at, i), w[i], list[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	case map[string]any:
-		return p.fitsObject(at, w, have)
-	}
-	if want != have {
-		return fmt.Errorf("%s: want %v, have %v", at, want, have)
-	}
-	return nil
-}
-
-func (p *player) fitsObject(at string, want map[string]any, have any) error {
-	choice, chosen := want["@"], len(want) > 0
-	for k, v := range want {
-		condition, isChoice := strings.CutPrefix(k, "@")
-		if chosen = chosen && isChoice; isChoice && condition != "" && holds(condition, p.w.Version) {
-			choice = v
-		}
-	}
-	if chosen {
-		return p.fits(at, choice, have)
-	}
-	o, ok := have.(map[string]any)
-	if !ok {
-		return fmt.Errorf("%s: want an object, have %v", at, have)
-	}
-	seen := map[string]bool{}
-	for k, v := range want {
-		key, condition, conditional := strings.Cut(k, "@")
-		if key == "…" || conditional && !holds(condition, p.w.Version) {
-			continue
-		}
-		seen[key] = true
-		value, ok := o[key]
-		if !ok {
-			return fmt.Errorf("%s: no member %s", at, key)
-		}
-		if err := p.fits(at+"."+key, v, value); err != nil {
-			return err
-		}
-	}
-	for k := range o {
-		if _, open := want["…"]; !open && !seen[k] {
-			return fmt.Errorf("%s: unexpected member %s", at, k)
-		}
-	}
-	return nil
 }
 
 // clean deletes the indices and templates of the case on both clusters.
