@@ -815,7 +815,7 @@ func TestStatusSaysWhatToDo(t *testing.T) {
 			assert.Contains(t, v.Next, next)
 			assert.Equal(t, next == "", v.Next == "")
 			assert.Equal(t, &api.Progress{Documents: 3, Total: 4, Percent: 75, DocsPerSecond: 1.5, ETA: "1s", Indices: each}, v.Progress)
-			all, err := w.status.List(t.Context())
+			all, _, err := w.status.List(t.Context(), "")
 			require.NoError(t, err)
 			assert.Equal(t, &api.Progress{Documents: 3, Total: 4, Percent: 75, DocsPerSecond: 1.5, ETA: "1s"}, all[0].Progress, "in brief")
 		}

@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ func TestAStartThatDiedOwnsNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		died := errors.New("the invocation died")
 		w.store.Driver = &driver{w.store.Driver, func(_ context.Context, key run.Key) error {
-			if key.Kind == "run" {
+			if strings.HasPrefix(key.Kind, "run/") {
 				return died
 			}
 			return nil
@@ -79,7 +80,7 @@ func TestAStartMeetsItsTwin(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		d := &driver{Driver: w.store.Driver}
 		d.put = func(ctx context.Context, key run.Key) error {
-			if key.Kind == "run" {
+			if strings.HasPrefix(key.Kind, "run/") {
 				d.put = nil
 				w.ok(start(t))
 			}

@@ -53,6 +53,10 @@ func (s *Status) Get(ctx context.Context, id string) (View, error) {
 		return View{}, events.NewProblem(404, "no-such-run", "there is no such run",
 			events.Finding{Field: "runId", Message: id + " is unknown", Remedy: "ask without runId for all runs"})
 	}
+	var b *run.BrokenError
+	if errors.As(err, &b) {
+		return broken(b), nil
+	}
 	if err != nil {
 		return View{}, err
 	}
@@ -94,17 +98,35 @@ func (s *Status) timeline(ctx context.Context, r *run.Run) ([]run.Entry, error) 
 	return out, nil
 }
 
-// List returns all runs, each in brief.
-func (s *Status) List(ctx context.Context) ([]View, error) {
-	runs, err := s.Store.List(ctx)
-	if err != nil {
-		return nil, err
+// PageSize is how many runs a list has at most.
+const PageSize = 200
+
+// List returns up to PageSize runs after one in the order of their IDs, each in
+// brief, and the last one's ID if there are more. A record that cannot be decoded
+// is shown as broken.
+func (s *Status) List(ctx context.Context, after string) (out []View, next string, err error) {
+	out = []View{}
+	for r, err := range s.Store.All(ctx, after) {
+		var b *run.BrokenError
+		switch {
+		case len(out) == PageSize:
+			return out, out[PageSize-1].RunID, nil
+		case errors.As(err, &b):
+			out = append(out, broken(b))
+		case err != nil:
+			return nil, "", err
+		default:
+			out = append(out, view(r))
+		}
 	}
-	out := make([]View, 0, len(runs))
-	for _, r := range runs {
-		out = append(out, view(r))
-	}
-	return out, nil
+	return out, "", nil
+}
+
+// Broken is the status of a run whose record cannot be decoded.
+const Broken run.Status = "broken"
+
+func broken(e *run.BrokenError) View {
+	return View{RunID: e.ID, Status: Broken, Reason: e.Error(), Next: "restore the row run/" + e.ID + " of the table, or report this: eslink does not touch what it cannot read"}
 }
 
 func view(r *run.Run) View {

@@ -174,6 +174,7 @@ func (e *Engine) handle(ctx context.Context, step Step, d events.Delivery, linge
 	if err != nil {
 		return false, 0, err
 	}
+	work = run.Fenced(work, r)
 	save := context.WithoutCancel(ctx)
 	switch now := e.Now(); {
 	case d.Seq != r.Cursor.Seq || d.Step != r.Cursor.Step || !r.Status.Moving():
@@ -196,10 +197,30 @@ func (e *Engine) handle(ctx context.Context, step Step, d events.Delivery, linge
 			wait = r.Cursor.WakeAt.Sub(e.Now())
 		}
 	}
-	if err := e.Runs.SaveAndRelease(save, r); err != nil {
+	r, err = e.save(save, r, d.Step)
+	if err != nil {
 		return false, 0, err
 	}
-	return again, wait, e.send(save, r, d.Traceparent)
+	return again && r.Status.Moving(), wait, e.send(save, r, d.Traceparent)
+}
+
+// save writes the record back and gives up its lease. A record that is too large
+// to be saved stops the run: what is saved then is the record as it was, with the
+// reason.
+func (e *Engine) save(ctx context.Context, r *run.Run, step string) (*run.Run, error) {
+	err := e.Runs.SaveAndRelease(ctx, r)
+	var large *run.TooLargeError
+	if !errors.As(err, &large) {
+		return r, err
+	}
+	last, err := e.Runs.Reread(ctx, r)
+	if err != nil {
+		return r, err
+	}
+	e.stop(last, events.NewProblem(409, "too-large", "the run's record is too large to be saved", events.Finding{
+		Field: "spec.indices", Message: "after step " + step + " " + large.Error(), Remedy: "copy fewer indices in one run; what this run has made stays, and teardown removes it"}))
+	e.Log.ErrorContext(ctx, "run stopped", "run_id", r.ID, "step", step, "err", large)
+	return last, e.Runs.SaveAndRelease(ctx, last)
 }
 
 // workContext leaves time to save and publish before the invocation ends.
@@ -243,57 +264,117 @@ func (e *Engine) publish(ctx context.Context, ev events.Event, traceparent strin
 // advance runs the step once and moves the run by what came of it. It reports
 // whether the same event is to be handled again, which it may if linger.
 func (e *Engine) advance(ctx context.Context, log *slog.Logger, r *run.Run, step Step, linger bool) (again bool) {
-	c := &r.Cursor
 	f, ok := flow.Of(r.Spec.Scenario)
-	def, known := f.Step(c.Step)
+	def, known := f.Step(r.Cursor.Step)
 	if !ok || !known {
-		e.stop(r, fmt.Errorf("scenario %q has no step %q", r.Spec.Scenario, c.Step))
+		e.stop(r, fmt.Errorf("scenario %q has no step %q", r.Spec.Scenario, r.Cursor.Step))
 		return false
 	}
 	out, err := e.attempt(ctx, step, r)
-	now := e.Now()
-	late := now.Sub(c.Since) > def.Within
-	class := classOf(err)
-	switch {
-	case err == nil && (out.kind == waiting || out.kind == soon) && late:
-		e.stop(r, fmt.Errorf("not done within %s: %s", def.Within, out.reason))
-	case err == nil && out.kind == soon && linger:
-		again, c.Attempt = true, 0
-		// The event that is handled is the one that is due.
-		c.Sent, c.WakeAt, c.Reason = c.Seq, now.Add(out.wait), out.reason
-	case err == nil && (out.kind == waiting || out.kind == soon):
+	if err != nil {
+		e.failed(r, def, err)
+	} else {
+		again = e.went(ctx, r, f, def, out, linger)
+	}
+	c := r.Cursor
+	attrs := []any{"status", string(r.Status), "next", c.Step, "next_seq", c.Seq, "reason", c.Reason, "wake_at", c.WakeAt.UTC().Format(time.RFC3339), "err", err}
+	if r.Status == run.Failed {
+		log.ErrorContext(ctx, "run stopped", attrs...)
+		return false
+	}
+	log.InfoContext(ctx, "step ran", attrs...)
+	return again
+}
+
+// went moves the run by a step's outcome.
+func (e *Engine) went(ctx context.Context, r *run.Run, f flow.Flow, def flow.Step, out Outcome, linger bool) (again bool) {
+	c, now := &r.Cursor, e.Now()
+	c.Since, c.Queued = since(*c, now), time.Time{}
+	switch out.kind {
+	case waiting, soon:
+		if now.Sub(c.Since) > def.Within {
+			e.stop(r, fmt.Errorf("not done within %s: %s", def.Within, out.reason))
+			return false
+		}
 		c.Attempt = 0
+		if out.kind == soon && linger {
+			// The event that is handled is the one that is due.
+			c.Sent, c.WakeAt, c.Reason = c.Seq, now.Add(out.wait), out.reason
+			return true
+		}
 		e.wake(r, out.wait, out.reason)
 		r.Note(now, c.Step, run.Waiting, out.reason)
-	case err == nil && out.kind == asking:
+	case asking:
 		r.Plan, r.Status = out.plan, run.WaitingApproval
 		c.Seq++
 		c.Sent, c.WakeAt = c.Seq, now.Add(ApprovalWithin)
 		c.Reason = "waits for approval of plan " + out.plan.ID
 		r.Audit(now, c.Step, "asked", c.Reason, "")
-	case err == nil && out.kind == returning:
+	case returning:
 		r.Note(now, c.Step, "back to "+out.to, out.reason)
 		Goto(r, out.to, run.Running, now)
 		c.Reason = out.reason
-	case err == nil:
+	default:
 		r.Note(now, c.Step, "done", "")
 		e.next(ctx, r, f, out)
-	case (class == apierr.Retry || class == apierr.Conflict) && !late:
+	}
+	return false
+}
+
+// since is when the step's time began: what it waited for its turn does not count.
+func since(c run.Cursor, now time.Time) time.Time {
+	if c.Queued.IsZero() {
+		return c.Since
+	}
+	return c.Since.Add(now.Sub(c.Queued))
+}
+
+// Wake makes a run look now that waits for its turn. Who fails to be woken looks
+// later by itself.
+func (e *Engine) Wake(ctx context.Context, id string) {
+	r, err := e.Runs.Acquire(ctx, id)
+	if err == nil && !r.Cursor.Queued.IsZero() && r.Status.Moving() {
+		e.wake(r, 0, "its turn has come")
+	}
+	if err == nil {
+		err = e.Runs.SaveAndRelease(ctx, r)
+	}
+	if err == nil {
+		err = e.Send(ctx, r)
+	}
+	if err != nil {
+		e.Log.WarnContext(ctx, "a run whose turn has come was not woken", "run_id", id, "err", err)
+	}
+}
+
+// failed moves the run by a step's error.
+func (e *Engine) failed(r *run.Run, def flow.Step, err error) {
+	c, now := &r.Cursor, e.Now()
+	var held *run.HeldError
+	if errors.As(err, &held) && held.Place > 0 {
+		// Its turn comes: it is woken then, and looks by itself when whoever has the
+		// lock should be done.
+		if c.Queued.IsZero() {
+			c.Queued = now
+		}
+		wait := held.Until.Sub(now) + time.Duration(held.Place)*time.Minute
+		e.wake(r, min(max(wait, minRetry), bus.MaxDelay), "waits for its turn: "+held.Error())
+		r.Note(now, c.Step, run.Waiting, c.Reason)
+		return
+	}
+	c.Since, c.Queued = since(*c, now), time.Time{}
+	class := classOf(err)
+	passes := class == apierr.Retry || class == apierr.Conflict
+	switch late := now.Sub(c.Since) > def.Within; {
+	case passes && !late:
 		c.Attempt++
-		e.wake(r, max(e.pause(c.Attempt), apierr.RetryAfter(err)), "try "+fmt.Sprint(c.Attempt)+" failed, again soon: "+err.Error())
+		e.wake(r, e.pause(c.Attempt), "try "+fmt.Sprint(c.Attempt)+" failed, again soon: "+err.Error())
 		r.Note(now, c.Step, run.Retrying, err.Error())
-	case class == apierr.Retry || class == apierr.Conflict:
+	case passes:
 		e.stop(r, fmt.Errorf("not done within %s: %w", def.Within, err))
 	default:
 		e.stop(r, err)
 	}
-	attrs := []any{"status", string(r.Status), "next", c.Step, "next_seq", c.Seq, "reason", c.Reason, "wake_at", c.WakeAt.UTC().Format(time.RFC3339)}
-	if r.Status == run.Failed {
-		log.ErrorContext(ctx, "run stopped", append(attrs, "err", err)...)
-		return false
-	}
-	log.InfoContext(ctx, "step ran", append(attrs, "err", err)...)
-	return again
 }
 
 // attempt calls the step and turns a panic into an error that stops the run:

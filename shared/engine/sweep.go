@@ -17,11 +17,12 @@ const overdue = 2 * time.Minute
 // drop events, and ends approvals that nobody gave. A run that somebody works
 // on is left alone. One run's error does not keep the others from being swept.
 func (e *Engine) Sweep(ctx context.Context) error {
-	runs, err := e.Runs.List(ctx)
-	errs := []error{err}
-	for _, r := range runs {
+	var errs []error
+	for r, err := range e.Runs.Alive(ctx) {
 		now := e.Now()
 		switch {
+		case err != nil:
+			errs = append(errs, err)
 		case now.Before(r.HeldUntil()):
 		case r.Status == run.WaitingApproval && now.After(r.Cursor.WakeAt):
 			errs = append(errs, e.expire(ctx, r.ID))

@@ -71,7 +71,7 @@ func TestEachInvocationIsAWriter(t *testing.T) {
 	for range 3 {
 		r, err := w.Acquire(t.Context(), id)
 		require.NoError(t, err)
-		row, err := w.driver.Get(t.Context(), run.Key{Kind: "run", ID: id})
+		row, err := w.driver.Get(t.Context(), run.Key{Kind: "run/" + id, ID: "record"})
 		require.NoError(t, err)
 		assert.False(t, seen[row.Writer], row.Writer)
 		seen[row.Writer] = true
@@ -84,10 +84,21 @@ func TestAListPassesOverWhatIsBroken(t *testing.T) {
 	t.Parallel()
 	w := open()
 	w.create(t)
-	require.NoError(t, w.driver.Put(t.Context(), run.Key{Kind: "run", ID: "0000000000000000"}, run.Row{Rev: 1, Doc: []byte("{")}, 0))
+	require.NoError(t, w.Create(t.Context(), &run.Run{ID: "0000000000000000", Status: run.Running}))
+	require.NoError(t, w.driver.Put(t.Context(), run.Key{Kind: "run/0000000000000000", ID: "record"}, run.Row{Rev: 2, Doc: []byte("{")}, 1))
 	all, err := w.List(t.Context())
 	assert.ErrorContains(t, err, "0000000000000000")
 	assert.Len(t, all, 1)
+	var broken *run.BrokenError
+	alive := 0
+	for r, err := range w.Alive(t.Context()) {
+		if alive++; err != nil {
+			require.ErrorAs(t, err, &broken)
+			assert.Nil(t, r)
+		}
+	}
+	assert.Equal(t, "0000000000000000", broken.ID)
+	assert.Equal(t, 2, alive, "the other one follows")
 }
 
 // What is held for good is not held shorter by asking for a time.

@@ -23,7 +23,11 @@ type Profile struct {
 // PutProfile stores a profile in the place of one of the same name, if there is
 // one. Runs that have begun keep the spec that they began with.
 func (s *Store) PutProfile(ctx context.Context, p Profile) error {
-	if err := s.overwrite(ctx, Key{kindProfile, p.Name}, p); err != nil {
+	doc, err := json.Marshal(p)
+	if err == nil {
+		err = s.overwrite(ctx, Key{kindProfile, p.Name}, doc)
+	}
+	if err != nil {
 		return fmt.Errorf("put profile %s: %w", p.Name, err)
 	}
 	return nil

@@ -82,6 +82,7 @@ type Run struct {
 	lease  lease
 	writer string
 	audit  []Entry // lines that the next save writes
+	saved  Status  // as of the last save; empty before the first
 }
 
 // Cursor is where a run stands.
@@ -99,6 +100,9 @@ type Cursor struct {
 	Reason string    `json:"reason,omitempty"`
 	// Attempt counts failed tries of this step since it last got on.
 	Attempt int `json:"attempt,omitempty"`
+	// Queued is since when the step waits for a lock, which counts for none of its
+	// time.
+	Queued time.Time `json:"queued,omitzero"`
 }
 
 // Entry is one line of the timeline.

@@ -20,17 +20,6 @@ var (
 	ErrConflict = errors.New("the record has been changed by somebody else")
 )
 
-// HeldError says that another invocation has the run, or another run the lock.
-type HeldError struct {
-	What   string
-	Holder string
-	Until  time.Time
-}
-
-func (e *HeldError) Error() string {
-	return fmt.Sprintf("%s is held by %s until %s", e.What, e.Holder, e.Until.UTC().Format(time.RFC3339))
-}
-
 // A Key names a row: Kind says what it is, ID which one.
 type Key struct{ Kind, ID string }
 
@@ -67,12 +56,26 @@ type Driver interface {
 }
 
 const (
-	kindRun     = "run"
-	kindLock    = "lock"
-	kindPart    = "part/"  // + run ID: rows of their own under a run
-	kindAudit   = "audit/" // + run ID: lines of the timeline that stay
 	kindProfile = "profile"
+	// auditPrefix begins the lines of a run's timeline that stay.
+	auditPrefix = "audit/"
 )
+
+// MaxRecord is how many bytes a record may have, encoded: what can grow beyond
+// that is kept in parts. stopRoom is left for the reason of a run that is stopped
+// because of it; together they stay below the 2 MB that Tablestore takes a cell.
+const (
+	MaxRecord = 1_800_000
+	stopRoom  = 100_000
+)
+
+// A TooLargeError says that a record has more bytes than MaxRecord. Nothing was
+// written.
+type TooLargeError struct{ Bytes int }
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("the record has %d bytes, and may have %d", e.Bytes, MaxRecord)
+}
 
 type lease struct {
 	Writer string    `json:"writer,omitempty"`
@@ -115,6 +118,9 @@ type Store struct {
 	// LeaseFor is how long an invocation has a run to itself. It must outlive
 	// the function's timeout; 0 means DefaultLease.
 	LeaseFor time.Duration
+	// Wake is called with the run whose turn it is when a lock is given up; nil
+	// means that it finds out by itself.
+	Wake func(ctx context.Context, runID string)
 }
 
 // DefaultLease outlives the 240 s timeout of the step functions.
@@ -128,11 +134,25 @@ func (s *Store) Create(ctx context.Context, r *Run) error {
 
 // Get reads a run without taking it, or returns ErrNotFound.
 func (s *Store) Get(ctx context.Context, id string) (*Run, error) {
-	row, err := s.Driver.Get(ctx, Key{kindRun, id})
+	row, err := s.Driver.Get(ctx, recordKey(id))
 	if err != nil {
 		return nil, err // which names the row
 	}
-	return decode(row)
+	r, err := decode(row)
+	if err != nil {
+		return nil, &BrokenError{id, err}
+	}
+	return r, nil
+}
+
+// Reread reads a run again as it was last saved, with the lease that r has on it:
+// for whoever could not save r.
+func (s *Store) Reread(ctx context.Context, r *Run) (*Run, error) {
+	last, err := s.Get(ctx, r.ID)
+	if err == nil && (last.rev != r.rev || last.writer != r.writer) {
+		return nil, fmt.Errorf("read run %s again: %w", r.ID, ErrConflict)
+	}
+	return last, err
 }
 
 // acquireTries bounds the races that Acquire runs again. A loser of a race
@@ -172,44 +192,36 @@ func (s *Store) SaveAndRelease(ctx context.Context, r *Run) error {
 	return s.put(ctx, r)
 }
 
-// List returns all runs in the order of their IDs. Records that do not decode
-// are left out and named in the error: they must not hide the others.
-func (s *Store) List(ctx context.Context) ([]*Run, error) {
-	var out []*Run
-	var errs []error
-	for after := ""; ; {
-		rows, err := s.Driver.List(ctx, kindRun, after, 100)
-		if err != nil {
-			return nil, fmt.Errorf("list runs: %w", err)
-		}
-		for _, row := range rows {
-			after = row.ID
-			if r, err := decode(row.Row); err != nil {
-				errs = append(errs, fmt.Errorf("run %s: %w", row.ID, err))
-			} else {
-				out = append(out, r)
-			}
-		}
-		if len(rows) < 100 {
-			return out, errors.Join(errs...)
-		}
-	}
-}
-
 func (s *Store) put(ctx context.Context, r *Run) error {
 	doc, err := json.Marshal(stored{r.ID, r.Generation, r.AccountID, r.Spec, r.Direction, r.Status, r.Cursor, r.PlanOnly, r.KeepConfig,
 		r.DeleteDestination, r.Plan, r.Approved, r.Facts, r.Timeline, r.Problem, r.RequestsPerSecond, r.Tokens, r.CreatedAt, r.Restore, r.KeepAssociation, r.Owns, r.lease})
 	if err != nil {
 		return fmt.Errorf("encode run %s: %w", r.ID, err)
 	}
+	limit := MaxRecord
+	if r.Status == Failed {
+		limit += stopRoom
+	}
+	if len(doc) > limit {
+		return fmt.Errorf("save run %s: %w", r.ID, &TooLargeError{len(doc)})
+	}
+	if r.saved == "" || r.saved == Removed && r.Status != Removed {
+		if err := s.enter(ctx, r); err != nil {
+			return err
+		}
+	}
 	if err := s.putAudit(ctx, r); err != nil {
 		return fmt.Errorf("save run %s: %w", r.ID, err)
 	}
-	if err := s.Driver.Put(ctx, Key{kindRun, r.ID}, Row{Rev: r.rev + 1, Writer: r.writer, Doc: doc}, r.rev); err != nil {
+	if err := s.Driver.Put(ctx, recordKey(r.ID), Row{Rev: r.rev + 1, Writer: r.writer, Doc: doc}, r.rev); err != nil {
 		return fmt.Errorf("save run %s: %w", r.ID, err)
 	}
+	left := r.Status == Removed && r.saved != Removed
 	r.rev++
-	r.audit = nil
+	r.audit, r.saved = nil, r.Status
+	if left {
+		s.leave(ctx, r.ID)
+	}
 	return nil
 }
 
@@ -222,7 +234,7 @@ func (s *Store) putAudit(ctx context.Context, r *Run) error {
 		if err != nil {
 			return fmt.Errorf("encode audit line: %w", err)
 		}
-		key := Key{kindAudit + r.ID, fmt.Sprintf("%012d-%d-%s", r.rev+1, i, e.What)}
+		key := Key{recordKey(r.ID).Kind, fmt.Sprintf("%s%012d-%d-%s", auditPrefix, r.rev+1, i, e.What)}
 		if err := s.Driver.Put(ctx, key, Row{Rev: 1, Writer: r.writer, Doc: doc}, 0); err != nil && !errors.Is(err, ErrConflict) {
 			return err
 		}
@@ -233,22 +245,18 @@ func (s *Store) putAudit(ctx context.Context, r *Run) error {
 // Audit returns the lines of a run's timeline that stay, in order.
 func (s *Store) Audit(ctx context.Context, runID string) ([]Entry, error) {
 	var out []Entry
-	for after := ""; ; {
-		rows, err := s.Driver.List(ctx, kindAudit+runID, after, 100)
-		if err != nil {
-			return nil, fmt.Errorf("audit of run %s: %w", runID, err)
+	err := s.each(ctx, recordKey(runID).Kind, auditPrefix, func(row KeyedRow) error {
+		var e Entry
+		if err := json.Unmarshal(row.Doc, &e); err != nil {
+			return fmt.Errorf("decode %s: %w", row.ID, err)
 		}
-		for _, row := range rows {
-			var e Entry
-			if err := json.Unmarshal(row.Doc, &e); err != nil {
-				return nil, fmt.Errorf("audit of run %s: decode %s: %w", runID, row.ID, err)
-			}
-			out, after = append(out, e), row.ID
-		}
-		if len(rows) < 100 {
-			return out, nil
-		}
+		out = append(out, e)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("audit of run %s: %w", runID, err)
 	}
+	return out, nil
 }
 
 func decode(row Row) (*Run, error) {
@@ -259,7 +267,7 @@ func decode(row Row) (*Run, error) {
 	return &Run{ID: d.ID, Generation: d.Generation, AccountID: d.AccountID, Spec: d.Spec, Direction: d.Direction, Status: d.Status,
 		Cursor: d.Cursor, PlanOnly: d.PlanOnly, KeepConfig: d.KeepConfig, DeleteDestination: d.DeleteDestination, Plan: d.Plan,
 		Approved: d.Approved, Facts: d.Facts, Timeline: d.Timeline, Problem: d.Problem, RequestsPerSecond: d.RequestsPerSecond, Tokens: d.Tokens, CreatedAt: d.CreatedAt, Restore: d.Restore, KeepAssociation: d.KeepAssociation, Owns: d.Owns,
-		rev: row.Rev, lease: d.Lease, writer: row.Writer}, nil
+		rev: row.Rev, lease: d.Lease, writer: row.Writer, saved: d.Status}, nil
 }
 
 func (s *Store) leaseFor() time.Duration {
@@ -279,145 +287,4 @@ func (s *Store) newWriter() string {
 		panic(fmt.Errorf("no randomness: %w", err))
 	}
 	return hex.EncodeToString(b[:])
-}
-
-// PutPart writes a row of its own under a run: an index definition, a chunk of
-// IDs. The last writer wins; only the holder of the run's lease writes them.
-func (s *Store) PutPart(ctx context.Context, runID, name string, v any) error {
-	if err := s.overwrite(ctx, Key{kindPart + runID, name}, v); err != nil {
-		return fmt.Errorf("put part %s of run %s: %w", name, runID, err)
-	}
-	return nil
-}
-
-// overwrite writes a row whatever it is now.
-func (s *Store) overwrite(ctx context.Context, key Key, v any) error {
-	doc, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	writer := s.newWriter()
-	for try := 0; ; try++ {
-		row, err := s.Driver.Get(ctx, key)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		err = s.Driver.Put(ctx, key, Row{Rev: row.Rev + 1, Writer: writer, Doc: doc}, row.Rev)
-		if err == nil || !errors.Is(err, ErrConflict) || try == acquireTries {
-			return err
-		}
-	}
-}
-
-// GetPart reads such a row into v, or returns ErrNotFound.
-func (s *Store) GetPart(ctx context.Context, runID, name string, v any) error {
-	row, err := s.Driver.Get(ctx, Key{kindPart + runID, name})
-	if err != nil {
-		return fmt.Errorf("get part %s of run %s: %w", name, runID, err)
-	}
-	if err := json.Unmarshal(row.Doc, v); err != nil {
-		return fmt.Errorf("decode part %s of run %s: %w", name, runID, err)
-	}
-	return nil
-}
-
-// DeleteParts removes all such rows of a run.
-func (s *Store) DeleteParts(ctx context.Context, runID string) error {
-	for {
-		rows, err := s.Driver.List(ctx, kindPart+runID, "", 100)
-		if err != nil {
-			return fmt.Errorf("delete parts of run %s: %w", runID, err)
-		}
-		for _, row := range rows {
-			if err := s.Driver.Delete(ctx, row.Key, row.Rev); err != nil && !errors.Is(err, ErrConflict) {
-				return fmt.Errorf("delete part %s of run %s: %w", row.ID, runID, err)
-			}
-		}
-		if len(rows) < 100 {
-			return nil
-		}
-	}
-}
-
-// lock is wider than a run: accepts are serial per account, a cluster's
-// configuration is written by one run at a time, a target belongs to one run.
-type lock struct {
-	Holder string    `json:"holder"`
-	Until  time.Time `json:"until,omitzero"` // zero: until it is unlocked
-}
-
-// Lock takes or renews a lock for a holder (a run ID), for a time or, if d is
-// 0, until Unlock. It returns a *HeldError if somebody else has it.
-func (s *Store) Lock(ctx context.Context, name, holder string, d time.Duration) error {
-	key, writer := Key{kindLock, name}, s.newWriter()
-	for try := 0; ; try++ {
-		row, held, err := s.readLock(ctx, key)
-		if err != nil {
-			return err
-		}
-		now := s.Now()
-		if held.Holder != "" && held.Holder != holder && (held.Until.IsZero() || now.Before(held.Until)) {
-			return &HeldError{What: name, Holder: held.Holder, Until: held.Until}
-		}
-		if row.Rev > 0 && held.Holder == holder && held.Until.IsZero() {
-			return nil // held for good: a time would shorten it
-		}
-		next := lock{Holder: holder}
-		if d > 0 {
-			next.Until = now.Add(d)
-		}
-		err = s.writeLock(ctx, key, writer, row.Rev, next)
-		if err == nil || !errors.Is(err, ErrConflict) || try == acquireTries {
-			return err
-		}
-	}
-}
-
-// Holder tells who has a lock, or "".
-func (s *Store) Holder(ctx context.Context, name string) (string, error) {
-	_, held, err := s.readLock(ctx, Key{kindLock, name})
-	if err != nil || !held.Until.IsZero() && !s.Now().Before(held.Until) {
-		return "", err
-	}
-	return held.Holder, nil
-}
-
-// Unlock gives a lock up if holder has it.
-func (s *Store) Unlock(ctx context.Context, name, holder string) error {
-	key, writer := Key{kindLock, name}, s.newWriter()
-	row, held, err := s.readLock(ctx, key)
-	if err != nil || held.Holder != holder {
-		return err
-	}
-	err = s.writeLock(ctx, key, writer, row.Rev, lock{})
-	if errors.Is(err, ErrConflict) {
-		return nil // whoever changed it found it free or renewed it knowingly
-	}
-	return err
-}
-
-func (s *Store) readLock(ctx context.Context, key Key) (Row, lock, error) {
-	var held lock
-	row, err := s.Driver.Get(ctx, key)
-	if errors.Is(err, ErrNotFound) {
-		return Row{}, held, nil
-	}
-	if err != nil {
-		return row, held, fmt.Errorf("read lock %s: %w", key.ID, err)
-	}
-	if err := json.Unmarshal(row.Doc, &held); err != nil {
-		return row, held, fmt.Errorf("decode lock %s: %w", key.ID, err)
-	}
-	return row, held, nil
-}
-
-func (s *Store) writeLock(ctx context.Context, key Key, writer string, expect int64, l lock) error {
-	doc, err := json.Marshal(l)
-	if err != nil {
-		return fmt.Errorf("encode lock %s: %w", key.ID, err)
-	}
-	if err := s.Driver.Put(ctx, key, Row{Rev: expect + 1, Writer: writer, Doc: doc}, expect); err != nil {
-		return fmt.Errorf("write lock %s: %w", key.ID, err)
-	}
-	return nil
 }

@@ -50,6 +50,8 @@ func open() *world {
 
 const id = "fd5dc36da1e3cf09"
 
+var record = run.Key{Kind: "run/" + id, ID: "record"}
+
 func (w *world) create(t *testing.T) *run.Run {
 	r := &run.Run{ID: id, Generation: 1, Status: run.Running, Cursor: run.Cursor{Step: "preflight", Seq: 1}}
 	require.NoError(t, w.Create(t.Context(), r))
@@ -163,7 +165,7 @@ func TestLocks(t *testing.T) {
 	var held *run.HeldError
 	require.NoError(t, w.Lock(ctx, "esconfig/es-cn-1", "a", time.Minute))
 	require.ErrorAs(t, w.Lock(ctx, "esconfig/es-cn-1", "b", time.Minute), &held)
-	assert.Equal(t, "esconfig/es-cn-1 is held by a until 2026-03-02T09:01:00Z", held.Error())
+	assert.Equal(t, "esconfig/es-cn-1 is held by a until 2026-03-02T09:01:00Z; place 1 in the queue", held.Error())
 	require.NoError(t, w.Lock(ctx, "esconfig/es-cn-2", "b", time.Minute), "another lock")
 	require.NoError(t, w.Unlock(ctx, "esconfig/es-cn-1", "b"), "what b does not have b cannot give up")
 	require.ErrorAs(t, w.Lock(ctx, "esconfig/es-cn-1", "b", time.Minute), &held)
@@ -300,12 +302,12 @@ func TestTheStoredForm(t *testing.T) {
 	require.NoError(t, err)
 	w := open()
 	require.NoError(t, w.Create(t.Context(), full()))
-	row, err := w.driver.Get(t.Context(), run.Key{Kind: "run", ID: id})
+	row, err := w.driver.Get(t.Context(), record)
 	require.NoError(t, err)
 	assert.JSONEq(t, string(golden), string(row.Doc))
 
 	old := open()
-	require.NoError(t, old.driver.Mem.Put(t.Context(), run.Key{Kind: "run", ID: id}, run.Row{Rev: 1, Writer: "w", Doc: golden}, 0))
+	require.NoError(t, old.driver.Mem.Put(t.Context(), record, run.Row{Rev: 1, Writer: "w", Doc: golden}, 0))
 	r, err := old.Get(t.Context(), id)
 	require.NoError(t, err)
 	want, err := w.Get(t.Context(), id)
@@ -315,7 +317,7 @@ func TestTheStoredForm(t *testing.T) {
 	assert.JSONEq(t, string(wantJSON), string(gotJSON))
 	held, err := w.Acquire(t.Context(), id)
 	require.NoError(t, err)
-	row, err = w.driver.Get(t.Context(), run.Key{Kind: "run", ID: id})
+	row, err = w.driver.Get(t.Context(), record)
 	require.NoError(t, err)
 	var lease struct{ Lease struct{ Until time.Time } }
 	require.NoError(t, json.Unmarshal(row.Doc, &lease))

@@ -97,15 +97,17 @@ func New(getenv func(string) string, seams Seams, logs io.Writer) (*Function, er
 	if err := env.err(); err != nil {
 		return nil, err
 	}
+	drive := &engine.Engine{Runs: store, Bus: messages, Now: now, Log: log, Pause: func(ctx context.Context, d time.Duration) error {
+		return smithytime.SleepWithContext(ctx, time.Duration(float64(d)/rate))
+	}}
+	store.Wake = drive.Wake
 	return &Function{
 		env:         env,
 		AutoApprove: func() bool { return env.choice("ESLINK_AUTO_APPROVE", "refuse", "allow") == "allow" },
 		Deps: deps.Deps{Runs: store, Now: now, Rand: random, Log: log, Aliyun: cloud, Network: env.network,
 			Transport: func(product string) http.RoundTripper { return env.transport(product, seams.Cloud) }},
-		Engine: &engine.Engine{Runs: store, Bus: messages, Now: now, Log: log, Pause: func(ctx context.Context, d time.Duration) error {
-			return smithytime.SleepWithContext(ctx, time.Duration(float64(d)/rate))
-		}},
-		Log: log,
+		Engine: drive,
+		Log:    log,
 	}, nil
 }
 

@@ -236,12 +236,22 @@ func (s *session) find(ctx context.Context, idOrName string) (api.View, error) {
 	return api.View{}, fmt.Errorf("%d runs have the name %q: use one of the IDs %s", len(named), idOrName, strings.Join(ids, ", "))
 }
 
-func (s *session) list(ctx context.Context) ([]api.View, error) {
-	var list struct {
-		Runs []api.View `json:"runs"`
+func (s *session) list(ctx context.Context) (all []api.View, err error) {
+	for after := ""; ; {
+		ask := map[string]string{}
+		if after != "" {
+			ask["after"] = after
+		}
+		var page struct {
+			Runs []api.View `json:"runs"`
+			Next string     `json:"next"`
+		}
+		err := s.call(ctx, "status", ask, &page)
+		if all = append(all, page.Runs...); err != nil || page.Next == "" {
+			return all, err
+		}
+		after = page.Next
 	}
-	err := s.call(ctx, "status", struct{}{}, &list)
-	return list.Runs, err
 }
 
 // get reads one run in full.

@@ -86,9 +86,9 @@ func (w *world) disconnected() {
 
 func (w *world) unlocked() {
 	w.Helper()
-	lock := "accept/" + w.Account.AccountID
-	require.NoError(w, w.Deps.Runs.Lock(context.Background(), lock, "another", time.Second))
-	require.NoError(w, w.Deps.Runs.Unlock(context.Background(), lock, "another"))
+	holder, err := w.Deps.Runs.Holder(context.Background(), "accept/"+w.Account.AccountID)
+	require.NoError(w, err)
+	require.Empty(w, holder)
 }
 
 func TestBadDays(t *testing.T) {
@@ -131,9 +131,9 @@ func TestTwoAcceptsAtOnce(t *testing.T) {
 	w.Advance(3 * time.Minute)
 	_, err := w.Once(w.step, w.run)
 	require.NoError(t, err)
-	out, err := w.Once(w.step, other)
-	require.NoError(t, err)
-	require.Contains(t, out.Reason(), "run "+w.run.ID+" is changing a connection")
+	_, err = w.Once(w.step, other)
+	require.ErrorContains(t, err, "is held by "+w.run.ID)
+	require.ErrorContains(t, err, "place 1 in the queue")
 	for _, e := range w.Account.Exchanges() {
 		require.NotContains(t, e.RespBody, "ConcurrentCallNotSupported", "the lock spares the refusal")
 	}

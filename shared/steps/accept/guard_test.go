@@ -85,7 +85,7 @@ func TestGuards(t *testing.T) {
 	stepstest.Guards(t, func() (*run.Run, *stub, *accept.Step) { return standing("") }, map[string]stepstest.Guard[*stub]{
 		"asks":                       {Odd: is(product.ConnectionDisconnected), Reason: "being connected", Writes: []string{"accept ep-1"}},
 		"only another asks":          {Odd: func(_ *run.Run, c *stub) { c.listed = c.listed[:1] }, Reason: "does not list a connection"},
-		"asks, not its turn":         {Odd: is(product.ConnectionDisconnected, func(_ *run.Run, c *stub) { c.other = "b" }), Reason: "run b is changing"},
+		"asks, not its turn":         {Odd: is(product.ConnectionDisconnected, func(_ *run.Run, c *stub) { c.other = "b" }), Err: "is held by b"},
 		"no endpoint on record":      {Odd: is(product.ConnectionDisconnected, func(r *run.Run, _ *stub) { r.Facts.PrivateConnection.EndpointID = "" }), Err: "no service and endpoint"},
 		"no service on record":       {Odd: is(product.ConnectionDisconnected, func(r *run.Run, _ *stub) { r.Facts.EndpointService = nil }), Err: "no service and endpoint"},
 		"is connecting":              {Odd: is(product.ConnectionConnecting), Reason: "Connecting"},
@@ -93,7 +93,7 @@ func TestGuards(t *testing.T) {
 		"is connected":               {Odd: is(product.ConnectionConnected), Done: true},
 		"is in an odd state":         {Odd: is("Odd"), Err: "cannot recover"},
 		"down":                       {Odd: is(product.ConnectionConnected), Down: true, Reason: "being disconnected", Writes: []string{"disconnect ep-1"}},
-		"down, not its turn":         {Odd: is(product.ConnectionConnected, func(_ *run.Run, c *stub) { c.other = "b" }), Down: true, Reason: "run b is changing"},
+		"down, not its turn":         {Odd: is(product.ConnectionConnected, func(_ *run.Run, c *stub) { c.other = "b" }), Down: true, Err: "is held by b"},
 		"down, disconnected already": {Odd: is(product.ConnectionConnected, func(_ *run.Run, c *stub) { c.refuse = errGone }), Down: true, Reason: "being disconnected", Writes: []string{"disconnect ep-1"}},
 		"down of no endpoint":        {Odd: func(r *run.Run, c *stub) { r.Facts.PrivateConnection, c.listErr = nil, &apierr.Error{Code: "asked"} }, Down: true, Done: true},
 		"down, the service gone":     {Odd: func(_ *run.Run, c *stub) { c.listed, c.listErr = nil, errGone }, Down: true, Done: true},

@@ -2,7 +2,6 @@ package accept
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"eslink/shared/engine"
@@ -21,12 +20,7 @@ const lockFor = 5 * time.Minute
 // lock is Done when it is this run's turn: PrivateLink refuses concurrent changes
 // of connections in an account.
 func (s *Step) lock(ctx context.Context, r *run.Run) (engine.Outcome, error) {
-	err := s.Locks.Lock(ctx, lockOf(r), r.ID, lockFor)
-	var held *run.HeldError
-	if errors.As(err, &held) {
-		return engine.Waitf(2*pause, "run %s is changing a connection; PrivateLink allows one change at a time per account, and this run is next", held.Holder), nil
-	}
-	if err != nil {
+	if err := s.Locks.Lock(ctx, lockOf(r), r.ID, lockFor); err != nil {
 		return engine.Outcome{}, err
 	}
 	return engine.Done(), nil

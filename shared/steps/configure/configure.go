@@ -13,6 +13,7 @@ package configure
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -51,7 +52,7 @@ type Records interface {
 	esconfig.Rows
 	Lock(ctx context.Context, name, holder string, d time.Duration) error
 	Unlock(ctx context.Context, name, holder string) error
-	List(ctx context.Context) ([]*run.Run, error)
+	AliveOn(ctx context.Context, instanceID string) iter.Seq2[*run.Run, error]
 }
 
 // Step adds what a run needs, and removes it.
@@ -131,9 +132,12 @@ func (s *Step) look(ctx context.Context, r *run.Run, w walk, journal *esconfig.J
 	}
 	spec, domain := w.goal()
 	if journal.SharedWithOthers(in.Config, spec) {
-		all, err := s.Records.List(ctx)
-		if err != nil {
-			return v, err
+		var all []*run.Run
+		for other, err := range s.Records.AliveOn(ctx, in.ID) {
+			if err != nil {
+				return v, err
+			}
+			all = append(all, other)
 		}
 		if err := journal.LoadOtherRuns(ctx, r, all); err != nil {
 			return v, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"os"
 	"strings"
@@ -512,7 +513,15 @@ type listed struct {
 	runs []*run.Run
 }
 
-func (l listed) List(context.Context) ([]*run.Run, error) { return l.runs, nil }
+func (l listed) AliveOn(_ context.Context, instanceID string) iter.Seq2[*run.Run, error] {
+	return func(yield func(*run.Run, error) bool) {
+		for _, r := range l.runs {
+			if r.Spec.InstanceID == instanceID && !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
 
 // What two runs need is taken back by the last of them, whichever that is, to
 // what it was before the first.

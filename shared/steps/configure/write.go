@@ -2,10 +2,8 @@ package configure
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"eslink/shared/aliyun/escluster"
 	"eslink/shared/apierr"
@@ -20,12 +18,8 @@ import (
 // same); it took effect and somebody has overwritten it since (then the token is
 // another one, and the write is counted).
 func (s *Step) write(ctx context.Context, r *run.Run, w walk, v view) (engine.Outcome, error) {
-	err := s.Records.Lock(ctx, lockOf(r), r.ID, lockFor)
-	var held *run.HeldError
-	if errors.As(err, &held) {
-		return engine.Waitf(2*time.Minute, "run %s is changing the configuration of %s, which one run at a time may do; this one is next", held.Holder, r.Spec.InstanceID), nil
-	}
-	if err != nil {
+	// One run at a time changes a cluster's configuration: the others queue.
+	if err := s.Records.Lock(ctx, lockOf(r), r.ID, lockFor); err != nil {
 		return engine.Outcome{}, err
 	}
 	// Read again under the lock, right before writing.

@@ -3,6 +3,7 @@ package stepstest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -92,7 +93,8 @@ func (d *Driver) Walk(s engine.Step, r *run.Run, direction run.Direction) (int, 
 // passes reports whether the engine would try again after an error.
 func passes(err error) bool {
 	c := apierr.ClassOf(err)
-	return c == apierr.Retry || c == apierr.Conflict
+	var held *run.HeldError
+	return c == apierr.Retry || c == apierr.Conflict || errors.As(err, &held)
 }
 
 // Once is one invocation. If it crashes, the record is as it was before, and
