@@ -159,6 +159,9 @@ func (p *Platform) Invoke(ctx context.Context, function string, payload []byte) 
 var errClosed = errors.New("platform is closed")
 
 func (p *Platform) run(q *pool, payload []byte) (Result, error) {
+	if err := Permit(p.Account, q.Function); err != nil {
+		return Result{}, err
+	}
 	inst, err := p.take(q)
 	if err != nil {
 		return Result{}, err

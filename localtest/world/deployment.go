@@ -172,6 +172,10 @@ func product(host string) string {
 		return "mns"
 	case strings.Contains(host, ".ots."):
 		return "tablestore"
+	case strings.Contains(host, ".log."):
+		return "log"
+	case strings.HasPrefix(host, "eventbridge-console."):
+		return "eventbridge"
 	case host == azure.LoginHost, host == azure.ManagerHost:
 		return "azure"
 	case host == elasticcloud.Host:

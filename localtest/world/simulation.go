@@ -114,6 +114,9 @@ func (s *Simulation) Invoke(ctx context.Context, name string, payload []byte) (r
 	if !ok {
 		return runtime.Result{}, fmt.Errorf("no function %s", name)
 	}
+	if err := runtime.Permit(s.Account, f); err != nil {
+		return runtime.Result{}, err
+	}
 	s.mu.Lock()
 	s.invocations[short]++
 	n := s.invocations[short]

@@ -29,13 +29,17 @@ import (
 	"eslink/localtest/fakes/elastic"
 	"eslink/localtest/fakes/elasticcloud"
 	"eslink/localtest/fakes/escluster"
+	"eslink/localtest/fakes/eventbridge"
 	"eslink/localtest/fakes/inside"
 	"eslink/localtest/fakes/kms"
 	"eslink/localtest/fakes/mns"
 	"eslink/localtest/fakes/network"
 	"eslink/localtest/fakes/nlb"
+	fakeots "eslink/localtest/fakes/ots"
 	"eslink/localtest/fakes/privatelink"
+	"eslink/localtest/fakes/ram"
 	"eslink/localtest/fakes/slb"
+	"eslink/localtest/fakes/sls"
 	"eslink/localtest/fakes/tablestore"
 	"eslink/localtest/fakes/vpc"
 	"eslink/localtest/runtime"
@@ -111,8 +115,13 @@ type World struct {
 	Secrets  *kms.Secrets
 	Queues   *mns.MNS
 	Tables   *tablestore.Store
-	Network  *network.Network
-	Project  *runtime.Project
+	// What a deployment is prepared with.
+	RAM       *ram.Fake
+	Logs      *sls.Fake
+	Instances *fakeots.Fake
+	Streams   *eventbridge.Fake
+	Network   *network.Network
+	Project   *runtime.Project
 	// Azure and Elastic are other clouds, which elastic-azure connects.
 	Azure   *azure.Cloud
 	Elastic *elasticcloud.Cloud
@@ -183,16 +192,23 @@ func (w *World) build() error {
 	w.Queues = mns.New(w.Account)
 	w.Tables = tablestore.New(w.Account, "eslink")
 	w.Network = network.New(network.Products{Clusters: w.Clusters, Hosts: w.Hosts, NLB: w.NLB, CLB: w.CLB, Links: w.Links})
+	w.RAM, w.Logs, w.Instances, w.Streams = ram.New(w.Account), sls.New(w.Account), fakeots.New(w.Account), eventbridge.New(w.Account)
 	w.hosts = map[string]http.Handler{
-		"elasticsearch." + Region + ".aliyuncs.com":    w.Clusters,
-		"nlb." + Region + ".aliyuncs.com":              w.NLB,
-		"slb.aliyuncs.com":                             w.CLB,
-		"ecs." + Region + ".aliyuncs.com":              w.Hosts,
-		"privatelink." + Region + ".aliyuncs.com":      w.Links,
-		"vpc." + Region + ".aliyuncs.com":              w.Networks,
-		"kms." + Region + ".aliyuncs.com":              w.Secrets,
-		AccountID + ".mns." + Region + ".aliyuncs.com": w.Queues,
-		"eslink." + Region + ".ots.aliyuncs.com":       w.Tables,
+		"ram.aliyuncs.com":                                w.RAM,
+		"resourcemanager.aliyuncs.com":                    w.RAM.ResourceManager(),
+		"sts.aliyuncs.com":                                w.RAM.STS(),
+		"eslink." + Region + ".log.aliyuncs.com":          w.Logs,
+		"ots." + Region + ".aliyuncs.com":                 w.Instances,
+		"eventbridge-console." + Region + ".aliyuncs.com": w.Streams,
+		"elasticsearch." + Region + ".aliyuncs.com":       w.Clusters,
+		"nlb." + Region + ".aliyuncs.com":                 w.NLB,
+		"slb.aliyuncs.com":                                w.CLB,
+		"ecs." + Region + ".aliyuncs.com":                 w.Hosts,
+		"privatelink." + Region + ".aliyuncs.com":         w.Links,
+		"vpc." + Region + ".aliyuncs.com":                 w.Networks,
+		"kms." + Region + ".aliyuncs.com":                 w.Secrets,
+		AccountID + ".mns." + Region + ".aliyuncs.com":    w.Queues,
+		"eslink." + Region + ".ots.aliyuncs.com":          w.Tables,
 	}
 	for _, build := range []func() error{w.addNetworks, w.addHost, w.addClusters, w.addAzure, w.deploy} {
 		if err := build(); err != nil {
@@ -330,7 +346,7 @@ func (w *World) deploy() error {
 	if err != nil {
 		return err
 	}
-	set, err := deploy.Read(deploy.Target{Region: Region, AccountID: AccountID, TableInstance: "eslink", Table: "eslink"})
+	set, err := deploy.Read(deploy.Target{Region: Region, AccountID: AccountID, TableInstance: "eslink", Table: "eslink", LogProject: "eslink"})
 	if err != nil {
 		return err
 	}
@@ -341,12 +357,18 @@ func (w *World) deploy() error {
 		}
 	}
 	for name, document := range set.Roles {
-		var p cloud.Policy
-		if err := json.Unmarshal([]byte(document), &p); err != nil {
+		if err := w.RAM.Add(name, set.Trust, deploy.Mark, document); err != nil {
 			return fmt.Errorf("role %s: %w", name, err)
 		}
-		if err := w.Account.AddRole(name, p); err != nil {
-			return fmt.Errorf("role %s: %w", name, err)
+	}
+	w.RAM.Link(deploy.LinkedRoles()...)
+	w.Logs.Add("eslink", "functions")
+	w.Instances.Add("eslink")
+	for _, f := range w.Project.Functions {
+		for _, t := range f.Triggers {
+			if t.EventBridge != nil && t.EventBridge.Queue() != "" {
+				w.Streams.Add("MNS-" + f.Name + "-" + t.Name)
+			}
 		}
 	}
 	meta := &ots.TableMeta{TableName: "eslink"}

@@ -198,9 +198,19 @@ func (f Function) code() (path, expression string) {
 	return "eslink/shared/" + pkg, pkg[strings.LastIndex(pkg, "/")+1:] + "." + constructor
 }
 
+// platform lists what the platform does in the function's role: with a role of its own, a function does not use
+// AliyunServiceRoleForFC, which has these rights. FC's page "Grant permissions" has them in its samples.
+func (f Function) platform() []string {
+	if f.Side == None {
+		return nil
+	}
+	return []string{"vpc:DescribeVSwitchAttributes", "vpc:DescribeVpcAttribute", "ecs:CreateNetworkInterface", "ecs:DeleteNetworkInterface", "ecs:DescribeNetworkInterfaces",
+		"ecs:CreateNetworkInterfacePermission", "ecs:DeleteNetworkInterfacePermission", "ecs:DescribeNetworkInterfacePermissions"}
+}
+
 // actions lists the function's rights as RAM writes them, product by product.
 func (f Function) actions() (out []string, err error) {
-	rights := f.Rights
+	rights := append([]string{"log: PostLogStoreLogs"}, f.Rights...) // its output
 	if f.Step() {
 		rights = append([]string{"ots: GetRow PutRow", "mns: SendMessage"}, rights...)
 	}

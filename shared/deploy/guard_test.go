@@ -11,10 +11,10 @@ import (
 func TestAPolicyIsOfPlainOperations(t *testing.T) {
 	t.Parallel()
 	resources := map[string]string{"nlb": "acs:nlb:*"}
-	_, err := policy([]string{"nlb:CreateLoadBalancer"}, resources, strings.NewReplacer())
+	_, err := policy([]string{"nlb:CreateLoadBalancer"}, nil, resources, strings.NewReplacer())
 	assert.NoError(t, err)
 	for _, action := range []string{"nlb:*", "nlb:Create?", "nlb:", "nlb", "ram:CreateRole"} {
-		_, err := policy([]string{action}, resources, strings.NewReplacer())
+		_, err := policy([]string{action}, nil, resources, strings.NewReplacer())
 		assert.ErrorContains(t, err, action)
 	}
 }

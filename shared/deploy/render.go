@@ -3,6 +3,7 @@ package deploy
 import (
 	"bytes"
 	"embed"
+	"encoding/json"
 	"fmt"
 	"go/format"
 	"maps"
@@ -82,6 +83,9 @@ func Render() (map[string][]byte, error) {
 		}
 	}
 	if err == nil {
+		out["shared/deploy/deployer.json"], err = deployer()
+	}
+	if err == nil {
 		err = render("localtest/world/registry.go", "registry.go.tmpl", map[string]any{"Imports": slices.Sorted(maps.Keys(imports)), "Functions": all})
 	}
 	return out, err
@@ -108,4 +112,37 @@ func deployment(title, root string, sets ...Set) map[string]any {
 	dot["Stream"] = has(Function.Step)
 	dot["Created"] = has(func(f Function) bool { return f.Trigger == Creations })
 	return dot
+}
+
+// deployer writes the policy that the key needs that deploys: what up, plan and down call, and what Serverless Devs'
+// component fc3 calls (seen in a rehearsal of `s deploy`, `s plan` and `s remove`).
+func deployer() ([]byte, error) {
+	type condition = map[string]map[string][]string
+	type allowed struct {
+		Effect    string
+		Action    []string
+		Resource  []string
+		Condition condition `json:",omitempty"`
+	}
+	allow := func(resource string, actions ...string) allowed {
+		return allowed{Effect: "Allow", Action: actions, Resource: strings.Fields(resource)}
+	}
+	linked := allow("*", "ram:CreateServiceLinkedRole")
+	linked.Condition = condition{"StringEquals": {"ram:ServiceName": LinkedRoles()}}
+	text, err := json.MarshalIndent(map[string]any{"Version": "1", "Statement": []allowed{
+		allow("acs:fc:*:*:functions/eslink-*", "fc:CreateFunction", "fc:GetFunction", "fc:UpdateFunction", "fc:DeleteFunction", "fc:InvokeFunction",
+			"fc:CreateTrigger", "fc:GetTrigger", "fc:ListTriggers", "fc:UpdateTrigger", "fc:DeleteTrigger",
+			"fc:PutAsyncInvokeConfig", "fc:GetAsyncInvokeConfig", "fc:DeleteAsyncInvokeConfig", "fc:ListAsyncInvokeConfigs",
+			"fc:ListVpcBindings", "fc:GetScalingConfig", "fc:GetConcurrencyConfig", "fc:ListProvisionConfigs", "fc:ListFunctionVersions", "fc:ListAliases"),
+		allow("*", "fc:GetTempBucketToken", "fc:ListFunctions", "eventbridge:ListEventStreamings", "resourcemanager:CheckServiceLinkedRoleExistence"),
+		linked,
+		allow("acs:ram:*:*:role/eslink-* acs:ram:*:*:role/AliyunServiceRoleForEventBridge*", "ram:GetRole"),
+		allow("acs:ram:*:*:role/eslink-* acs:ram:*:*:policy/eslink-*", "ram:CreateRole", "ram:DeleteRole", "ram:PassRole", "ram:ListPoliciesForRole",
+			"ram:CreatePolicy", "ram:GetPolicy", "ram:DeletePolicy", "ram:CreatePolicyVersion", "ram:ListPolicyVersions", "ram:DeletePolicyVersion",
+			"ram:AttachPolicyToRole", "ram:DetachPolicyFromRole"),
+		allow("acs:mns:*:*:/queues/eslink-*", "mns:CreateQueue", "mns:GetQueueAttributes", "mns:SetQueueAttributes", "mns:DeleteQueue"),
+		allow("acs:ots:*:*:instance/*", "ots:GetInstance", "ots:InsertInstance", "ots:CreateTable", "ots:DescribeTable", "ots:DeleteTable"),
+		allow("acs:log:*:*:project/*", "log:GetProject", "log:CreateProject", "log:GetLogStore", "log:CreateLogStore", "log:GetIndex", "log:CreateIndex"),
+	}}, "", " ")
+	return append(text, '\n'), err
 }

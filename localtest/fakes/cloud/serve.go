@@ -145,8 +145,14 @@ func (s *service) handle(req *Request, r *http.Request, body []byte) (map[string
 	if fault.Before != nil {
 		return nil, Fault{}, fault.Before
 	}
-	if refusal := s.Authorize(caller, s.product+":"+cmp.Or(o.RAM, req.Action), s.resource(params)); refusal != nil {
-		return nil, Fault{}, refusal
+	action := cmp.Or(o.RAM, req.Action)
+	if !strings.Contains(action, ":") { // that of another product has its prefix
+		action = s.product + ":" + action
+	}
+	if action != s.product+":none" { // one that needs no right
+		if refusal := s.Authorize(caller, action, s.resource(params), Attribute{"ram:ServiceName", params["ServiceName"]}); refusal != nil {
+			return nil, Fault{}, refusal
+		}
 	}
 	reply, refusal := s.effect(o, req)
 	return reply, fault, refusal
@@ -205,6 +211,12 @@ func (s *service) resource(params map[string]string) string {
 		return prefix + "instances/*"
 	case s.product == "kms" && params["SecretName"] != "":
 		return prefix + "secret/" + params["SecretName"]
+	case s.product == "ram" && params["RoleName"] != "" && params["PolicyName"] == "":
+		return "acs:ram:*:" + s.AccountID + ":role/" + params["RoleName"]
+	case s.product == "ram" && params["PolicyName"] != "": // of an attachment, that of the policy: RAM wants both
+		return "acs:ram:*:" + s.AccountID + ":policy/" + params["PolicyName"]
+	case s.product == "ots":
+		return prefix + "instance/" + params["InstanceName"]
 	}
 	return prefix + "*"
 }

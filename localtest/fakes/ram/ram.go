@@ -1,11 +1,13 @@
 // Package ram is a fake of what a deployment needs of Alibaba Cloud RAM 2015-05-01: roles, custom policies with
 // versions, and attachments. What is attached to a role is what the account then allows it. Order is refused as the API
-// documents do: a role or policy in use, or a policy with further versions, is not deleted.
+// documents do: a role or policy in use, or a policy with further versions, is not deleted. Beside it are the two calls
+// of its neighbours that a deployment makes: CreateServiceLinkedRole of Resource Manager and GetCallerIdentity of STS.
 package ram
 
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,12 +19,15 @@ import (
 // limit is the most versions a policy has.
 const limit = 5
 
-type ram struct {
+// Fake is the RAM of an account.
+type Fake struct {
+	http.Handler
 	account *cloud.Account
 
 	mu       sync.Mutex
 	roles    map[string]*role
 	policies map[string]*policy
+	linked   map[string]bool // service-linked roles by the service's name
 }
 
 type role struct {
@@ -42,34 +47,100 @@ type version struct {
 }
 
 // New serves RAM for an account.
-func New(a *cloud.Account) http.Handler {
-	r := &ram{account: a, roles: map[string]*role{}, policies: map[string]*policy{}}
-	ops := map[string]cloud.Op{}
-	for name, op := range map[string]cloud.Op{
+func New(a *cloud.Account) *Fake {
+	r := &Fake{account: a, roles: map[string]*role{}, policies: map[string]*policy{}, linked: map[string]bool{}}
+	r.Handler = a.RPC("ram", "2015-05-01", r.locked(map[string]cloud.Op{
 		"CreateRole": r.createRole, "GetRole": r.getRole, "DeleteRole": r.deleteRole,
 		"CreatePolicy": r.createPolicy, "GetPolicy": r.getPolicy, "DeletePolicy": r.deletePolicy,
 		"CreatePolicyVersion": r.createVersion, "ListPolicyVersions": r.listVersions, "DeletePolicyVersion": r.deleteVersion,
 		"AttachPolicyToRole": r.attach, "DetachPolicyFromRole": r.detach, "ListPoliciesForRole": r.listPolicies,
-	} {
-		ops[name] = func(req *cloud.Request) (any, error) {
+	}))
+	return r
+}
+
+func (r *Fake) locked(ops map[string]cloud.Op) map[string]cloud.Op {
+	out := map[string]cloud.Op{}
+	for name, op := range ops {
+		out[name] = func(req *cloud.Request) (any, error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			return op(req)
 		}
 	}
-	return a.RPC("ram", "2015-05-01", ops)
+	return out
 }
 
-func (r *ram) now() string { return r.account.Now().UTC().Format("2006-01-02T15:04:05Z") }
+// services are those that a service-linked role can be made for here, with the role's name.
+var services = map[string]string{
+	"sendevent-fc.eventbridge.aliyuncs.com":       "AliyunServiceRoleForEventBridgeSendToFC",
+	"sendevent-mns.eventbridge.aliyuncs.com":      "AliyunServiceRoleForEventBridgeSendToMNS",
+	"source-cms.eventbridge.aliyuncs.com":         "AliyunServiceRoleForEventBridgeSourceCMS",
+	"source-actiontrail.eventbridge.aliyuncs.com": "AliyunServiceRoleForEventBridgeSourceActionTrail",
+	"nlb.aliyuncs.com":                            "AliyunServiceRoleForNlb",
+	"privatelink.aliyuncs.com":                    "AliyunServiceRoleForPrivatelink",
+}
 
-func (r *ram) role(req *cloud.Request) (*role, error) {
+// ResourceManager serves CreateServiceLinkedRole.
+func (r *Fake) ResourceManager() http.Handler {
+	return r.account.RPC("resourcemanager", "2020-03-31", r.locked(map[string]cloud.Op{"CreateServiceLinkedRole": func(req *cloud.Request) (any, error) {
+		service := req.Get("ServiceName")
+		name, known := services[service]
+		if !known {
+			return nil, cloud.Errorf(400, "InvalidParameter.ServiceName", "The service %s has no service-linked role.", service)
+		}
+		if r.linked[service] {
+			return nil, cloud.Errorf(409, "EntityAlreadyExists.Role", "The role already exists: %s .", name)
+		}
+		r.linked[service] = true
+		return map[string]any{"Role": map[string]any{"RoleName": name}}, nil
+	}}))
+}
+
+// STS serves GetCallerIdentity.
+func (r *Fake) STS() http.Handler {
+	return r.account.RPC("sts", "2015-04-01", map[string]cloud.Op{"GetCallerIdentity": func(req *cloud.Request) (any, error) {
+		return map[string]any{"AccountId": r.account.AccountID, "IdentityType": map[bool]string{true: "Account", false: "AssumedRoleUser"}[req.Caller.Role == ""]}, nil
+	}})
+}
+
+// Linked lists the services that have their role.
+func (r *Fake) Linked() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.linked))
+}
+
+// Link makes service-linked roles, as a deployment before has.
+func (r *Fake) Link(names ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range names {
+		r.linked[n] = true
+	}
+}
+
+// Add makes a role with a policy of its own name attached, as a deployment before has.
+func (r *Fake) Add(name, trust, description, policyDocument string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := &policy{description: description, created: r.now()}
+	p.add(policyDocument, p.created)
+	p.versions[0].isDefault = true
+	r.policies[name] = p
+	r.roles[name] = &role{id: r.account.NewID("3", 17), description: description, trust: trust, created: r.now(), attached: []string{name}}
+	return r.allow(name)
+}
+
+func (r *Fake) now() string { return r.account.Now().UTC().Format("2006-01-02T15:04:05Z") }
+
+func (r *Fake) role(req *cloud.Request) (*role, error) {
 	if x := r.roles[req.Get("RoleName")]; x != nil {
 		return x, nil
 	}
 	return nil, cloud.Errorf(404, "EntityNotExist.Role", "The role not exists: acs:ram::%s:role/%s .", r.account.AccountID, req.Get("RoleName"))
 }
 
-func (r *ram) policy(req *cloud.Request) (*policy, error) {
+func (r *Fake) policy(req *cloud.Request) (*policy, error) {
 	if kind := req.Get("PolicyType"); kind != "" && kind != "Custom" {
 		return nil, cloud.Errorf(501, "NotImplemented", "This fake has no %s policies.", kind)
 	}
@@ -80,7 +151,7 @@ func (r *ram) policy(req *cloud.Request) (*policy, error) {
 }
 
 // allow makes the account's rights of a role what is attached to it now.
-func (r *ram) allow(name string) error {
+func (r *Fake) allow(name string) error {
 	r.account.RemoveRole(name)
 	documents := []string{`{"Version":"1","Statement":[]}`} // a role with nothing attached exists all the same
 	for _, p := range r.roles[name].attached {
@@ -99,12 +170,12 @@ func (r *ram) allow(name string) error {
 	return nil
 }
 
-func (r *ram) render(name string, x *role) map[string]any {
+func (r *Fake) render(name string, x *role) map[string]any {
 	return map[string]any{"RoleName": name, "RoleId": x.id, "Arn": fmt.Sprintf("acs:ram::%s:role/%s", r.account.AccountID, strings.ToLower(name)),
 		"Description": x.description, "AssumeRolePolicyDocument": x.trust, "CreateDate": x.created}
 }
 
-func (r *ram) createRole(req *cloud.Request) (any, error) {
+func (r *Fake) createRole(req *cloud.Request) (any, error) {
 	name := req.Get("RoleName")
 	if r.roles[name] != nil {
 		return nil, cloud.Errorf(409, "EntityAlreadyExists.Role", "The role already exists: %s .", name)
@@ -120,7 +191,12 @@ func (r *ram) createRole(req *cloud.Request) (any, error) {
 	return map[string]any{"Role": r.render(name, x)}, r.allow(name)
 }
 
-func (r *ram) getRole(req *cloud.Request) (any, error) {
+func (r *Fake) getRole(req *cloud.Request) (any, error) {
+	for service, name := range services {
+		if r.linked[service] && name == req.Get("RoleName") {
+			return map[string]any{"Role": map[string]any{"RoleName": name}}, nil
+		}
+	}
 	x, err := r.role(req)
 	if err != nil {
 		return nil, err
@@ -128,7 +204,7 @@ func (r *ram) getRole(req *cloud.Request) (any, error) {
 	return map[string]any{"Role": r.render(req.Get("RoleName"), x)}, nil
 }
 
-func (r *ram) deleteRole(req *cloud.Request) (any, error) {
+func (r *Fake) deleteRole(req *cloud.Request) (any, error) {
 	x, err := r.role(req)
 	if err != nil {
 		return nil, err
@@ -162,7 +238,7 @@ func (v version) render() map[string]any {
 	return map[string]any{"VersionId": v.id, "PolicyDocument": v.document, "IsDefaultVersion": v.isDefault, "CreateDate": v.created}
 }
 
-func (r *ram) createPolicy(req *cloud.Request) (any, error) {
+func (r *Fake) createPolicy(req *cloud.Request) (any, error) {
 	name, text := req.Get("PolicyName"), req.Get("PolicyDocument")
 	if r.policies[name] != nil {
 		return nil, cloud.Errorf(409, "EntityAlreadyExists.Policy", "The policy already exists: %s .", name)
@@ -177,7 +253,7 @@ func (r *ram) createPolicy(req *cloud.Request) (any, error) {
 	return map[string]any{"Policy": map[string]any{"PolicyName": name, "PolicyType": "Custom", "DefaultVersion": "v1", "CreateDate": p.created}}, nil
 }
 
-func (r *ram) getPolicy(req *cloud.Request) (any, error) {
+func (r *Fake) getPolicy(req *cloud.Request) (any, error) {
 	p, err := r.policy(req)
 	if err != nil {
 		return nil, err
@@ -192,7 +268,7 @@ func (r *ram) getPolicy(req *cloud.Request) (any, error) {
 }
 
 // holders are the roles that a policy is attached to.
-func (r *ram) holders(name string) (out []string) {
+func (r *Fake) holders(name string) (out []string) {
 	for role, x := range r.roles {
 		if slices.Contains(x.attached, name) {
 			out = append(out, role)
@@ -201,7 +277,7 @@ func (r *ram) holders(name string) (out []string) {
 	return out
 }
 
-func (r *ram) deletePolicy(req *cloud.Request) (any, error) {
+func (r *Fake) deletePolicy(req *cloud.Request) (any, error) {
 	p, err := r.policy(req)
 	if err != nil {
 		return nil, err
@@ -216,7 +292,7 @@ func (r *ram) deletePolicy(req *cloud.Request) (any, error) {
 	return nil, nil
 }
 
-func (r *ram) createVersion(req *cloud.Request) (any, error) {
+func (r *Fake) createVersion(req *cloud.Request) (any, error) {
 	p, err := r.policy(req)
 	if err != nil {
 		return nil, err
@@ -247,7 +323,7 @@ func (r *ram) createVersion(req *cloud.Request) (any, error) {
 	return map[string]any{"PolicyVersion": last.render()}, nil
 }
 
-func (r *ram) listVersions(req *cloud.Request) (any, error) {
+func (r *Fake) listVersions(req *cloud.Request) (any, error) {
 	p, err := r.policy(req)
 	if err != nil {
 		return nil, err
@@ -259,7 +335,7 @@ func (r *ram) listVersions(req *cloud.Request) (any, error) {
 	return map[string]any{"PolicyVersions": map[string]any{"PolicyVersion": out}}, nil
 }
 
-func (r *ram) deleteVersion(req *cloud.Request) (any, error) {
+func (r *Fake) deleteVersion(req *cloud.Request) (any, error) {
 	p, err := r.policy(req)
 	if err != nil {
 		return nil, err
@@ -275,7 +351,7 @@ func (r *ram) deleteVersion(req *cloud.Request) (any, error) {
 	return nil, nil
 }
 
-func (r *ram) attach(req *cloud.Request) (any, error) {
+func (r *Fake) attach(req *cloud.Request) (any, error) {
 	x, err := r.role(req)
 	if err != nil {
 		return nil, err
@@ -290,7 +366,7 @@ func (r *ram) attach(req *cloud.Request) (any, error) {
 	return nil, r.allow(req.Get("RoleName"))
 }
 
-func (r *ram) detach(req *cloud.Request) (any, error) {
+func (r *Fake) detach(req *cloud.Request) (any, error) {
 	x, err := r.role(req)
 	if err != nil {
 		return nil, err
@@ -303,7 +379,7 @@ func (r *ram) detach(req *cloud.Request) (any, error) {
 	return nil, r.allow(req.Get("RoleName"))
 }
 
-func (r *ram) listPolicies(req *cloud.Request) (any, error) {
+func (r *Fake) listPolicies(req *cloud.Request) (any, error) {
 	x, err := r.role(req)
 	if err != nil {
 		return nil, err

@@ -1,22 +1,24 @@
-// Command cmd prepares an account for `s deploy`:
+// Command cmd deploys eslink with Serverless Devs, and prepares the account for it:
 //
-//	go run ./shared/deploy/cmd plan [set …]    says what up would change
-//	go run ./shared/deploy/cmd up [set …]      makes queues, table and roles; again: changes nothing
-//	go run ./shared/deploy/cmd down [set …]    removes queues and roles
-//	go run ./shared/deploy/cmd down records    removes the table of the run records as well
-//	go run ./shared/deploy/cmd render [root]   writes all that is made from the table (go generate ./shared/deploy)
+//	go run ./shared/deploy/cmd plan [set …]      says what up would change
+//	go run ./shared/deploy/cmd up [set …]        makes queues, table and roles; again: changes nothing
+//	go run ./shared/deploy/cmd deploy [set …]    up, then `s deploy`
+//	go run ./shared/deploy/cmd undeploy [set …]  `s remove`, then down
+//	go run ./shared/deploy/cmd down [set …]      removes queues and roles; with records, the table of the run records, too
+//	go run ./shared/deploy/cmd render [root]     writes all that is made from the table (go generate ./shared/deploy)
 //
-// Sets are common, alibaba, azure …; common and alibaba, which are in s.yaml, if none is named.
+// Sets are common, alibaba, azure …; common and alibaba, which are in s.yaml, if none is named. -streams N is how many
+// event streams the account may have in the region, after the quota of 50 was raised.
 //
-// It reads ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, ALIBABA_CLOUD_SECURITY_TOKEN (if any), and the
-// variables of s.yaml: ESLINK_ACCOUNT_ID, ESLINK_REGION, ESLINK_TABLE_INSTANCE, ESLINK_TABLE.
+// It reads the environment and, where that is silent, .env beside s.yaml (see environment.go).
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -28,51 +30,71 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	c := command{root: ".", getenv: os.LookupEnv, out: os.Stdout, s: "s"}
+	if err := c.run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string) error {
+// A command is one call of this program.
+type command struct {
+	root   string // the directory of s.yaml and .env
+	getenv func(string) (string, bool)
+	out    io.Writer
+	s      string // the program of Serverless Devs
+}
+
+var usage = errors.New("want plan, up, deploy, undeploy, down or render")
+
+func (c command) run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("want plan, up, down or render")
+		return usage
 	}
-	command, args := args[0], args[1:]
-	if command == "render" {
-		return render(append(args, ".")[0])
+	name, args := args[0], args[1:]
+	if name == "render" {
+		return render(append(args, c.root)[0])
 	}
-	sets, records, err := choose(args)
+	if !slices.Contains([]string{"plan", "up", "deploy", "undeploy", "down"}, name) {
+		return usage
+	}
+	f := flag.NewFlagSet(name, flag.ContinueOnError)
+	streams := f.Int("streams", 50, "event streams that the account may have in the region")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	sets, records, err := choose(f.Args())
 	if err != nil {
 		return err
 	}
-	t := deploy.Target{
-		Region: cmp.Or(os.Getenv("ESLINK_REGION"), "cn-hangzhou"), AccountID: os.Getenv("ESLINK_ACCOUNT_ID"),
-		TableInstance: os.Getenv("ESLINK_TABLE_INSTANCE"), Table: cmp.Or(os.Getenv("ESLINK_TABLE"), "eslink"),
-	}
-	k := deploy.Key{ID: os.Getenv("ALIBABA_CLOUD_ACCESS_KEY_ID"), Secret: os.Getenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET"), Token: os.Getenv("ALIBABA_CLOUD_SECURITY_TOKEN")}
-	if t.AccountID == "" || t.TableInstance == "" || k.ID == "" || k.Secret == "" {
-		return errors.New("set ESLINK_ACCOUNT_ID, ESLINK_TABLE_INSTANCE, ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET")
-	}
-	r, err := deploy.Read(t, sets...)
+	e, err := c.environment(sets)
 	if err != nil {
 		return err
 	}
-	c, err := deploy.Connect(t, k, nil, nil)
+	e.target.Streams = *streams
+	r, err := deploy.Read(e.target, sets...)
+	if err != nil {
+		return err
+	}
+	clients, err := deploy.Connect(e.target, e.key, e.seam)
 	if err != nil {
 		return err
 	}
 	changes := 0
-	log := func(change string) { changes++; fmt.Println(change) }
-	switch {
-	case command == "plan" || command == "up" && !records:
-		err = r.Apply(ctx, c, t, command == "plan", log)
-	case command == "down":
-		err = r.Remove(ctx, c, t, records, false, log)
-	default:
-		return fmt.Errorf("%q: want plan, up, down or render", command)
+	log := func(change string) { changes++; fmt.Fprintln(c.out, change) }
+	switch name {
+	case "plan", "up", "deploy":
+		err = r.Apply(ctx, clients, e.target, name == "plan", log)
+	case "undeploy":
+		err = c.removeFunctions(ctx, e, sets)
 	}
-	fmt.Printf("%d changes\n", changes)
+	if err == nil && (name == "down" || name == "undeploy") {
+		err = r.Remove(ctx, clients, e.target, records, false, log)
+	}
+	fmt.Fprintf(c.out, "%d changes\n", changes)
+	if err == nil && name == "deploy" {
+		err = c.deployFunctions(ctx, e, sets)
+	}
 	return err
 }
 
