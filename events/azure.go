@@ -54,6 +54,16 @@ type Elastic struct {
 	Service *LinkService `json:"service,omitempty"`
 }
 
+// AzureCheck names a private endpoint to check by its resource ID.
+type AzureCheck struct {
+	EndpointID string `json:"endpointId"`
+}
+
+// ElasticCheck names the deployment that it should lead to.
+type ElasticCheck struct {
+	DeploymentID string `json:"deploymentId"`
+}
+
 // Policy is how a private connection policy is called.
 type Policy struct {
 	Name        string `json:"name"`

@@ -47,6 +47,15 @@ type CheckRequest struct {
 	RemoteIndex string   `json:"remoteIndex,omitempty"`
 	LocalIndex  string   `json:"localIndex,omitempty"`
 	Cleanup     bool     `json:"cleanup,omitempty"`
+
+	// A link between Azure and Elastic Cloud.
+	Scenario    string        `json:"scenario,omitempty"`
+	Azure       *AzureCheck   `json:"azure,omitempty"`
+	Elastic     *ElasticCheck `json:"elastic,omitempty"`
+	Vantage     *Vantage      `json:"vantage,omitempty"`
+	AcceptRisks []string      `json:"acceptRisks,omitempty"`
+	// CheckID goes on with a check that did not end within its request.
+	CheckID string `json:"checkId,omitempty"`
 }
 
 // Spec is what a run is to bring about; schema/spec.schema.json.
@@ -176,6 +185,9 @@ func ParseCheck(raw []byte) (CheckRequest, error) {
 	var r CheckRequest
 	if err := parse("check.schema.json", raw, &r); err != nil || r.RunID != "" {
 		return r, err
+	}
+	if r.Elastic != nil {
+		return r, nil
 	}
 	u := UseCase{Kind: cmp.Or(r.UseCase, ReindexUseCase), Port: r.Port, Protocol: r.Protocol, Watcher: r.Watcher, Plugin: r.Plugin}
 	u.fill()

@@ -44,7 +44,8 @@ var table = map[string][]string{
 	"shared/azure/*":      {"shared/azure", "shared/apierr"},
 	"shared/elasticcloud": {"shared/apierr"},
 	// azurelink is shared by the steps that run the probe on a machine of Azure.
-	"shared/azurelink": {"events", "shared/apierr", "shared/azure", "shared/azure/compute", "shared/facts", "shared/secrets", "shared/vantage"},
+	"shared/azurelink/standing": {"shared/apierr", "shared/azure", "shared/azure/network", "shared/azure/privatedns", "shared/elasticcloud", "shared/facts"},
+	"shared/azurelink":          {"events", "shared/apierr", "shared/azure", "shared/azure/compute", "shared/facts", "shared/secrets", "shared/vantage"},
 
 	// Drivers stand beside what they drive.
 	"shared/run/tablestore": {"shared/aliyun", "shared/apierr", "shared/run"},
@@ -68,7 +69,7 @@ var table = map[string][]string{
 		"shared/apierr", "shared/clusters", "shared/es", "shared/facts", "shared/run"},
 
 	// The clients of products that a step may import are in table products.
-	"shared/steps/*": {"events", "shared/aliyun", "shared/apierr", "shared/azure", "shared/azurelink", "shared/checksum", "shared/clusters", "shared/copyjob", "shared/deps", "shared/engine", "shared/ensure",
+	"shared/steps/*": {"events", "shared/aliyun", "shared/apierr", "shared/azure", "shared/azurelink", "shared/azurelink/*", "shared/checksum", "shared/clusters", "shared/copyjob", "shared/deps", "shared/engine", "shared/ensure",
 		"shared/es", "shared/esconfig", "shared/facts", "shared/indexdef", "shared/linkcheck", "shared/run", "shared/scan", "shared/secrets", "shared/vantage"},
 	// A step reads rows that another step has written, in that step's form.
 	"shared/steps/destination": {"shared/steps/survey"},
@@ -78,7 +79,7 @@ var table = map[string][]string{
 	// below it are the functions that are no step, and so stand above it.
 	"shared/wire":        {"events", "shared/aliyun", "shared/bus/mns", "shared/engine", "shared/run", "shared/run/tablestore", "shared/deps"},
 	"shared/api":         {"events", "shared/aliyun", "shared/checksum", "shared/engine", "shared/facts", "shared/flow", "shared/run", "shared/wire"},
-	"shared/api/check":   {"events", "shared/aliyun/*", "shared/apierr", "shared/clusters", "shared/es", "shared/facts", "shared/linkcheck", "shared/run", "shared/deps", "shared/wire"},
+	"shared/api/check":   {"events", "shared/aliyun/*", "shared/apierr", "shared/azure", "shared/azure/*", "shared/azurelink", "shared/azurelink/*", "shared/elasticcloud", "shared/secrets", "shared/vantage", "shared/clusters", "shared/es", "shared/facts", "shared/linkcheck", "shared/run", "shared/deps", "shared/wire"},
 	"shared/api/created": {"events", "shared/aliyun", "shared/aliyun/escluster", "shared/api", "shared/apierr", "shared/flow", "shared/run", "shared/wire"},
 
 	"functions/*": {"shared/wire", "shared/steps/*", "shared/api", "shared/api/*"},
@@ -131,7 +132,7 @@ var products = map[string][]string{
 	"azure-probe":        {"aliyun/kms", "azure/compute"},
 	"elastic-access":     {"aliyun/kms", "elasticcloud"},
 	"azure-verify":       {"aliyun/kms", "azure/compute", "azure/network", "azure/privatedns", "elasticcloud"},
-	"check":              {"aliyun/escluster", "aliyun/kms", "aliyun/nlb", "aliyun/privatelink", "aliyun/slb"},
+	"check":              {"aliyun/escluster", "aliyun/kms", "aliyun/nlb", "aliyun/privatelink", "aliyun/slb", "azure/compute", "azure/network", "azure/privatedns", "elasticcloud"},
 	"created":            {"aliyun/escluster"},
 }
 

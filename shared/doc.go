@@ -24,6 +24,7 @@
 //	aliyun/nlb, slb, privatelink, escluster, ecs, vpc, kms   one narrow client a product
 //	azure       one call to Azure: a service principal, errors, operations taken up
 //	azure/network, privatedns, compute   one narrow client a product
+//	azurelink   the probe on a machine of Azure, its verdicts, what both control planes say
 //	elasticcloud   the Elastic Cloud API: policies, associations, claims, deployments
 //	aws, aws/ec2, route53, ssm, sts, zilliz   accounts by a key or role; clients of AWS and Zilliz Cloud
 //	es          the clusters themselves: inspect, create, reindex, tasks

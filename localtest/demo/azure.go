@@ -24,7 +24,7 @@ func (o *options) runner(c *world.Config) (release func()) {
 }
 
 // proven shows what the run has proved of its deployments.
-func (s *session) proven(r *Report, v api.View) error {
+func (s *session) proven(ctx context.Context, r *Report, v api.View) error {
 	if len(v.Plan.Access) > 0 {
 		s.out.Say("who is locked out:")
 		for _, line := range v.Plan.Access {
@@ -46,6 +46,15 @@ func (s *session) proven(r *Report, v api.View) error {
 	r.Scripts = s.d.Azure.Runs()
 	if r.Scripts == 0 {
 		return errors.New("prove: no probe ran on the machine")
+	}
+	asked, err := s.client.check(ctx, v.RunID)
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	s.out.Say("function check, asked at any time: ok=%v", asked.OK)
+	if !asked.OK {
+		s.out.Checks(asked.Checks)
+		return errors.New("check: the link does not pass")
 	}
 	return nil
 }

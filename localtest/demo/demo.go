@@ -377,7 +377,7 @@ func (s *session) provision(ctx context.Context, r *Report, spec *events.Spec) e
 		s.out.Say("group %s: %d addresses added, %d removed", w.Group, len(w.Added), len(w.Removed))
 	}
 	if f.AzureVerify != nil {
-		return s.proven(r, v)
+		return s.proven(ctx, r, v)
 	}
 	if f.Verify == nil {
 		return nil

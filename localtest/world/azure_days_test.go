@@ -530,3 +530,21 @@ func TestAzureSecretsStayWhereTheyAre(t *testing.T) {
 		}
 	})
 }
+
+// TestAzureCrashMatrix does as TestCrashMatrix does, for a deployment that a policy
+// filters already, so that nothing is asked.
+func TestAzureCrashMatrix(t *testing.T) {
+	t.Parallel()
+	spec := AzureSpec()
+	spec.Elastic.DeploymentIDs = []string{ElasticOther}
+	in := func(t *testing.T, do func(*testing.T, *sim)) { inAzure(t, Config{}, do) }
+	stands := func(s *sim, t *testing.T) {
+		s.azureStands(t)
+		assert.Equal(t, []string{ElasticOther}, s.Policies()[0].Associated)
+		assert.Len(t, s.Elastic.Claims(), 1)
+	}
+	crashMatrix(t, spec, in, 0, stands, func(s *sim, t *testing.T) {
+		s.azureGone(t)
+		s.foreignStands(t)
+	})
+}

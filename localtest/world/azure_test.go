@@ -1,12 +1,15 @@
 package world
 
 import (
+	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"eslink/events"
+	"eslink/shared/api/check"
 	"eslink/shared/run"
 )
 
@@ -96,4 +99,53 @@ func (s *sim) foreignWrites() (out []string) {
 		}
 	}
 	return out
+}
+
+// Function check proves a run's link at any time, and one that eslink did not make.
+func TestAzureCheck(t *testing.T) {
+	t.Parallel()
+	inAzure(t, Config{}, func(t *testing.T, s *sim) {
+		spec := AzureSpec()
+		s.start(t, events.Request{Spec: &spec})
+		s.ends(t, run.Done)
+		ask := func(req events.CheckRequest) (reply check.Reply) {
+			t.Helper()
+			raw, err := json.Marshal(req)
+			require.NoError(t, err)
+			require.NoError(t, s.ask("check", raw, &reply))
+			assert.Zero(t, s.Azure.Commands())
+			return reply
+		}
+		codes := func(r check.Reply) (out []string) {
+			for _, c := range r.Checks {
+				out = append(out, fmt.Sprint(c.Name, " ", c.OK))
+			}
+			return out
+		}
+		good := []string{"link true", "network true", "login true", "operation true"}
+		assert.Equal(t, good, codes(ask(events.CheckRequest{RunID: s.id})))
+
+		foreign := events.CheckRequest{Scenario: "elastic-azure", Azure: &events.AzureCheck{EndpointID: s.Azure.Endpoints()[0].ID}, Elastic: &events.ElasticCheck{DeploymentID: ElasticDeployment},
+			Vantage: spec.Vantage, Secrets: spec.Secrets}
+		assert.Equal(t, good, codes(ask(foreign)))
+		s.subnet(AzureSubnet).Blocked = "refused"
+		assert.Equal(t, []string{"link true", "network false"}, codes(ask(foreign)))
+		s.subnet(AzureSubnet).Blocked = ""
+		s.Azure.SetRecord(azureZone, "*", "10.9.1.30")
+		assert.Equal(t, []string{"link false", "network false"}, codes(ask(foreign)))
+
+		// Without a machine nothing is proven, and that is no "ok" unless it is accepted.
+		s.Azure.SetRecord(azureZone, "*", s.Azure.Endpoints()[0].Address.String())
+		foreign.Vantage, foreign.Secrets.Target = nil, ""
+		assert.False(t, ask(foreign).OK)
+		foreign.AcceptRisks = []string{events.RiskNotProven}
+		assert.True(t, ask(foreign).OK)
+
+		// One that takes longer than a request goes on by its ID.
+		s.machine().Slow = true
+		foreign.Vantage, foreign.AcceptRisks, foreign.Secrets.Target = spec.Vantage, nil, SecretDeployment
+		reply := ask(foreign)
+		assert.False(t, reply.OK)
+		assert.Contains(t, reply.Checks[1].Detail, "TimedOut")
+	})
 }

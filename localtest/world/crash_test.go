@@ -29,11 +29,12 @@ const worlds = 40
 // engine's and alike, come many to a world, far from each other.
 func TestCrashMatrix(t *testing.T) {
 	t.Parallel()
-	crashMatrix(t, Spec(), func(t *testing.T, do func(*testing.T, *sim)) { inWorld(t, Config{}, do) }, (*sim).stands, (*sim).removed)
+	crashMatrix(t, Spec(), func(t *testing.T, do func(*testing.T, *sim)) { inWorld(t, Config{}, do) }, 1, (*sim).stands, (*sim).removed)
 }
 
-// crashMatrix does so with a spec, in worlds that in makes.
-func crashMatrix(t *testing.T, spec events.Spec, in func(*testing.T, func(*testing.T, *sim)), stands, removed func(*sim, *testing.T)) {
+// crashMatrix does so with a spec, in worlds that in makes; restarts is how often the
+// instance restarts in each direction.
+func crashMatrix(t *testing.T, spec events.Spec, in func(*testing.T, func(*testing.T, *sim)), restarts int, stands, removed func(*sim, *testing.T)) {
 	var up, down [][]strike
 	in(t, func(t *testing.T, s *sim) {
 		var p pointer
@@ -79,7 +80,7 @@ func crashMatrix(t *testing.T, spec events.Spec, in func(*testing.T, func(*testi
 				s.patiently(t, events.Request{Action: "start", Spec: &spec})
 				s.ends(t, run.Done)
 				stands(s, t)
-				require.Equal(t, 1, s.restarted(Instance))
+				require.Equal(t, restarts, s.restarted(Instance))
 				t.Logf("up %v: %d struck", plan, len(struck))
 				require.Greater(t, 2*len(struck), len(plan), "calls that were never made")
 
@@ -90,7 +91,7 @@ func crashMatrix(t *testing.T, spec events.Spec, in func(*testing.T, func(*testi
 				s.patiently(t, events.Request{Action: "teardown"})
 				s.ends(t, run.Removed)
 				removed(s, t)
-				require.Equal(t, 2, s.restarted(Instance))
+				require.Equal(t, 2*restarts, s.restarted(Instance))
 				t.Logf("down %v: %d struck", plan, len(struck))
 				require.Greater(t, 2*len(struck), len(plan), "calls that were never made")
 			})

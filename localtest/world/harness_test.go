@@ -15,10 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"eslink/events"
+	"eslink/localtest/fakes/azure"
 	"eslink/localtest/fakes/elastic"
 	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/runtime"
 	"eslink/shared/api"
+	"eslink/shared/elasticcloud"
 	"eslink/shared/run"
 )
 
@@ -268,6 +270,16 @@ func operation(r *http.Request) (op string, write bool) {
 		return op, !strings.HasPrefix(op, "Get")
 	case strings.Contains(host, ".mns."):
 		return "publish", true
+	case host == elasticcloud.Host: // policies' IDs differ between worlds
+		parts := strings.Split(path, "/")
+		for i, p := range parts {
+			if i > 0 && parts[i-1] == "rulesets" && p != "" {
+				parts[i] = "{id}"
+			}
+		}
+		return r.Method + " " + strings.Join(parts, "/"), r.Method != http.MethodGet
+	case host == azure.LoginHost:
+		return "login", false
 	case strings.HasPrefix(host, "es-cn-"):
 		if strings.HasSuffix(path, "/_cancel") { // the ID differs between worlds
 			path = "/_tasks/{taskId}/_cancel"

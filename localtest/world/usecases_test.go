@@ -192,7 +192,7 @@ func TestCrashMatrixOfUseCases(t *testing.T) {
 		require.JSONEq(t, "{}", string(mappings))
 		s.others(t)
 	}
-	crashMatrix(t, binding(), in, stands, removed)
+	crashMatrix(t, binding(), in, 1, stands, removed)
 }
 
 // A realm that binds with a wrong password lets nobody in; the right one reaches

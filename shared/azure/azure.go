@@ -111,6 +111,13 @@ func (id ID) Part(segment string) string {
 	return ""
 }
 
+// Parent returns what stands before a segment, such as a subnet's network; "" if there
+// is no such segment.
+func (id ID) Parent(segment string) ID {
+	i := strings.Index(strings.ToLower(string(id)), "/"+strings.ToLower(segment)+"/")
+	return id[:max(i, 0)]
+}
+
 // Under reports whether id names something inside parent: a subnet in a network.
 func (id ID) Under(parent ID) bool {
 	return len(id) > len(parent) && strings.EqualFold(string(id[:len(parent)]), string(parent)) && id[len(parent)] == '/'

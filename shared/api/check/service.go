@@ -39,19 +39,25 @@ type Service struct {
 	Resources func(ctx context.Context, serviceID string) ([]privatelink.Resource, error)
 	ListLB    func(ctx context.Context, loadBalancerID string) ([]nlb.Listener, error)
 	Now       func() time.Time
+	// Azure checks links between Azure and Elastic Cloud.
+	Azure *Azure
 }
 
 // NewService returns the service.
 func NewService(d deps.Deps) *Service {
 	instances, links, balancers := escluster.New(d.Aliyun), privatelink.New(d.Aliyun), nlb.New(d.Aliyun)
 	return &Service{Runs: d.Runs, Clusters: clusters.Opener{Cloud: d.Aliyun}, Now: d.Now, Describe: instances.Describe,
-		Resources: links.Resources, ListLB: balancers.Listeners, Cloud: linkcheck.NewCloud(d.Aliyun)}
+		Azure: newAzure(d, kms.New(d.Aliyun)), Resources: links.Resources, ListLB: balancers.Listeners, Cloud: linkcheck.NewCloud(d.Aliyun)}
 }
 
-// Reply is what check answers; with status 200 if OK, else 409.
+// Reply is what check answers; with status 200 if OK, 202 if it has not ended, else
+// 409.
 type Reply struct {
 	OK     bool          `json:"ok"`
 	Checks []facts.Check `json:"checks"`
+	// CheckID, if set, says that the check has not ended: the same request with it
+	// goes on.
+	CheckID string `json:"checkId,omitempty"`
 }
 
 // subject are links of one instance, with access to both of their ends.
@@ -76,9 +82,23 @@ func (s *Service) Do(ctx context.Context, raw []byte) (Reply, error) {
 	if err != nil {
 		return Reply{}, err
 	}
+	if req.Elastic != nil {
+		return s.Azure.Do(ctx, ofAzureRequest(req))
+	}
 	var sub subject
 	if req.RunID != "" {
-		sub, err = s.ofRun(ctx, req.RunID)
+		var r *run.Run
+		if r, err = s.record(ctx, req.RunID); err != nil {
+			return Reply{}, err
+		}
+		if r.Spec.Elastic != nil {
+			l, err := ofAzureRun(r, req.CheckID)
+			if err != nil {
+				return Reply{}, err
+			}
+			return s.Azure.Do(ctx, l)
+		}
+		sub, err = s.ofRun(r)
 	} else {
 		sub, err = s.foreign(ctx, req)
 	}
@@ -102,15 +122,17 @@ func (s *Service) Do(ctx context.Context, raw []byte) (Reply, error) {
 	return Reply{OK: linkcheck.OK(checks), Checks: checks}, nil
 }
 
-func (s *Service) ofRun(ctx context.Context, id string) (subject, error) {
+// record reads a run.
+func (s *Service) record(ctx context.Context, id string) (*run.Run, error) {
 	r, err := s.Runs.Get(ctx, id)
 	if errors.Is(err, run.ErrNotFound) {
-		return subject{}, events.NewProblem(404, "no-such-run", "there is no such run",
+		return nil, events.NewProblem(404, "no-such-run", "there is no such run",
 			events.Finding{Field: "runId", Message: id + " is unknown", Remedy: "ask status without runId for all runs"})
 	}
-	if err != nil {
-		return subject{}, err
-	}
+	return r, err
+}
+
+func (s *Service) ofRun(r *run.Run) (subject, error) {
 	f := r.Facts
 	if f.Preflight == nil || f.NLBBackend == nil && f.CLBBackend == nil || f.EndpointService == nil || f.PrivateConnection == nil || f.Accept == nil {
 		return subject{}, events.NewProblem(409, "no-link", "the run has no link yet",

@@ -121,6 +121,8 @@ type Link struct {
 	Name    string
 	Network azure.ID
 	State   string // Completed when it is in force
+	// Leaving says that it is being deleted.
+	Leaving bool
 	// Registers says that machines of the network get records in the zone.
 	Registers bool
 	Tags      map[string]string
@@ -141,6 +143,7 @@ func (c *Client) Links(ctx context.Context, group, zone string) ([]Link, error) 
 			}
 			if p := l.Properties; p != nil {
 				k.State, k.Registers = string(azure.Value(p.VirtualNetworkLinkState)), azure.Value(p.RegistrationEnabled)
+				k.Leaving = azure.Value(p.ProvisioningState) == sdk.ProvisioningStateDeleting
 				if p.VirtualNetwork != nil {
 					k.Network = azure.ID(azure.Value(p.VirtualNetwork.ID))
 				}

@@ -123,7 +123,7 @@ func (s *state) ensureLinks(ctx context.Context) (*more, error) {
 			}
 			return wait(20*time.Second, "zone %s is being linked to network %s", s.f.Zone, n.Part("virtualNetworks")), nil
 		}
-		if link.State != privatedns.Completed {
+		if link.Leaving || link.State != privatedns.Completed {
 			return wait(10*time.Second, "the link of zone %s to network %s is %s", s.f.Zone, n.Part("virtualNetworks"), link.State), nil
 		}
 	}
@@ -138,6 +138,9 @@ func (s *state) removeLinks(ctx context.Context) (*more, error) {
 			continue
 		}
 		names = append(names, l.Name)
+		if l.Leaving {
+			continue
+		}
 		if _, err := s.DeleteLink(ctx, s.f.Group, s.f.Zone, l.Name); err != nil && !apierr.IsNotFound(err) {
 			return nil, err
 		}

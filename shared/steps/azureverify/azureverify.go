@@ -15,6 +15,7 @@ import (
 	"eslink/shared/azure/network"
 	"eslink/shared/azure/privatedns"
 	"eslink/shared/azurelink"
+	"eslink/shared/azurelink/standing"
 	"eslink/shared/deps"
 	"eslink/shared/elasticcloud"
 	"eslink/shared/engine"
@@ -23,29 +24,10 @@ import (
 	"eslink/shared/secrets"
 )
 
-// Endpoints read private endpoints and their interfaces.
-type Endpoints interface {
-	Endpoint(ctx context.Context, group, name string) (network.Endpoint, error)
-	Interface(ctx context.Context, id azure.ID) (network.Interface, error)
-}
-
-// Names read the private zone.
-type Names interface {
-	Links(ctx context.Context, group, zone string) ([]privatedns.Link, error)
-	Record(ctx context.Context, group, zone, name string) (privatedns.Record, error)
-}
-
-// Policies read policies.
-type Policies interface {
-	Rulesets(ctx context.Context, region string) ([]elasticcloud.Ruleset, error)
-}
-
 // Cloud is all that the step calls.
 type Cloud struct {
-	Endpoints Endpoints
-	Names     Names
-	Policies  Policies
-	Commands  azurelink.Commands
+	Standing standing.Cloud
+	Commands azurelink.Commands
 }
 
 // Step verifies.
@@ -80,7 +62,8 @@ func New(d deps.Deps) engine.Step {
 			return Cloud{}, err
 		}
 		c, err := compute.New(a)
-		return Cloud{n, z, elasticcloud.New(elasticcloud.Config{Transport: d.Transport("elasticcloud")}, key), c}, err
+		policies := elasticcloud.New(elasticcloud.Config{Transport: d.Transport("elasticcloud")}, key)
+		return Cloud{standing.Cloud{Endpoints: n, Names: z, Policies: policies}, c}, err
 	}}
 }
 
@@ -98,15 +81,15 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if err != nil {
 		return engine.Outcome{}, err
 	}
-	link, policy, err := s.link(ctx, c, r)
+	link, err := c.Standing.Check(ctx, standing.Link{Endpoint: azure.ID(r.Facts.AzureEndpoint.ID), Zone: r.Facts.AzureDNS.Zone, Region: r.Spec.Elastic.Region})
 	if err != nil {
 		return engine.Outcome{}, azurelink.Explain(err)
 	}
-	if !link.OK {
-		return engine.Outcome{}, events.NewProblem(409, "not-proven", "azure-verify found that the link does not stand", events.Finding{Field: "azure", Message: link.Detail, Remedy: link.Remedy})
+	if !link.Check.OK {
+		return engine.Outcome{}, events.NewProblem(409, "not-proven", "azure-verify found that the link does not stand", events.Finding{Field: "azure", Message: link.Check.Detail, Remedy: link.Check.Remedy})
 	}
-	r.Facts.ElasticPolicy.Deployments, r.Facts.ElasticPolicy.Total = policy.Deployments, policy.Total
-	if out, err := s.prove(ctx, c, r, f, link); out != nil || err != nil {
+	r.Facts.ElasticPolicy.Deployments, r.Facts.ElasticPolicy.Total = link.Policy.Deployments, link.Policy.Total
+	if out, err := s.prove(ctx, c, r, f, link.Check); out != nil || err != nil {
 		if out == nil {
 			out = &engine.Outcome{}
 		}
@@ -150,55 +133,6 @@ func (s *Step) prove(ctx context.Context, c Cloud, r *run.Run, f *facts.InsidePr
 	}
 	f.Level = "inside"
 	return nil, nil
-}
-
-// link is what both control planes say: the connection is approved, the record is the
-// interface's address, the zone is linked, and the policy names the endpoint.
-func (s *Step) link(ctx context.Context, c Cloud, r *run.Run) (facts.Check, elasticcloud.Ruleset, error) {
-	const again = "start the run with again, which repairs what is its own"
-	bad := func(format string, args ...any) (facts.Check, elasticcloud.Ruleset, error) {
-		return facts.Check{Name: "link", Detail: fmt.Sprintf(format, args...), Remedy: again}, elasticcloud.Ruleset{}, nil
-	}
-	f, dns := r.Facts.AzureEndpoint, r.Facts.AzureDNS
-	e, err := c.Endpoints.Endpoint(ctx, r.Spec.Azure.ResourceGroup, f.Name)
-	if err != nil {
-		return facts.Check{}, elasticcloud.Ruleset{}, err
-	}
-	if e.Connection != network.Approved || e.GUID != f.GUID || len(e.Interfaces) == 0 {
-		return bad("the connection of private endpoint %s (%s) is %s", f.Name, e.GUID, e.Connection)
-	}
-	i, err := c.Endpoints.Interface(ctx, e.Interfaces[0])
-	if err != nil {
-		return facts.Check{}, elasticcloud.Ruleset{}, err
-	}
-	record, err := c.Names.Record(ctx, dns.Group, dns.Zone, "*")
-	if err != nil {
-		return facts.Check{}, elasticcloud.Ruleset{}, err
-	}
-	if len(record.Addresses) != 1 || record.Addresses[0] != i.PrivateIP {
-		return bad("record * of zone %s holds %v, and the private endpoint has %s", dns.Zone, record.Addresses, i.PrivateIP)
-	}
-	links, err := c.Names.Links(ctx, dns.Group, dns.Zone)
-	if err != nil {
-		return facts.Check{}, elasticcloud.Ruleset{}, err
-	}
-	linked := false
-	for _, l := range links {
-		linked = linked || l.Network.Is(azure.ID(r.Spec.Azure.NetworkID())) && l.State == privatedns.Completed
-	}
-	if !linked {
-		return bad("zone %s is not linked to network %s", dns.Zone, r.Spec.Azure.VirtualNetwork)
-	}
-	policies, err := c.Policies.Rulesets(ctx, r.Spec.Elastic.Region)
-	if err != nil {
-		return facts.Check{}, elasticcloud.Ruleset{}, err
-	}
-	for _, p := range policies {
-		if p.ID == r.Facts.ElasticPolicy.ID && p.Holds(e.Name, e.GUID) {
-			return facts.Check{Name: "link", OK: true, Detail: fmt.Sprintf("private endpoint %s is approved, record * of zone %s holds its address %s, the zone is linked, and policy %s names the endpoint", e.Name, dns.Zone, i.PrivateIP, p.ID)}, p, nil
-		}
-	}
-	return bad("policy %s does not name private endpoint %s (%s)", r.Facts.ElasticPolicy.ID, e.Name, e.GUID)
 }
 
 // access is what a person needs to use the link.
