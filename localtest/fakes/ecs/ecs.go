@@ -72,13 +72,7 @@ func New(a *cloud.Account, network *vpc.Networks) *Fake {
 		"AuthorizeSecurityGroup":         f.authorize,
 		"RevokeSecurityGroup":            f.revoke,
 	}
-	for name, op := range ops {
-		ops[name] = func(r *cloud.Request) (any, error) {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			return op(r)
-		}
-	}
+	ops = resource.Locked(&f.mu, ops)
 	f.Handler = a.RPC("ecs", "2014-05-26", ops)
 	return f
 }
@@ -252,8 +246,6 @@ func same(a, b Rule) bool {
 	return a.Drop == b.Drop && a.Priority == b.Priority && a.Protocol == b.Protocol && a.From == b.From && a.To == b.To && a.Source == b.Source
 }
 
-func is(r *cloud.Request, name, value string) bool { return r.Get(name) == "" || r.Get(name) == value }
-
 // among reads a list parameter that is a string of JSON; absent, it matches everything.
 func among(r *cloud.Request, name, value string) (bool, error) {
 	if r.Get(name) == "" {
@@ -287,7 +279,7 @@ func (f *Fake) describeInstances(r *cloud.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !byID || !byIP || !is(r, "InstanceNetworkType", network) || !is(r, "VpcId", i.VPCID) || !is(r, "VSwitchId", i.VSwitchID) || !is(r, "ZoneId", i.ZoneID) || !is(r, "Status", i.Status) {
+		if !byID || !byIP || !resource.Is(r, "InstanceNetworkType", network) || !resource.Is(r, "VpcId", i.VPCID) || !resource.Is(r, "VSwitchId", i.VSwitchID) || !resource.Is(r, "ZoneId", i.ZoneID) || !resource.Is(r, "Status", i.Status) {
 			continue
 		}
 		found = append(found, map[string]any{
@@ -332,7 +324,7 @@ func (f *Fake) describeSecurityGroup(r *cloud.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !is(r, "NicType", "intranet") { // a VPC's rules are all of this kind
+	if !resource.Is(r, "NicType", "intranet") { // a VPC's rules are all of this kind
 		return map[string]any{"SecurityGroupId": g.id, "VpcId": g.vpcID, "Permissions": map[string]any{"Permission": []any{}}}, nil
 	}
 	found := []any{}

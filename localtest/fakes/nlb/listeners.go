@@ -41,9 +41,7 @@ func (f *Fake) createListener(r *cloud.Request) (any, error) {
 		return nil, cloud.Errorf(400, "MissingParam.CertificateIds", "The parameter of CertificateIds is missing.")
 	case g.VPCID != b.VPCID:
 		return nil, cloud.Errorf(400, "Mismatch.VpcId", "The VpcId is mismatched for %s and %s.", b.ID, g.ID)
-	case slices.ContainsFunc(f.listeners, func(x *listener) bool {
-		return x.LoadBalancerID == b.ID && x.Port == l.Port && x.State(f.account.Now()) != resource.Gone
-	}):
+	case f.listeners.Has(f.account.Now(), func(x *listener) bool { return x.LoadBalancerID == b.ID && x.Port == l.Port }):
 		return nil, cloud.Errorf(400, "ResourceAlreadyExist.Listener", "The specified resource of listener %d already exists.", l.Port)
 	case state == "Configuring":
 		return nil, configuring()
@@ -87,7 +85,7 @@ func (f *Fake) listListeners(r *cloud.Request) (any, error) {
 	}
 	found := []any{}
 	for _, l := range f.listeners {
-		if l.Listed(f.account.Now()) && matches(r, "ListenerIds", l.ID) && matches(r, "LoadBalancerIds", l.LoadBalancerID) && is(r, "ListenerProtocol", l.Protocol) {
+		if l.Listed(f.account.Now()) && resource.Among(r, "ListenerIds", l.ID) && resource.Among(r, "LoadBalancerIds", l.LoadBalancerID) && resource.Is(r, "ListenerProtocol", l.Protocol) {
 			d := f.describeListener(l)
 			if d["ListenerStatus"] == resource.Gone {
 				d["ListenerStatus"] = "Deleted"

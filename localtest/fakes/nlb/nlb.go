@@ -117,9 +117,9 @@ type Fake struct {
 	zones   []string
 
 	mu         sync.Mutex
-	balancers  []*balancer // in order of creation; kept while a list may still show them
-	groups     []*group
-	listeners  []*listener
+	balancers  resource.Set[*balancer]
+	groups     resource.Set[*group]
+	listeners  resource.Set[*listener]
 	jobs       map[string]time.Time // by id: when it succeeds
 	probe      func(LoadBalancer, Listener, ServerGroup, Server) string
 	attached   func(string) bool
@@ -155,13 +155,7 @@ func New(a *cloud.Account, network *vpc.Networks, zones ...string) *Fake {
 		"DeleteListener":               f.deleteListener,
 		"GetJobStatus":                 f.getJobStatus,
 	}
-	for name, op := range ops {
-		ops[name] = func(r *cloud.Request) (any, error) {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			return op(r)
-		}
-	}
+	ops = resource.Locked(&f.mu, ops)
 	// These two look at other fakes, which look at this one: they lock for themselves.
 	ops["GetListenerHealthStatus"] = f.getListenerHealthStatus
 	ops["DeleteLoadBalancer"] = f.unlessAttached(ops["DeleteLoadBalancer"])
@@ -188,39 +182,21 @@ func (f *Fake) FailCreate(fail func(name string) bool) {
 func (f *Fake) LoadBalancers() []LoadBalancer {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []LoadBalancer
-	for _, b := range f.balancers {
-		if s := b.now(f); s.Status != resource.Gone {
-			all = append(all, s)
-		}
-	}
-	return all
+	return resource.Views(f.balancers, f.account.Now(), func(x *balancer) LoadBalancer { return x.now(f) })
 }
 
 // ServerGroups are those that exist now.
 func (f *Fake) ServerGroups() []ServerGroup {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []ServerGroup
-	for _, g := range f.groups {
-		if s := g.now(f); s.Status != resource.Gone {
-			all = append(all, s)
-		}
-	}
-	return all
+	return resource.Views(f.groups, f.account.Now(), func(x *group) ServerGroup { return x.now(f) })
 }
 
 // Listeners are those that exist now.
 func (f *Fake) Listeners() []Listener {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []Listener
-	for _, l := range f.listeners {
-		if s := l.now(f); s.Status != resource.Gone {
-			all = append(all, s)
-		}
-	}
-	return all
+	return resource.Views(f.listeners, f.account.Now(), func(x *listener) Listener { return x.now(f) })
 }
 
 // Locate says where a balancer stands in a zone; ok is false if it is not there, or not Active.
@@ -241,9 +217,9 @@ func (f *Fake) Offered() []string { return f.zones }
 func (f *Fake) Remove(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.balancers = slices.DeleteFunc(f.balancers, func(b *balancer) bool { return b.ID == id })
-	f.groups = slices.DeleteFunc(f.groups, func(g *group) bool { return g.ID == id })
-	f.listeners = slices.DeleteFunc(f.listeners, func(l *listener) bool { return l.ID == id || l.LoadBalancerID == id })
+	f.balancers.Remove(func(b *balancer) bool { return b.ID == id })
+	f.groups.Remove(func(g *group) bool { return g.ID == id })
+	f.listeners.Remove(func(l *listener) bool { return l.ID == id || l.LoadBalancerID == id })
 }
 
 func (b *balancer) now(f *Fake) LoadBalancer {
@@ -270,28 +246,22 @@ func (g *group) now(f *Fake) ServerGroup {
 }
 
 func (f *Fake) balancer(id string) (*balancer, string, error) {
-	for _, b := range f.balancers {
-		if state := b.State(f.account.Now()); b.ID == id && state != resource.Gone {
-			return b, state, nil
-		}
+	if one, state, ok := f.balancers.Find(f.account.Now(), func(x *balancer) bool { return x.ID == id }); ok {
+		return one, state, nil
 	}
 	return nil, "", cloud.Errorf(404, "ResourceNotFound.loadBalancer", "The specified resource of loadbalancer is not found.")
 }
 
 func (f *Fake) group(id string) (*group, string, error) {
-	for _, g := range f.groups {
-		if state := g.State(f.account.Now()); g.ID == id && state != resource.Gone {
-			return g, state, nil
-		}
+	if one, state, ok := f.groups.Find(f.account.Now(), func(x *group) bool { return x.ID == id }); ok {
+		return one, state, nil
 	}
 	return nil, "", cloud.Errorf(404, "ResourceNotFound.serverGroup", "The specified resource of serverGroup is not found.")
 }
 
 func (f *Fake) listener(id string) (*listener, string, error) {
-	for _, l := range f.listeners {
-		if state := l.State(f.account.Now()); l.ID == id && state != resource.Gone {
-			return l, state, nil
-		}
+	if one, state, ok := f.listeners.Find(f.account.Now(), func(x *listener) bool { return x.ID == id }); ok {
+		return one, state, nil
 	}
 	return nil, "", cloud.Errorf(404, "ResourceNotFound.listener", "The specified resource listener is not found.")
 }
@@ -479,15 +449,6 @@ func (f *Fake) getLoadBalancerAttribute(r *cloud.Request) (any, error) {
 	return f.describe(b), nil
 }
 
-// matches reports whether value is among the values of a list parameter, or the parameter is absent.
-func matches(r *cloud.Request, name, value string) bool {
-	want := resource.Values(r, name)
-	return want == nil || slices.Contains(want, value)
-}
-
-// is is matches for a plain parameter.
-func is(r *cloud.Request, name, value string) bool { return r.Get(name) == "" || r.Get(name) == value }
-
 func (f *Fake) listLoadBalancers(r *cloud.Request) (any, error) {
 	if err := r.Only("LoadBalancerIds", "LoadBalancerNames", "VpcIds", "LoadBalancerStatus", "AddressType", "Tag", "MaxResults", "NextToken"); err != nil {
 		return nil, err
@@ -495,8 +456,8 @@ func (f *Fake) listLoadBalancers(r *cloud.Request) (any, error) {
 	found := []any{}
 	for _, b := range f.balancers {
 		s := b.now(f)
-		if b.Listed(f.account.Now()) && matches(r, "LoadBalancerIds", s.ID) && matches(r, "LoadBalancerNames", s.Name) &&
-			matches(r, "VpcIds", s.VPCID) && is(r, "LoadBalancerStatus", s.Status) && is(r, "AddressType", s.AddressType) &&
+		if b.Listed(f.account.Now()) && resource.Among(r, "LoadBalancerIds", s.ID) && resource.Among(r, "LoadBalancerNames", s.Name) &&
+			resource.Among(r, "VpcIds", s.VPCID) && resource.Is(r, "LoadBalancerStatus", s.Status) && resource.Is(r, "AddressType", s.AddressType) &&
 			resource.HasTags(s.Tags, resource.Tags(r)) {
 			d := f.describe(b)
 			if s.Status == resource.Gone {
@@ -558,9 +519,7 @@ func (f *Fake) deleteLoadBalancer(r *cloud.Request) (any, error) {
 		return nil, busy("loadbalancer", b.ID)
 	case b.protected:
 		return nil, cloud.Errorf(400, "OperationDenied.DeletionProtectionEnabled", "The operation is not allowed because of DeletionProtectionEnabled.")
-	case slices.ContainsFunc(f.listeners, func(l *listener) bool {
-		return l.LoadBalancerID == b.ID && l.State(f.account.Now()) != resource.Gone
-	}):
+	case f.listeners.Has(f.account.Now(), func(l *listener) bool { return l.LoadBalancerID == b.ID }):
 		return nil, cloud.Errorf(400, "ResourceInUse.loadBalancer", "The specified resource of loadbalancer has listeners.")
 	}
 	if err := resource.DryRun(r); err != nil {

@@ -39,7 +39,7 @@ func (f *Fake) createServerGroup(r *cloud.Request) (any, error) {
 		return nil, illegal("serverGroupName")
 	case g.Type != "Ip" && g.Type != "Instance":
 		return nil, illegal("ServerGroupType")
-	case !is(r, "Protocol", "TCP"):
+	case !resource.Is(r, "Protocol", "TCP"):
 		return nil, illegal("Protocol")
 	case r.Get("AddressIPVersion") != "" && !strings.EqualFold(r.Get("AddressIPVersion"), "ipv4"):
 		return nil, illegal("AddressIPVersion")
@@ -90,8 +90,8 @@ func (f *Fake) listServerGroups(r *cloud.Request) (any, error) {
 	byID := len(resource.Values(r, "ServerGroupIds")) > 0
 	for _, g := range f.groups {
 		s := g.now(f)
-		if s.Status == resource.Gone && byID || !byID && !g.Listed(now) || !matches(r, "ServerGroupIds", s.ID) || !matches(r, "ServerGroupNames", s.Name) ||
-			!is(r, "VpcId", s.VPCID) || !is(r, "ServerGroupType", s.Type) || !resource.HasTags(s.Tags, resource.Tags(r)) {
+		if s.Status == resource.Gone && byID || !byID && !g.Listed(now) || !resource.Among(r, "ServerGroupIds", s.ID) || !resource.Among(r, "ServerGroupNames", s.Name) ||
+			!resource.Is(r, "VpcId", s.VPCID) || !resource.Is(r, "ServerGroupType", s.Type) || !resource.HasTags(s.Tags, resource.Tags(r)) {
 			continue
 		}
 		if s.Status == resource.Gone {
@@ -243,11 +243,11 @@ func (f *Fake) configure(g *group, d time.Duration) any {
 func (f *Fake) listServers(r *cloud.Request) (any, error) {
 	found := []any{}
 	for _, g := range f.groups {
-		if !is(r, "ServerGroupId", g.ID) || g.now(f).Status == resource.Gone {
+		if !resource.Is(r, "ServerGroupId", g.ID) || g.now(f).Status == resource.Gone {
 			continue
 		}
 		for _, s := range g.servers {
-			if matches(r, "ServerIds", s.ID) && matches(r, "ServerIps", s.IP) {
+			if resource.Among(r, "ServerIds", s.ID) && resource.Among(r, "ServerIps", s.IP) {
 				found = append(found, map[string]any{
 					"ServerGroupId": g.ID, "ServerId": s.ID, "ServerIp": s.IP, "ServerType": g.Type, "Port": s.Port, "Weight": s.Weight,
 					"Description": s.description, "Status": s.State(f.account.Now()),

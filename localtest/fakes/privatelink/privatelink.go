@@ -92,8 +92,8 @@ type Fake struct {
 
 	mu        sync.Mutex
 	open      bool
-	services  []*service // in order of creation; kept while a list may still show them
-	endpoints []*endpoint
+	services  resource.Set[*service]
+	endpoints resource.Set[*endpoint]
 }
 
 // New makes the product, open for use, with the balancers of each ServiceResourceType ("nlb", "slb").
@@ -117,13 +117,7 @@ func New(a *cloud.Account, balancers map[string]Balancers) *Fake {
 		"EnableVpcEndpointConnection":          f.enableConnection,
 		"DisableVpcEndpointConnection":         f.disableConnection,
 	}
-	for name, op := range ops {
-		ops[name] = func(r *cloud.Request) (any, error) {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			return op(r)
-		}
-	}
+	ops = resource.Locked(&f.mu, ops)
 	f.Handler = a.RPC("privatelink", "2020-04-15", ops)
 	return f
 }
@@ -139,26 +133,14 @@ func (f *Fake) SetOpen(open bool) {
 func (f *Fake) Services() []Service {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []Service
-	for _, s := range f.services {
-		if now := s.now(f); now.Status != resource.Gone {
-			all = append(all, now)
-		}
-	}
-	return all
+	return resource.Views(f.services, f.account.Now(), func(s *service) Service { return s.now(f) })
 }
 
 // Endpoints are those that exist now.
 func (f *Fake) Endpoints() []Endpoint {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []Endpoint
-	for _, e := range f.endpoints {
-		if now := e.now(f); now.Status != resource.Gone {
-			all = append(all, now)
-		}
-	}
-	return all
+	return resource.Views(f.endpoints, f.account.Now(), func(e *endpoint) Endpoint { return e.now(f) })
 }
 
 // Attached reports whether a balancer is a resource of a service.
@@ -229,7 +211,7 @@ func (f *Fake) DeleteEndpoint(id string) error {
 func (f *Fake) Remove(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.services = slices.DeleteFunc(f.services, func(s *service) bool { return s.ID == id })
+	f.services.Remove(func(s *service) bool { return s.ID == id })
 	for _, e := range f.endpoints {
 		if e.ServiceID == id {
 			e.connection = connectionStates.Start(f.account.Now(), "ServiceDeleted", 0, "")
@@ -265,19 +247,15 @@ func (e *endpoint) now(f *Fake) Endpoint {
 }
 
 func (f *Fake) service(id string) (*service, string, error) {
-	for _, s := range f.services {
-		if state := s.State(f.account.Now()); s.ID == id && state != resource.Gone {
-			return s, state, nil
-		}
+	if one, state, ok := f.services.Find(f.account.Now(), func(x *service) bool { return x.ID == id }); ok {
+		return one, state, nil
 	}
 	return nil, "", cloud.Errorf(400, "EndpointServiceNotFound", "The specified Service does not exist.")
 }
 
 func (f *Fake) endpoint(id string) (*endpoint, string, error) {
-	for _, e := range f.endpoints {
-		if state := e.State(f.account.Now()); e.ID == id && state != resource.Gone {
-			return e, state, nil
-		}
+	if one, state, ok := f.endpoints.Find(f.account.Now(), func(x *endpoint) bool { return x.ID == id }); ok {
+		return one, state, nil
 	}
 	return nil, "", cloud.Errorf(400, "EndpointNotFound", "The specified Endpoint does not exist.")
 }
@@ -293,8 +271,6 @@ func concurrent() error {
 func illegal(name string) error {
 	return cloud.Errorf(400, "IllegalParam."+name, "The param of %s is illegal.", name)
 }
-
-func is(r *cloud.Request, name, value string) bool { return r.Get(name) == "" || r.Get(name) == value }
 
 func (f *Fake) checkProductOpen(*cloud.Request) (any, error) {
 	return map[string]any{"Success": f.open}, nil
@@ -428,8 +404,8 @@ func (f *Fake) listServices(r *cloud.Request) (any, error) {
 	found := []any{}
 	for _, s := range f.services {
 		now := s.now(f)
-		if s.Listed(f.account.Now()) && is(r, "ServiceId", s.ID) && is(r, "ServiceName", s.Name) && is(r, "ServiceStatus", now.Status) &&
-			is(r, "ServiceResourceType", s.ResourceType) && resource.HasTags(s.Tags, resource.Tags(r)) &&
+		if s.Listed(f.account.Now()) && resource.Is(r, "ServiceId", s.ID) && resource.Is(r, "ServiceName", s.Name) && resource.Is(r, "ServiceStatus", now.Status) &&
+			resource.Is(r, "ServiceResourceType", s.ResourceType) && resource.HasTags(s.Tags, resource.Tags(r)) &&
 			(r.Get("ResourceId") == "" || slices.ContainsFunc(s.Resources, func(x Resource) bool { return x.ID == r.Get("ResourceId") })) {
 			d := f.describe(s)
 			if now.Status == resource.Gone {
@@ -522,7 +498,7 @@ func (f *Fake) detachResource(r *cloud.Request) (any, error) {
 		return nil, err
 	}
 	i := slices.IndexFunc(s.Resources, func(x Resource) bool {
-		return x.ID == r.Get("ResourceId") && x.ZoneID == r.Get("ZoneId") && is(r, "ResourceType", x.Type)
+		return x.ID == r.Get("ResourceId") && x.ZoneID == r.Get("ZoneId") && resource.Is(r, "ResourceType", x.Type)
 	})
 	if i < 0 {
 		return nil, cloud.Errorf(400, "EndpointServiceResourceNotFound", "The specified service resource is not found.")
@@ -613,7 +589,7 @@ func (f *Fake) listUsers(r *cloud.Request) (any, error) {
 	}
 	users, arns := []any{}, []any{}
 	for _, u := range s.users {
-		if is(r, "UserId", u) {
+		if resource.Is(r, "UserId", u) {
 			users = append(users, map[string]any{"UserId": json.Number(u)})
 			arns = append(arns, map[string]any{"UserARN": fmt.Sprintf("acs:ram:*:%s:*", u)})
 		}
@@ -629,8 +605,8 @@ func (f *Fake) listConnections(r *cloud.Request) (any, error) {
 	for _, e := range f.endpoints {
 		now := e.now(f)
 		i := slices.IndexFunc(f.services, func(s *service) bool { return s.ID == e.ServiceID && s.State(f.account.Now()) != resource.Gone })
-		if i < 0 || !e.Listed(f.account.Now()) || !is(r, "ServiceId", e.ServiceID) || !is(r, "EndpointId", e.ID) ||
-			!is(r, "EndpointOwnerId", e.OwnerID) || !is(r, "ConnectionStatus", now.Connection) {
+		if i < 0 || !e.Listed(f.account.Now()) || !resource.Is(r, "ServiceId", e.ServiceID) || !resource.Is(r, "EndpointId", e.ID) ||
+			!resource.Is(r, "EndpointOwnerId", e.OwnerID) || !resource.Is(r, "ConnectionStatus", now.Connection) {
 			continue
 		}
 		zone := map[string]any{

@@ -11,10 +11,8 @@ import (
 )
 
 func (f *Fake) group(id string) (*group, error) {
-	for _, g := range f.groups {
-		if g.ID == id && !g.gone {
-			return g, nil
-		}
+	if one, _, ok := f.groups.Find(f.account.Now(), func(g *group) bool { return g.ID == id }); ok {
+		return one, nil
 	}
 	return nil, gone("VServerGroupId")
 }
@@ -174,7 +172,7 @@ func (f *Fake) deleteGroup(r *cloud.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(f.listeners, func(l *listener) bool { return l.GroupID == g.ID && l.State(f.account.Now()) != resource.Gone }) {
+	if f.listeners.Has(f.account.Now(), func(l *listener) bool { return l.GroupID == g.ID }) {
 		return nil, cloud.Errorf(400, "RspoolVipExist", "There are vips associating with this vServer group.")
 	}
 	g.gone = true
@@ -184,12 +182,8 @@ func (f *Fake) deleteGroup(r *cloud.Request) (any, error) {
 }
 
 func (f *Fake) find(loadBalancerID string, port int) *listener {
-	for _, l := range f.listeners {
-		if l.LoadBalancerID == loadBalancerID && l.Port == port && l.State(f.account.Now()) != resource.Gone {
-			return l
-		}
-	}
-	return nil
+	l, _, _ := f.listeners.Find(f.account.Now(), func(l *listener) bool { return l.LoadBalancerID == loadBalancerID && l.Port == port })
+	return l
 }
 
 // listener finds the listener that a request names by balancer and port.
@@ -201,7 +195,7 @@ func (f *Fake) listener(r *cloud.Request) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l := f.find(r.Get("LoadBalancerId"), port); l != nil && is(r, "ListenerProtocol", "tcp") {
+	if l := f.find(r.Get("LoadBalancerId"), port); l != nil && resource.Is(r, "ListenerProtocol", "tcp") {
 		return l, nil
 	}
 	return nil, gone("resource")
@@ -243,7 +237,7 @@ func (f *Fake) createListener(r *cloud.Request) (any, error) {
 		return nil, invalid("Bandwidth")
 	case !slices.Contains([]string{"", "on", "off"}, r.Get("HealthCheckSwitch")):
 		return nil, invalid("HealthCheckSwitch")
-	case !is(r, "HealthCheckType", "tcp"):
+	case !resource.Is(r, "HealthCheckType", "tcp"):
 		return nil, invalid("HealthCheckType")
 	case !slices.Contains([]string{"", "wrr", "wlc", "rr"}, r.Get("Scheduler")):
 		return nil, invalid("Scheduler")
@@ -328,7 +322,7 @@ func (f *Fake) describeHealth(r *cloud.Request) (any, error) {
 	var all []backend
 	for _, l := range f.listeners {
 		s := l.Listener
-		if s.Status = l.State(now); l.LoadBalancerID != b.ID || s.Status == resource.Gone || !is(r, "ListenerPort", strconv.Itoa(l.Port)) {
+		if s.Status = l.State(now); l.LoadBalancerID != b.ID || s.Status == resource.Gone || !resource.Is(r, "ListenerPort", strconv.Itoa(l.Port)) {
 			continue
 		}
 		g, err := f.group(l.GroupID)

@@ -94,6 +94,14 @@ type group struct {
 	since map[Server]time.Time // when each was added
 }
 
+// State is for resource.Set: a group is there at once, and gone at once.
+func (g *group) State(time.Time) string {
+	if g.gone {
+		return resource.Gone
+	}
+	return "available"
+}
+
 // Servers are the hosts that can stand behind balancers.
 type Servers interface {
 	// Server says where a host is and whether it runs.
@@ -109,10 +117,10 @@ type Fake struct {
 	zones   []string
 
 	mu        sync.Mutex
-	bySpec    bool        // the account is sold balancers by specification, and not by LCU
-	balancers []*balancer // in order of creation; kept while a list may still show them
-	listeners []*listener
-	groups    []*group
+	bySpec    bool // the account is sold balancers by specification, and not by LCU
+	balancers resource.Set[*balancer]
+	listeners resource.Set[*listener]
+	groups    resource.Set[*group]
 	probe     func(LoadBalancer, Listener, Server) bool
 	attached  func(string) bool
 }
@@ -144,13 +152,7 @@ func New(a *cloud.Account, network *vpc.Networks, hosts Servers, zones ...string
 		"TagResources":                             f.tagResources,
 		"ListTagResources":                         f.listTagResources,
 	}
-	for name, op := range ops {
-		ops[name] = func(r *cloud.Request) (any, error) {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			return op(r)
-		}
-	}
+	ops = resource.Locked(&f.mu, ops)
 	// These two look at other fakes, which look at this one: they lock for themselves.
 	ops["DescribeHealthStatus"] = f.describeHealth
 	ops["DeleteLoadBalancer"] = f.unlessAttached(ops["DeleteLoadBalancer"])
@@ -204,42 +206,29 @@ func (f *Fake) SetServers(groupID, serverID string, port int) {
 func (f *Fake) LoadBalancers() []LoadBalancer {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []LoadBalancer
-	for _, b := range f.balancers {
-		if s := b.now(f); s.Status != resource.Gone {
-			all = append(all, s)
-		}
-	}
-	return all
+	return resource.Views(f.balancers, f.account.Now(), func(b *balancer) LoadBalancer { return b.now(f) })
 }
 
 // Listeners are those that exist now.
 func (f *Fake) Listeners() []Listener {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []Listener
-	for _, l := range f.listeners {
+	return resource.Views(f.listeners, f.account.Now(), func(l *listener) Listener {
 		s := l.Listener
-		if s.Status = l.State(f.account.Now()); s.Status != resource.Gone {
-			all = append(all, s)
-		}
-	}
-	return all
+		s.Status = l.State(f.account.Now())
+		return s
+	})
 }
 
 // Groups are those that exist now.
 func (f *Fake) Groups() []Group {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []Group
-	for _, g := range f.groups {
-		if !g.gone {
-			s := g.Group
-			s.Servers = slices.Clone(g.Servers)
-			all = append(all, s)
-		}
-	}
-	return all
+	return resource.Views(f.groups, f.account.Now(), func(g *group) Group {
+		s := g.Group
+		s.Servers = slices.Clone(g.Servers)
+		return s
+	})
 }
 
 // Locate says where a balancer stands in a zone; ok is false if it is not there, or not active.
@@ -259,16 +248,16 @@ func (f *Fake) Offered() []string { return f.zones }
 func (f *Fake) Remove(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.balancers = slices.DeleteFunc(f.balancers, func(b *balancer) bool { return b.ID == id })
-	f.listeners = slices.DeleteFunc(f.listeners, func(l *listener) bool { return l.LoadBalancerID == id })
-	f.groups = slices.DeleteFunc(f.groups, func(g *group) bool { return g.ID == id || g.LoadBalancerID == id })
+	f.balancers.Remove(func(b *balancer) bool { return b.ID == id })
+	f.listeners.Remove(func(l *listener) bool { return l.LoadBalancerID == id })
+	f.groups.Remove(func(g *group) bool { return g.ID == id || g.LoadBalancerID == id })
 }
 
 // RemoveListener makes a listener vanish likewise.
 func (f *Fake) RemoveListener(loadBalancerID string, port int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.listeners = slices.DeleteFunc(f.listeners, func(l *listener) bool { return l.LoadBalancerID == loadBalancerID && l.Port == port })
+	f.listeners.Remove(func(l *listener) bool { return l.LoadBalancerID == loadBalancerID && l.Port == port })
 }
 
 func (b *balancer) now(f *Fake) LoadBalancer {
@@ -278,10 +267,8 @@ func (b *balancer) now(f *Fake) LoadBalancer {
 }
 
 func (f *Fake) balancer(id string) (*balancer, error) {
-	for _, b := range f.balancers {
-		if b.ID == id && b.State(f.account.Now()) != resource.Gone {
-			return b, nil
-		}
+	if one, _, ok := f.balancers.Find(f.account.Now(), func(x *balancer) bool { return x.ID == id }); ok {
+		return one, nil
 	}
 	return nil, cloud.Errorf(404, "InvalidLoadBalancerId.NotFound", "The specified LoadBalancerId does not exist.")
 }
@@ -312,8 +299,6 @@ func invalid(name string) error {
 func gone(what string) error {
 	return cloud.Errorf(400, "InvalidParameter", "The specified %s does not exist", what)
 }
-
-func is(r *cloud.Request, name, value string) bool { return r.Get(name) == "" || r.Get(name) == value }
 
 func number(r *cloud.Request, name string, standard, lo, hi int) (int, error) {
 	s := r.Get(name)
@@ -399,9 +384,9 @@ func (f *Fake) checkNew(r *cloud.Request, b *balancer, v vpc.VSwitch, ok bool) e
 		return cloud.Errorf(400, "ResourceNotAvailable", "The specified zone is not available.")
 	case v.ZoneID != b.MasterZone && v.ZoneID != b.SlaveZone:
 		return invalid("VSwitchId")
-	case !is(r, "PayType", "PayOnDemand"):
+	case !resource.Is(r, "PayType", "PayOnDemand"):
 		return invalid("PayType")
-	case !is(r, "DeleteProtection", "off") && r.Get("DeleteProtection") != "on":
+	case !resource.Is(r, "DeleteProtection", "off") && r.Get("DeleteProtection") != "on":
 		return invalid("DeleteProtection")
 	case b.ChargeType != "PayByCLCU" && b.ChargeType != "PayBySpec" || (b.ChargeType == "PayBySpec") != f.bySpec:
 		return invalid("InstanceChargeType")
@@ -448,9 +433,9 @@ func (f *Fake) describeLoadBalancers(r *cloud.Request) (any, error) {
 	for _, b := range f.balancers {
 		s := b.now(f)
 		if !b.Listed(f.account.Now()) || r.Get("LoadBalancerId") != "" && !slices.Contains(strings.Split(r.Get("LoadBalancerId"), ","), s.ID) ||
-			r.Get("LoadBalancerName") != "" && !slices.Contains(strings.Split(r.Get("LoadBalancerName"), ","), s.Name) || !is(r, "LoadBalancerStatus", s.Status) ||
-			!is(r, "AddressType", s.AddressType) || !is(r, "NetworkType", "vpc") || !is(r, "VpcId", s.VPCID) || !is(r, "VSwitchId", s.VSwitchID) ||
-			!is(r, "MasterZoneId", s.MasterZone) || !resource.HasTags(s.Tags, resource.Tags(r)) {
+			r.Get("LoadBalancerName") != "" && !slices.Contains(strings.Split(r.Get("LoadBalancerName"), ","), s.Name) || !resource.Is(r, "LoadBalancerStatus", s.Status) ||
+			!resource.Is(r, "AddressType", s.AddressType) || !resource.Is(r, "NetworkType", "vpc") || !resource.Is(r, "VpcId", s.VPCID) || !resource.Is(r, "VSwitchId", s.VSwitchID) ||
+			!resource.Is(r, "MasterZoneId", s.MasterZone) || !resource.HasTags(s.Tags, resource.Tags(r)) {
 			continue
 		}
 		d := f.describe(b)
