@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -190,5 +191,59 @@ func TestRejectedDocumentsAreNamed(t *testing.T) {
 		require.Contains(t, v.Facts.Verify.Differences, "unfit-copy rejected 60 documents, which are named in 1 rows")
 		_, body := s.Ask(Instance, http.MethodGet, "/unfit-copy/_count", "")
 		require.Contains(t, string(body), `"count":4940`)
+	})
+}
+
+// Comments are no difference, nor any reason to stop.
+func TestCommentsInDocuments(t *testing.T) {
+	t.Parallel()
+	for _, level := range []string{"content", "sample", "ids"} {
+		inWorld(t, Config{}, func(t *testing.T, s *sim) {
+			s.put(t, Target, "/comments", `{}`)
+			for id, body := range map[string]string{"c1": `{"n":1 /* set by hand */, "s":"x"}`, "c2": "{\"n\":2 // to the end\n}"} {
+				s.put(t, Target, "/comments/_doc/"+id, body)
+			}
+			var lines strings.Builder
+			for i := range 20 {
+				fmt.Fprintf(&lines, "{\"index\":{\"_id\":\"%d\"}}\n{\"n\":%d}\n", i, i)
+			}
+			s.bulk(t, Target, "comments", "?refresh=true", lines.String())
+			spec := copySpec("comments", "comments-copy")
+			spec.Proof = level
+			s.start(t, events.Request{Spec: spec})
+			v := s.ends(t, run.Done)
+			require.Positive(t, v.Facts.Verify.Indices[0].Documents)
+		})
+	}
+}
+
+// A name is escaped wherever it goes into a path, whatever of what the server takes it
+// has.
+func TestNamesWithOddCharacters(t *testing.T) {
+	t.Parallel()
+	const odd = "logs-%{[host][name]}-2026"
+	names := []string{odd, "a+b", "é-ö", "a&b=c;d@e!f'g", "a(b){c}[d]~e$f^g`h%i.j", "日本", "100%25"}
+	inWorld(t, Config{}, func(t *testing.T, s *sim) {
+		spec := Spec()
+		spec.Proof, spec.Indices = "content", nil
+		for _, name := range names {
+			s.put(t, Target, "/"+url.PathEscape(name), `{"aliases":{`+fmt.Sprintf("%q", "alias-"+name)+`:{}}}`)
+			s.bulk(t, Target, url.PathEscape(name), "?refresh=true", "{\"index\":{\"_id\":\"a/b?c#d %é\"}}\n{\"n\":1}\n")
+			spec.Indices = append(spec.Indices, events.Index{Source: name, Dest: name, Destination: events.Destination{Mappings: []byte(`"source"`)}})
+		}
+		s.start(t, events.Request{Spec: &spec})
+		s.ends(t, run.Done)
+		for _, name := range names {
+			require.Equal(t, map[string]string{"a/b?c#d %é": `{"n":1}`}, s.sources(t, Instance, url.PathEscape(name)), name)
+		}
+	})
+	inWorld(t, Config{}, func(t *testing.T, s *sim) {
+		s.put(t, Target, "/"+url.PathEscape(odd), `{}`)
+		s.bulk(t, Target, url.PathEscape(odd), "?refresh=true", "{\"index\":{\"_id\":\"1\"}}\n{\"n\":1}\n")
+		spec := Spec()
+		spec.Proof, spec.Indices = "content", []events.Index{{Include: events.Patterns{"logs-*"}}}
+		s.start(t, events.Request{Spec: &spec})
+		s.ends(t, run.Done)
+		require.Len(t, s.sources(t, Instance, url.PathEscape(odd)), 1)
 	})
 }

@@ -70,15 +70,48 @@ func (p *printer) fault(what string) error {
 	return fmt.Errorf("JSON at byte %d: %s", p.at, what)
 }
 
+// space skips what stands between tokens: Elasticsearch takes comments there, too, and
+// keeps them in what a document says.
 func (p *printer) space() {
 	for p.at < len(p.in) {
 		switch p.in[p.at] {
 		case ' ', '\t', '\n', '\r':
 			p.at++
+		case byteOrderMark[0]:
+			if !bytes.HasPrefix(p.in[p.at:], byteOrderMark) {
+				return
+			}
+			p.at += len(byteOrderMark)
+		case '/':
+			n := comment(p.in[p.at:])
+			if n == 0 {
+				return
+			}
+			p.at += n
 		default:
 			return
 		}
 	}
+}
+
+// byteOrderMark is U+FEFF, which Elasticsearch takes before a document and keeps.
+var byteOrderMark = []byte("\uFEFF")
+
+// comment is how long the comment is that in begins with, 0 if it begins with none
+// that ends.
+func comment(in []byte) int {
+	switch {
+	case bytes.HasPrefix(in, []byte("/*")):
+		if end := bytes.Index(in[2:], []byte("*/")); end >= 0 {
+			return end + 4
+		}
+	case bytes.HasPrefix(in, []byte("//")):
+		if end := bytes.IndexAny(in, "\r\n"); end >= 0 {
+			return end
+		}
+		return len(in)
+	}
+	return 0
 }
 
 // peek is the next byte that is no white space, 0 at the end.
@@ -207,7 +240,11 @@ func (p *printer) text() error {
 		if n < 0 {
 			return p.fault("a string without an end")
 		}
-		p.out = append(p.out, p.in[p.at:p.at+n]...)
+		if part := p.in[p.at : p.at+n]; utf8.Valid(part) {
+			p.out = append(p.out, part...)
+		} else {
+			p.out = appendLoose(p.out, part)
+		}
 		p.at += n
 		if p.in[p.at] == '"' {
 			p.at++
@@ -218,6 +255,55 @@ func (p *printer) text() error {
 			return err
 		}
 	}
+}
+
+// appendLoose prints text that is no UTF-8 as Elasticsearch's parser reads it, which
+// takes longer forms of a character than there need be, and halves of a pair: \xc0\x80
+// is U+0000, and a pair in two times three bytes the character that they stand for.
+func appendLoose(out, in []byte) []byte {
+	var units []uint16
+	for len(in) > 0 {
+		r, size := utf8.DecodeRune(in)
+		if r == utf8.RuneError && size <= 1 {
+			switch {
+			case in[0]&0xE0 == 0xC0 && len(in) > 1:
+				r, size = rune(in[0]&0x1F)<<6|rune(in[1]&0x3F), 2
+			case in[0]&0xF0 == 0xE0 && len(in) > 2:
+				r, size = rune(in[0]&0x0F)<<12|rune(in[1]&0x3F)<<6|rune(in[2]&0x3F), 3
+			}
+		}
+		in = in[max(size, 1):]
+		if utf16.IsSurrogate(r) {
+			units = append(units, uint16(r))
+		} else {
+			units = utf16.AppendRune(units, r)
+		}
+	}
+	for len(units) > 0 {
+		r := rune(units[0])
+		units = units[1:]
+		if utf16.IsSurrogate(r) && len(units) > 0 {
+			if full := utf16.DecodeRune(r, rune(units[0])); full != utf8.RuneError {
+				r, units = full, units[1:]
+			}
+		}
+		switch {
+		case r == '"' || r == '\\':
+			out = append(out, '\\', byte(r))
+		default:
+			out = appendHalf(out, r)
+		}
+	}
+	return out
+}
+
+// appendHalf prints a character, or half of a pair as it is, or two of them would be
+// the same.
+func appendHalf(out []byte, r rune) []byte {
+	if utf16.IsSurrogate(r) {
+		return append(out, 0xE0|byte(r>>12), 0x80|byte(r>>6)&0xBF, 0x80|byte(r)&0xBF)
+	}
+	return utf8.AppendRune(out, r)
 }
 
 var errEscape = errors.New("an escape that JSON does not know")
@@ -256,10 +342,8 @@ func (p *printer) escape() error {
 		switch {
 		case r == '"' || r == '\\':
 			p.out = append(p.out, '\\', byte(r))
-		case utf16.IsSurrogate(r): // half a pair: as it is, or two of them would be the same
-			p.out = append(p.out, 0xE0|byte(r>>12), 0x80|byte(r>>6)&0xBF, 0x80|byte(r)&0xBF)
 		default:
-			p.out = utf8.AppendRune(p.out, r)
+			p.out = appendHalf(p.out, r)
 		}
 	default:
 		return errEscape

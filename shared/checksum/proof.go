@@ -193,6 +193,8 @@ type Document struct {
 	Shard int `json:"shard,omitempty"`
 	// Late says that it was written after the copy was planned.
 	Late bool `json:"late,omitempty"`
+	// Unreadable says that what it says is no JSON that can be compared.
+	Unreadable bool `json:"unreadable,omitempty"`
 	// Fields has the digests of its fields by path, exact and cut.
 	Fields map[string]Field `json:"fields,omitempty"`
 }
@@ -235,6 +237,9 @@ const (
 	Extra     = "extra"     // the source has no such document
 	Differs   = "content"   // another content
 	Precision = "precision" // the same but for digits of decimals that Elasticsearch cuts
+	// Unreadable is a document that at least one side holds in a form that cannot be
+	// compared.
+	Unreadable = "unreadable"
 )
 
 // Difference is a document that is not the same on both sides.
@@ -260,7 +265,11 @@ func Diff(source, dest []Document) []Difference {
 			out = append(out, Difference{ID: id, Class: Precision, Fields: unequal(x.Fields, y.Fields, true), Late: x.Late})
 		})
 		pairs(&a, &b, func(_, _ Document) bool { return true }, func(x, y Document) {
-			out = append(out, Difference{ID: id, Class: Differs, Fields: unequal(x.Fields, y.Fields, false), Late: x.Late})
+			class := Differs
+			if x.Unreadable || y.Unreadable {
+				class = Unreadable
+			}
+			out = append(out, Difference{ID: id, Class: class, Fields: unequal(x.Fields, y.Fields, false), Late: x.Late})
 		})
 		for _, d := range a {
 			out = append(out, Difference{ID: id, Class: Missing, Late: d.Late})

@@ -461,3 +461,31 @@ func BenchmarkContent(b *testing.B) {
 		}
 	}
 }
+
+// What Elasticsearch takes beyond JSON is compared as it reads it.
+func TestWhatElasticsearchTakes(t *testing.T) {
+	t.Parallel()
+	for name, pair := range map[string][2]string{
+		"a comment":           {`{"n":1 /* set by hand */, "s":"x"}`, `{"n":1,"s":"x"}`},
+		"to the line's end":   {"{\"n\":1 // by hand\n}", `{"n":1}`},
+		"behind it":           {`{"n":1} /* x */`, `{"n":1}`},
+		"at the end":          {`{"n":1} // x`, `{"n":1}`},
+		"in a string":         {`{"s":"a /* b */ // c"}`, `{"s":"a /* b */ // c"}`},
+		"a byte order mark":   {"\xef\xbb\xbf{\"n\":1}", `{"n":1}`},
+		"a long form":         {"{\"s\":\"a\xc0\x80b\"}", `{"s":"a\u0000b"}`},
+		"half a pair":         {"{\"s\":\"\xed\xa0\x80\"}", `{"s":"\ud800"}`},
+		"a pair as two":       {"{\"s\":\"\xed\xa0\xbd\xed\xb8\x80é\"}", `{"s":"😀é"}`},
+		"a long form's quote": {"{\"s\":\"\xc0\xa2\"}", `{"s":"\""}`},
+	} {
+		var h checksum.Hasher
+		a, err := h.Content("1", "", []byte(pair[0]))
+		require.NoError(t, err, name)
+		b, err := h.Content("1", "", []byte(pair[1]))
+		require.NoError(t, err, name)
+		require.Equal(t, b, a, name)
+	}
+	for _, odd := range []string{`{"n":1 / 2}`, `{"n":1 /* open`, `{"n":}`} {
+		_, err := new(checksum.Hasher).Content("1", "", []byte(odd))
+		require.Error(t, err, odd)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"eslink/shared/es"
 	"eslink/shared/facts"
@@ -37,6 +38,7 @@ var outcomes = []outcome{
 	{"the destination does not know it", ending.isUnknown, lookAndRun},
 	{"its ID is another task's", ending.isForeign, retry},
 	{"a page is longer than 100 MB", errorOf(hasType(tooLong)), isolate},
+	{"a page is no JSON that _reindex can read", ending.isUnparsable, isolate},
 	{"the destination rejects a page", errorOf(hasType(rejected)), smaller},
 	{"it broke off behind the last document", ending.isTransientAfterLast, complete},
 	{"the link, the source or a node was away", ending.isTransient, retry},
@@ -105,6 +107,16 @@ func errorOf(match func(string) bool) func(ending) string {
 	}
 }
 
+// isUnparsable matches a page in which what a document says, which the source returns as
+// it was given, is not what _reindex takes: a byte order mark, say. A reply that is not
+// a page at all has no status of one. (Measured on 7.17.29.)
+func (e ending) isUnparsable() string {
+	if e.got.Error == nil || !strings.HasPrefix(e.got.Error.Reason, "Error parsing the response") || !e.got.Error.Is(hasType("json_parse_exception")) {
+		return ""
+	}
+	return e.error()
+}
+
 // isTransient matches errors that end a task and may be gone next time: the link or
 // the source was away, or the destination had too much to do.
 func (e ending) isTransient() string {
@@ -169,7 +181,7 @@ func (e ending) leaksScrolls() bool {
 		return true
 	case err == nil:
 		return false
-	case err.Is(hasType(tooLong)): // the first page names the scroll
+	case err.Is(hasType(tooLong)) || e.isUnparsable() != "": // the first page names the scroll
 		return e.got.Status.Total == 0
 	case e.isTransient() != "":
 		return e.got.Status.Total > 0 || err.RemoteStatus() == 0 && !err.Is(didNotReachSource)

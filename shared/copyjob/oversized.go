@@ -3,6 +3,7 @@ package copyjob
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"eslink/events"
 	"eslink/shared/apierr"
@@ -47,9 +48,13 @@ func (j *Job) isolate(ctx context.Context, t *facts.Task, s es.TaskStatus, cause
 		cause = cause.CausedBy
 	}
 	told := fmt.Sprintf("%s is larger than the 100 MB that _reindex takes from another cluster (%s): move it by itself", what, cause.Reason)
+	if cause.Type != tooLong {
+		reason, _, _ := strings.Cut(cause.Reason, "\n") // what follows may be the document's own words
+		told = fmt.Sprintf("%s is not JSON that _reindex can read (%s: %s): write it again at the source, or move it by itself", what, cause.Type, reason)
+	}
 	if err == nil && len(t.LeftOut) < maxLeftOut {
 		leaveOut(t, id, told)
-		j.restart(t, "without what is too large: "+told)
+		j.restart(t, "without what cannot be read: "+told)
 		return nil
 	}
 	if n := len(t.LeftOut); n > 0 {
@@ -58,7 +63,7 @@ func (j *Job) isolate(ctx context.Context, t *facts.Task, s es.TaskStatus, cause
 	reset(t) // retry starts a new one
 	return events.NewProblem(409, "copy", "the copy of "+t.Source+" into "+t.Dest+" broke off",
 		events.Finding{Field: j.run.Entry(position(j.run, t)), Message: told,
-			Remedy: "leave what is so large out with indices[].query, or make it smaller, then start again"})
+			Remedy: "leave it out with indices[].query, or write it again at the source, smaller or as plain JSON; then start again"})
 }
 
 // documents are how many t has at most, as far as it can be told: the first reply

@@ -69,6 +69,11 @@ type request interface {
 	Do(ctx context.Context, t esapi.Transport) (*esapi.Response, error)
 }
 
+// inPath is a name as it stands in a path, where esapi puts names as they are. A name of
+// an index may have %, {, [, ^ and more: Logstash makes logs-%{[host][name]}-2026 of a
+// field that it does not know.
+func inPath(name string) string { return url.PathEscape(name) }
+
 // do sends req and decodes a good reply into out, unless out is nil.
 func (c *Client) do(ctx context.Context, what string, req request, out any) error {
 	return c.bounded(ctx, what, req, out, maxReply)
@@ -92,11 +97,18 @@ func (c *Client) bounded(ctx context.Context, what string, req request, out any,
 	case out == nil:
 		return nil
 	}
+	if verbatim, ok := out.(*verbatim); ok {
+		*verbatim = body
+		return nil
+	}
 	if err := json.Unmarshal(body, out); err != nil {
 		return fmt.Errorf("%s on %s: decode reply: %w", what, c.base.Host, err)
 	}
 	return nil
 }
+
+// verbatim is a reply as it came.
+type verbatim []byte
 
 // read reads a reply's body, into one piece of memory where its length is known.
 func read(res *esapi.Response, limit int64) ([]byte, error) {

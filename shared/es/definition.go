@@ -13,10 +13,11 @@ import (
 // IsAlias reports whether err says that a name is an alias.
 func IsAlias(err error) bool { return errors.Is(err, ErrAlias) }
 
-// IsBadRequest reports whether the server refused what a request says.
+// IsBadRequest reports whether the server refused what a request says, or does not know
+// it.
 func IsBadRequest(err error) bool {
 	e := asReply(err)
-	return e != nil && e.Status == http.StatusBadRequest
+	return e != nil && (e.Status == http.StatusBadRequest || e.Status == http.StatusNotImplemented)
 }
 
 // Exists reports whether err says that an index is there already.

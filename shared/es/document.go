@@ -1,8 +1,10 @@
 package es
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -74,7 +76,7 @@ func (c *Client) Documents(ctx context.Context, index string, shard int, ids []s
 // search asks all shards or none.
 func search(index string, body io.Reader, size int, source bool) esapi.SearchRequest {
 	no := false
-	req := esapi.SearchRequest{Index: []string{index}, Body: body, Size: &size, AllowPartialSearchResults: &no, TrackTotalHits: no}
+	req := esapi.SearchRequest{Index: []string{inPath(index)}, Body: body, Size: &size, AllowPartialSearchResults: &no, TrackTotalHits: no}
 	if !source {
 		req.Source = []string{"false"}
 	}
@@ -102,8 +104,15 @@ func (c *Client) documents(ctx context.Context, what string, req esapi.SearchReq
 			}
 		}
 	}
-	if err := c.bounded(ctx, what, req, &out, limit); err != nil {
+	var reply verbatim
+	if err := c.bounded(ctx, what, req, &reply, limit); err != nil {
 		return nil, err
+	}
+	if json.Unmarshal(reply, &out) != nil {
+		blankComments(reply)
+		if err := json.Unmarshal(reply, &out); err != nil {
+			return nil, fmt.Errorf("%s on %s: %w: %w", what, c.base.Host, ErrUnreadable, err)
+		}
 	}
 	err := out.Shards.complete()
 	if err == nil && out.TimedOut {
@@ -120,6 +129,48 @@ func (c *Client) documents(ctx context.Context, what string, req esapi.SearchReq
 		}
 	}
 	return docs, nil
+}
+
+// ErrUnreadable says that a reply with documents is no JSON. Elasticsearch returns what
+// a document says as it was given, and takes more than JSON is.
+var ErrUnreadable = errors.New("the reply is not JSON")
+
+// comment is how long the comment is that in begins with, 0 if it begins with none.
+func comment(in []byte) int {
+	end := -1
+	switch {
+	case bytes.HasPrefix(in, []byte("/*")):
+		if end = bytes.Index(in[2:], []byte("*/")); end >= 0 {
+			end += len("/*") + len("*/")
+		}
+	case bytes.HasPrefix(in, []byte("//")):
+		end = bytes.IndexAny(in, "\r\n")
+	}
+	return max(end, 0)
+}
+
+// blankComments turns comments and byte order marks between JSON's tokens, which
+// Elasticsearch takes and keeps, into spaces.
+func blankComments(in []byte) {
+	for at := 0; at < len(in); at++ {
+		switch {
+		case in[at] == '"': // to its end
+			for at++; at < len(in) && in[at] != '"'; at++ {
+				if in[at] == '\\' {
+					at++
+				}
+			}
+		case bytes.HasPrefix(in[at:], []byte("\uFEFF")): // before what a document says
+			in[at], in[at+1], in[at+2] = ' ', ' ', ' '
+			at += 2
+		case in[at] == '/':
+			end := comment(in[at:])
+			for n := range end {
+				in[at+n] = ' '
+			}
+			at += max(end-1, 0)
+		}
+	}
 }
 
 // InWindow narrows a query, or everything with none, to sequence numbers that

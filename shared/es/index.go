@@ -38,7 +38,7 @@ func (c *Client) Definition(ctx context.Context, index string) (Definition, erro
 		Settings struct{ Index json.RawMessage }
 		Aliases  map[string]json.RawMessage
 	}
-	if err := c.do(ctx, "read index "+index, esapi.IndicesGetRequest{Index: []string{index}}, &out); err != nil {
+	if err := c.do(ctx, "read index "+index, esapi.IndicesGetRequest{Index: []string{inPath(index)}}, &out); err != nil {
 		return Definition{}, err
 	}
 	ix, ok := out[index]
@@ -61,7 +61,7 @@ func (c *Client) Behind(ctx context.Context, name string) (map[string]string, er
 	var out map[string]struct {
 		Settings struct{ Index struct{ UUID string } }
 	}
-	err := c.do(ctx, "read what "+name+" leads to", esapi.IndicesGetRequest{Index: []string{name}}, &out)
+	err := c.do(ctx, "read what "+name+" leads to", esapi.IndicesGetRequest{Index: []string{inPath(name)}}, &out)
 	if apierr.IsNotFound(err) {
 		return nil, nil
 	}
@@ -90,7 +90,7 @@ func (c *Client) Matches(ctx context.Context, pattern string) (indices []Match, 
 		Indices []Match
 		Streams []struct{ Name string } `json:"data_streams"`
 	}
-	if err := c.do(ctx, "find indices "+pattern, esapi.IndicesResolveIndexRequest{Name: []string{pattern}, ExpandWildcards: "all"}, &out); err != nil {
+	if err := c.do(ctx, "find indices "+pattern, esapi.IndicesResolveIndexRequest{Name: []string{inPath(pattern)}, ExpandWildcards: "all"}, &out); err != nil {
 		return nil, nil, err
 	}
 	for _, s := range out.Streams {
@@ -115,12 +115,12 @@ func (c *Client) Create(ctx context.Context, index string, d Definition) error {
 	if err != nil {
 		return err
 	}
-	return c.do(ctx, "create index "+index, esapi.IndicesCreateRequest{Index: index, Body: reader}, nil)
+	return c.do(ctx, "create index "+index, esapi.IndicesCreateRequest{Index: inPath(index), Body: reader}, nil)
 }
 
 // Delete deletes an index; one that is gone is no error.
 func (c *Client) Delete(ctx context.Context, index string) error {
-	err := c.do(ctx, "delete index "+index, esapi.IndicesDeleteRequest{Index: []string{index}}, nil)
+	err := c.do(ctx, "delete index "+index, esapi.IndicesDeleteRequest{Index: []string{inPath(index)}}, nil)
 	if apierr.IsNotFound(err) {
 		return nil
 	}
@@ -129,7 +129,7 @@ func (c *Client) Delete(ctx context.Context, index string) error {
 
 // Refresh makes all writes so far visible to searches.
 func (c *Client) Refresh(ctx context.Context, index string) error {
-	return c.do(ctx, "refresh index "+index, esapi.IndicesRefreshRequest{Index: []string{index}}, nil)
+	return c.do(ctx, "refresh index "+index, esapi.IndicesRefreshRequest{Index: []string{inPath(index)}}, nil)
 }
 
 // PutSettings changes settings of an index; nil takes one back to its default.
@@ -138,7 +138,7 @@ func (c *Client) PutSettings(ctx context.Context, index string, settings map[str
 	if err != nil {
 		return err
 	}
-	return c.do(ctx, "change settings of index "+index, esapi.IndicesPutSettingsRequest{Index: []string{index}, Body: reader}, nil)
+	return c.do(ctx, "change settings of index "+index, esapi.IndicesPutSettingsRequest{Index: []string{inPath(index)}, Body: reader}, nil)
 }
 
 // Flush has all writes so far on disk. A shard that is away is no failure to
@@ -148,7 +148,7 @@ func (c *Client) Flush(ctx context.Context, index string) error {
 		Shards shards `json:"_shards"`
 	}
 	what := "flush index " + index
-	if err := c.do(ctx, what, esapi.IndicesFlushRequest{Index: []string{index}}, &out); err != nil {
+	if err := c.do(ctx, what, esapi.IndicesFlushRequest{Index: []string{inPath(index)}}, &out); err != nil {
 		return err
 	}
 	if err := out.Shards.complete(); err != nil {
@@ -159,7 +159,7 @@ func (c *Client) Flush(ctx context.Context, index string) error {
 
 // Count counts the documents of an index under a query, or all with none.
 func (c *Client) Count(ctx context.Context, index string, query json.RawMessage) (int64, error) {
-	req := esapi.CountRequest{Index: []string{index}}
+	req := esapi.CountRequest{Index: []string{inPath(index)}}
 	if len(query) > 0 {
 		reader, err := body(map[string]json.RawMessage{"query": query})
 		if err != nil {
@@ -216,7 +216,7 @@ func (c *Client) Stats(ctx context.Context, index string) (Stats, error) {
 			}
 		}
 	}
-	if err := c.do(ctx, "read statistics of index "+index, esapi.IndicesStatsRequest{Index: []string{index}, Level: "shards"}, &out); err != nil {
+	if err := c.do(ctx, "read statistics of index "+index, esapi.IndicesStatsRequest{Index: []string{inPath(index)}, Level: "shards"}, &out); err != nil {
 		return Stats{}, err
 	}
 	of, err := c.shards(ctx, index)
@@ -251,7 +251,7 @@ func (c *Client) shards(ctx context.Context, index string) (int, error) {
 			}
 		}
 	}
-	req := esapi.IndicesGetSettingsRequest{Index: []string{index}, Name: []string{"index.number_of_shards"}}
+	req := esapi.IndicesGetSettingsRequest{Index: []string{inPath(index)}, Name: []string{"index.number_of_shards"}}
 	if err := c.do(ctx, "read settings of index "+index, req, &out); err != nil {
 		return 0, err
 	}

@@ -74,15 +74,15 @@ func TestMemoryIsFlat(t *testing.T) {
 	const documents = 100_000
 	for name, read := range map[string]struct {
 		content bool
-		do      func(context.Context, *scan.Scan) (scan.Standing, error)
+		do      func(context.Context, *scan.Scan) (scan.Progress, error)
 	}{
-		"sums of content": {true, func(ctx context.Context, s *scan.Scan) (scan.Standing, error) {
+		"sums of content": {true, func(ctx context.Context, s *scan.Scan) (scan.Progress, error) {
 			return s.Sum(ctx, 1<<12, time.Now().Add(time.Hour))
 		}},
-		"sums of IDs": {false, func(ctx context.Context, s *scan.Scan) (scan.Standing, error) {
+		"sums of IDs": {false, func(ctx context.Context, s *scan.Scan) (scan.Progress, error) {
 			return s.Sum(ctx, 1<<12, time.Now().Add(time.Hour))
 		}},
-		"listed IDs": {false, func(ctx context.Context, s *scan.Scan) (scan.Standing, error) {
+		"listed IDs": {false, func(ctx context.Context, s *scan.Scan) (scan.Progress, error) {
 			return s.List(ctx, scan.Want{}, time.Now().Add(time.Hour))
 		}},
 	} {

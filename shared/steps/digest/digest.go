@@ -166,7 +166,7 @@ func (s *Step) read(ctx context.Context, c *es.Client, r *run.Run, i int, d *fac
 	if surveyed.Total > 0 {
 		reader.Bytes = surveyed.Bytes / surveyed.Total
 	}
-	var at scan.Standing
+	var at scan.Progress
 	switch {
 	case d.Wanted > 0:
 		var want scan.Want

@@ -291,7 +291,7 @@ func (x *index) looks(ctx context.Context, until time.Time) (done bool, err erro
 		if err != nil {
 			return false, err
 		}
-		found, err := x.scan().Look(ctx, listed)
+		found, err := x.scan().Lookup(ctx, listed)
 		if err != nil {
 			return false, err
 		}
@@ -377,6 +377,8 @@ func (x *index) line(d checksum.Difference) {
 		x.says("%s holds document %s, which %s does not%s", x.proof.Dest, d.ID, x.source(), x.written())
 	case checksum.Precision:
 		x.says("%s: document %s has lost digits of decimals that Elasticsearch cuts (precision)%s", x.proof.Dest, d.ID, fields)
+	case checksum.Unreadable:
+		x.says("%s: document %s cannot be compared: at least one side holds it as no JSON that can be read (unreadable)%s", x.proof.Dest, d.ID, late)
 	default:
 		x.says("%s: document %s differs%s%s", x.proof.Dest, d.ID, fields, late)
 	}

@@ -193,7 +193,8 @@ func (s *Cluster) autoCreate(name string) (*index.Index, error) {
 // action on. An alias's filter comes with its index, unless the index is named too.
 func (c *Call) Resolve(expr, action string) ([]*index.Index, map[*index.Index]json.RawMessage, error) {
 	found := resolution{indices: map[string]*index.Index{}, filters: map[*index.Index]json.RawMessage{}}
-	items := esjson.SplitList(expr)
+	// A name may have brackets.
+	items := strings.FieldsFunc(expr, func(r rune) bool { return r == ',' })
 	if len(items) == 0 || len(items) == 1 && items[0] == "_all" {
 		items = []string{"*"}
 	}

@@ -118,8 +118,8 @@ type Scan struct {
 	Planned []int64
 }
 
-// Standing is how far a reading is.
-type Standing struct {
+// Progress is how far a reading is.
+type Progress struct {
 	Read  int64 `json:"read"`            // documents so far
 	Parts int   `json:"parts,omitempty"` // rows of listed ones
 	Done  bool  `json:"done"`
@@ -129,11 +129,11 @@ type Standing struct {
 type state struct {
 	Walk  string `json:"walk"`            // another walk's reading is not gone on with
 	Index string `json:"index,omitempty"` // nor that of another index by the name: the UUID
-	Standing
+	Progress
 	Next []int64       `json:"next"`           // each shard's next sequence number; -1: read whole
 	Sums checksum.Sums `json:"sums,omitempty"` // when summing
 
-	onward bool // this invocation has read a page, and none of them in part
+	advanced bool // this invocation has read a page, and none of them in part
 }
 
 // load reads a reading's row, or begins one.
@@ -150,11 +150,11 @@ func (s *Scan) load(ctx context.Context, row string) (*state, error) {
 }
 
 // Sum adds up the partitions of the index, as far as it comes until a time.
-func (s *Scan) Sum(ctx context.Context, partitions int, until time.Time) (Standing, error) {
+func (s *Scan) Sum(ctx context.Context, partitions int, until time.Time) (Progress, error) {
 	row := sumsRow(s.Side, s.Position)
 	st, err := s.load(ctx, row)
 	if err != nil {
-		return Standing{}, err
+		return Progress{}, err
 	}
 	if st.Sums == nil {
 		st.Sums = make(checksum.Sums, partitions)
@@ -163,6 +163,9 @@ func (s *Scan) Sum(ctx context.Context, partitions int, until time.Time) (Standi
 		contents := make([]checksum.Content, len(docs))
 		for i, d := range docs {
 			c, err := h.Content(d.ID, d.Routing, d.Source)
+			if err != nil { // no JSON that can be compared
+				c, err = h.Content(d.ID, d.Routing, s.unreadable())
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -180,11 +183,11 @@ func (s *Scan) Sum(ctx context.Context, partitions int, until time.Time) (Standi
 
 // save keeps a reading's row. An error that may pass does not undo the pages
 // before it: the next invocation goes on from there.
-func (s *Scan) save(ctx context.Context, row string, st *state, err error) (Standing, error) {
-	if err != nil && (!st.onward || apierr.ClassOf(err) != apierr.Retry) {
-		return Standing{}, err
+func (s *Scan) save(ctx context.Context, row string, st *state, err error) (Progress, error) {
+	if err != nil && (!st.advanced || apierr.ClassOf(err) != apierr.Retry) {
+		return Progress{}, err
 	}
-	return st.Standing, s.Rows.PutPart(ctx, s.Run.ID, row, st)
+	return st.Progress, s.Rows.PutPart(ctx, s.Run.ID, row, st)
 }
 
 // Bounds of a listing's row: the table takes 2 MB in one.
@@ -203,11 +206,11 @@ type Want struct {
 }
 
 // List lists documents in rows, as far as it comes until a time.
-func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, error) {
+func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Progress, error) {
 	row := listRow(s.Side, s.Position)
 	st, err := s.load(ctx, row)
 	if err != nil {
-		return Standing{}, err
+		return Progress{}, err
 	}
 	wanted, detailed := make([]bool, want.Of), make([]bool, want.Of)
 	for i, p := range want.Partitions {
@@ -230,7 +233,7 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 			}
 			docs = found
 		}
-		listed, err := describe(h, docs, func(id string) bool { return want.Of > 0 && detailed[checksum.Partition(id, want.Of)] })
+		listed, err := s.describe(h, docs, func(id string) bool { return want.Of > 0 && detailed[checksum.Partition(id, want.Of)] })
 		if err != nil {
 			return nil, err
 		}
@@ -239,9 +242,9 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 		}
 		return func() error { return out.add(ctx, listed) }, nil
 	})
-	if err == nil || st.onward {
+	if err == nil || st.advanced {
 		if err := out.flush(ctx); err != nil {
-			return Standing{}, err
+			return Progress{}, err
 		}
 	}
 	return s.save(ctx, row, st, err)
@@ -249,13 +252,18 @@ func (s *Scan) List(ctx context.Context, want Want, until time.Time) (Standing, 
 
 // describe lists documents, some with their fields: those that are not read, too,
 // since theirs says so.
-func describe(h *checksum.Hasher, docs []es.Document, fields func(id string) bool) ([]checksum.Document, error) {
+func (s *Scan) describe(h *checksum.Hasher, docs []es.Document, fields func(id string) bool) ([]checksum.Document, error) {
 	out := make([]checksum.Document, len(docs))
 	for i, d := range docs {
 		var err error
 		if out[i], err = h.List(d.ID, d.Routing, d.Source, fields(d.ID) || bytes.HasPrefix(d.Source, tooLarge)); err != nil {
+			d.Source = s.unreadable()
+			out[i], err = h.List(d.ID, d.Routing, d.Source, false)
+		}
+		if err != nil {
 			return nil, err
 		}
+		out[i].Unreadable = bytes.Equal(d.Source, s.unreadable())
 	}
 	return out, nil
 }
@@ -305,9 +313,9 @@ func (s *Scan) fetch(ctx context.Context, shard int, ids []string) ([]es.Documen
 	}
 	docs, err := s.Reader.Documents(ctx, s.Index, shard, ids, s.Content)
 	switch {
-	case errors.Is(err, es.ErrTooLarge) && len(ids) == 1 && s.Content:
-		docs, err = s.Reader.Documents(ctx, s.Index, shard, ids, false)
-		return s.unread(docs), err
+	case cannotRead(err) && len(ids) == 1 && s.Content:
+		docs, again := s.Reader.Documents(ctx, s.Index, shard, ids, false)
+		return s.standIn(docs, err), again
 	case !tooMuch(err) || len(ids) == 1:
 		return docs, err
 	}
@@ -328,17 +336,37 @@ func (s *Scan) unread(docs []es.Document) []es.Document {
 	return docs
 }
 
+// unreadable stands for what a document says that is no JSON: something else on either
+// side, so that they are not taken for equal.
+func (s *Scan) unreadable() []byte { return fmt.Appendf(nil, "{\"(not readable, %s)\":0}", s.Side) }
+
+// standIn has documents that were read without what they say say what stands for it.
+func (s *Scan) standIn(docs []es.Document, err error) []es.Document {
+	if errors.Is(err, es.ErrTooLarge) {
+		return s.unread(docs)
+	}
+	for i := range docs {
+		docs[i].Source = s.unreadable()
+	}
+	return docs
+}
+
 // tooLarge begins what stands for a document that is not read.
 var tooLarge = fmt.Appendf(nil, `{"(more than the %d MB that are read`, es.MaxDocument>>20)
+
+// cannotRead reports whether a document of a page cannot be read as it is.
+func cannotRead(err error) bool {
+	return errors.Is(err, es.ErrTooLarge) || errors.Is(err, es.ErrUnreadable)
+}
 
 // tooMuch reports whether a page should have been smaller.
 func tooMuch(err error) bool {
 	var e *apierr.Error
-	return errors.Is(err, es.ErrTooLarge) || errors.As(err, &e) && e.Code == "circuit_breaking_exception"
+	return cannotRead(err) || errors.As(err, &e) && e.Code == "circuit_breaking_exception"
 }
 
-// Look returns what the index has of documents that the other side has listed.
-func (s *Scan) Look(ctx context.Context, listed []checksum.Document) ([]checksum.Document, error) {
+// Lookup returns what the index has of documents that the other side has listed.
+func (s *Scan) Lookup(ctx context.Context, listed []checksum.Document) ([]checksum.Document, error) {
 	ids := make([]string, len(listed))
 	for i, d := range listed {
 		ids[i] = d.ID
@@ -347,7 +375,7 @@ func (s *Scan) Look(ctx context.Context, listed []checksum.Document) ([]checksum
 	if err != nil {
 		return nil, err
 	}
-	return describe(new(checksum.Hasher), docs, func(string) bool { return listed[0].Fields != nil })
+	return s.describe(new(checksum.Hasher), docs, func(string) bool { return listed[0].Fields != nil })
 }
 
 const (
@@ -376,7 +404,7 @@ func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool
 		*st = state{Walk: st.Walk, Index: stats.UUID, Next: make([]int64, len(stats.ShardSeqNos)), Sums: st.Sums}
 	}
 	var mu sync.Mutex
-	spoilt := false // a page was taken in part
+	partial := false // a page was taken in part
 	var alone large
 	step := func(ctx context.Context, h *checksum.Hasher, p *pager) error {
 		defer alone.hold(p.size)()
@@ -390,11 +418,11 @@ func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if err := add(); err != nil || spoilt {
-			spoilt, st.onward = true, false
+		if err := add(); err != nil || partial {
+			partial, st.advanced = true, false
 			return err
 		}
-		st.onward = st.onward || st.Next[p.shard] != p.next
+		st.advanced = st.advanced || st.Next[p.shard] != p.next
 		st.Next[p.shard] = p.next
 		st.Read += int64(len(docs))
 		return nil
@@ -475,9 +503,10 @@ func (p *pager) page(ctx context.Context) ([]es.Document, error) {
 			}
 			continue
 		}
-		if errors.Is(err, es.ErrTooLarge) && p.source {
+		if cannotRead(err) && p.source {
+			why := err
 			docs, err = p.scan.Reader.Page(ctx, p.scan.Index, p.scan.Query, w, p.size, false)
-			docs = p.scan.unread(docs)
+			docs = p.scan.standIn(docs, why)
 		}
 		switch {
 		case err != nil:
@@ -523,10 +552,10 @@ const Sampled = sampleRuns * sampleRun
 
 // Sample lists documents from random places with their fields. The places are
 // drawn from the walk's name, so a repetition lists the same.
-func (s *Scan) Sample(ctx context.Context) (Standing, error) {
+func (s *Scan) Sample(ctx context.Context) (Progress, error) {
 	stats, err := s.Reader.Stats(ctx, s.Index)
 	if err != nil {
-		return Standing{}, err
+		return Progress{}, err
 	}
 	var seed [32]byte
 	copy(seed[:], s.Run.Facts.Digest.Walk)
@@ -548,18 +577,18 @@ func (s *Scan) Sample(ctx context.Context) (Standing, error) {
 		}
 		p := s.pager(true)
 		p.shard, p.next, p.last, p.size, p.width = shard, n, stats.ShardSeqNos[shard], min(p.size, sampleRun), 4*sampleRun
-		for docs := 0; docs == 0 && p.next >= 0; { // numbers may be empty
+		for docs := 0; docs == 0 && p.next >= 0; { // gaps in sequence numbers
 			page, err := p.page(ctx)
 			if err != nil {
-				return Standing{}, err
+				return Progress{}, err
 			}
 			if docs = len(page); docs == 0 && p.next < 0 && n > 0 {
-				p.next, n = 0, 0 // what there is lies before
+				p.next, n = 0, 0 // wrap to start
 			}
 			fresh := slices.DeleteFunc(page, func(d es.Document) bool { return seen[place{shard, d.ID}] })
-			listed, err := describe(new(checksum.Hasher), fresh, func(string) bool { return true })
+			listed, err := s.describe(new(checksum.Hasher), fresh, func(string) bool { return true })
 			if err != nil {
-				return Standing{}, fmt.Errorf("index %s: %w", s.Index, err)
+				return Progress{}, fmt.Errorf("index %s: %w", s.Index, err)
 			}
 			st.Read += int64(len(fresh))
 			for i, d := range fresh {
@@ -567,13 +596,13 @@ func (s *Scan) Sample(ctx context.Context) (Standing, error) {
 				listed[i].Late, listed[i].Shard = shard < len(s.Planned) && d.SeqNo > s.Planned[shard], shard+1
 			}
 			if err := out.add(ctx, listed); err != nil {
-				return Standing{}, err
+				return Progress{}, err
 			}
 		}
 	}
 	st.Done = true
 	err = out.flush(ctx)
-	return st.Standing, err
+	return st.Progress, err
 }
 
 // Compare returns the partitions in which the two sides' sums differ, and of how

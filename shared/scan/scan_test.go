@@ -263,9 +263,9 @@ func TestReadingThatFails(t *testing.T) {
 	w := newWorld(t)
 	w.fill("a", 1, 1500, 10)
 	s := w.scan(scan.Source, "a")
-	read := map[string]func() (scan.Standing, error){
-		"sum":  func() (scan.Standing, error) { return s.Sum(t.Context(), 4, w.Now().Add(time.Hour)) },
-		"list": func() (scan.Standing, error) { return s.List(t.Context(), scan.Want{}, w.Now().Add(time.Hour)) },
+	read := map[string]func() (scan.Progress, error){
+		"sum":  func() (scan.Progress, error) { return s.Sum(t.Context(), 4, w.Now().Add(time.Hour)) },
+		"list": func() (scan.Progress, error) { return s.List(t.Context(), scan.Want{}, w.Now().Add(time.Hour)) },
 	}
 	for name, do := range read {
 		for _, class := range []apierr.Class{apierr.Retry, apierr.Fatal} {
@@ -348,7 +348,7 @@ func TestReadingByID(t *testing.T) {
 		require.NotEmpty(t, d.Exact)
 		require.Nil(t, d.Fields)
 	}
-	found, err := s.Look(t.Context(), docs)
+	found, err := s.Lookup(t.Context(), docs)
 	require.NoError(t, err)
 	require.Len(t, found, 270)
 	require.Empty(t, checksum.Diff(docs, found))
@@ -356,7 +356,7 @@ func TestReadingByID(t *testing.T) {
 	for i := range docs {
 		docs[i].Fields = map[string]checksum.Field{}
 	}
-	found, err = s.Look(t.Context(), docs)
+	found, err = s.Lookup(t.Context(), docs)
 	require.NoError(t, err)
 	require.NotNil(t, found[0].Fields, "if those that are looked for have them")
 
@@ -500,7 +500,7 @@ func TestDocumentsThatAreTooLargeToRead(t *testing.T) {
 		docs, err := scan.Listed(t.Context(), w, w.run, s.Side, 0, 0)
 		require.NoError(t, err)
 		for _, other := range scans {
-			looked, err := other.Look(t.Context(), docs)
+			looked, err := other.Lookup(t.Context(), docs)
 			require.NoError(t, err)
 			found := checksum.Diff(docs, looked)
 			if other == s {
