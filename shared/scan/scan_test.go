@@ -42,6 +42,7 @@ type world struct {
 	asked  []int                 // how many IDs at once
 	most   int                   // that are not too many, if it is not 0
 	large  map[string]bool       // documents that are not read, by ID
+	odd    map[string]string     // what documents say that is no JSON, by ID; "" breaks the reply
 	broken int                   // the reply by IDs, counted from 1, that does not come
 }
 
@@ -86,6 +87,15 @@ func (w *world) Page(ctx context.Context, index string, query json.RawMessage, w
 func (w *world) short(docs []es.Document, source bool, err error) ([]es.Document, error) {
 	if source && slices.ContainsFunc(docs, func(d es.Document) bool { return w.large[d.ID] }) {
 		return nil, es.ErrTooLarge
+	}
+	for i, d := range docs {
+		switch text, odd := w.odd[d.ID]; {
+		case !odd || !source:
+		case text == "":
+			return nil, es.ErrUnreadable
+		default:
+			docs[i].Source = []byte(text)
+		}
 	}
 	return docs, err
 }
@@ -521,6 +531,36 @@ func TestDocumentsThatAreTooLargeToRead(t *testing.T) {
 	unequal, _, _, err = scan.Compare(t.Context(), w, w.run, 0)
 	require.NoError(t, err)
 	require.Empty(t, unequal)
+}
+
+// A document that is no JSON is a difference of its own class, by its ID; the others
+// are compared.
+func TestDocumentsThatAreUnreadable(t *testing.T) {
+	t.Parallel()
+	const partitions = 16
+	w := newWorld(t)
+	listed := map[string][]checksum.Document{}
+	for side, index := range map[string]string{scan.Source: "a", scan.Dest: "b"} {
+		w.fill(index, 2, 60, 1000)
+		w.odd = map[string]string{}
+		if side == scan.Source {
+			w.odd = map[string]string{"7": "", "31": `{"n": ~}`}
+		}
+		s := w.scan(side, index)
+		w.sum(s, partitions, 100)
+		w.run.Facts.Digest.Walk += "'"
+		at, err := s.List(t.Context(), scan.Want{}, w.Now().Add(time.Hour))
+		require.NoError(t, err)
+		require.True(t, at.Done)
+		for n := range at.Parts {
+			docs, err := scan.Listed(t.Context(), w, w.run, side, 0, n)
+			require.NoError(t, err)
+			listed[side] = append(listed[side], docs...)
+		}
+	}
+	require.Len(t, listed[scan.Source], 60)
+	found := checksum.Diff(listed[scan.Source], listed[scan.Dest])
+	require.Equal(t, []checksum.Difference{{ID: "31", Class: checksum.Unreadable}, {ID: "7", Class: checksum.Unreadable}}, found)
 }
 
 // A listing has what was asked for, once, wherever an invocation ends or fails.
