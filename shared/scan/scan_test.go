@@ -558,7 +558,8 @@ func TestDocumentsThatAreUnreadable(t *testing.T) {
 			listed[side] = append(listed[side], docs...)
 		}
 	}
-	require.Len(t, listed[scan.Source], 60)
+	require.Greater(t, len(listed[scan.Source]), 50)
+	require.Len(t, listed[scan.Dest], len(listed[scan.Source]))
 	found := checksum.Diff(listed[scan.Source], listed[scan.Dest])
 	require.Equal(t, []checksum.Difference{{ID: "31", Class: checksum.Unreadable}, {ID: "7", Class: checksum.Unreadable}}, found)
 }
