@@ -13,11 +13,16 @@ import (
 // IsAlias reports whether err says that a name is an alias.
 func IsAlias(err error) bool { return errors.Is(err, ErrAlias) }
 
-// IsBadRequest reports whether the server refused what a request says, or does not know
-// it.
+// IsBadRequest reports whether the server refused what a request says.
 func IsBadRequest(err error) bool {
 	e := asReply(err)
-	return e != nil && (e.Status == http.StatusBadRequest || e.Status == http.StatusNotImplemented)
+	return e != nil && e.Status == http.StatusBadRequest
+}
+
+// IsNotImplemented reports whether the server does not do what a request asks for.
+func IsNotImplemented(err error) bool {
+	e := asReply(err)
+	return e != nil && e.Status == http.StatusNotImplemented
 }
 
 // Exists reports whether err says that an index is there already.

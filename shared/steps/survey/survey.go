@@ -200,7 +200,7 @@ func look(ctx context.Context, c *es.Client, entry, by string, ix events.Index, 
 	found.Documents = found.Total
 	if len(ix.Query) > 0 {
 		found.Documents, err = c.Count(ctx, ix.Source, ix.Query)
-		if es.IsBadRequest(err) {
+		if es.IsBadRequest(err) || es.IsNotImplemented(err) {
 			fs.Add(entry+".query", "the source refuses it: "+es.Reason(err), "mend the query")
 			return nil, def, nil
 		}
