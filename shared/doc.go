@@ -4,7 +4,8 @@
 // What is said:
 //
 //	../events   the wire contract: spec, step events, problem documents, schemas
-//	flow        WHAT: the scenarios as ordered lists of steps, read down and up
+//	flow        WHAT: the scenarios as ordered lists of steps, read down and up, and
+//	            all else that a scenario decides
 //	apierr      what may be done after an error: retry, not found, conflict, fatal
 //	checksum    whether two sets of documents are the same, and where not
 //	vantage     the proof from inside a network: a probe script and what it says
@@ -12,8 +13,10 @@
 //
 // What remembers and wakes:
 //
-//	facts       what the steps learn and write down, as data
-//	run         a run's record; leases, locks and compare-and-swap over a Driver
+//	facts       what the steps learn and write down, as data; Link is what of the
+//	            link the others read
+//	run         a run's record, its parts and its lines that stay; leases, locks with
+//	            a queue, compare-and-swap over a Driver
 //	run/tablestore, run/runtest   the driver on Tablestore, what any driver must pass
 //	bus         publish an event, now or later
 //	bus/mns, bus/bustest          the bus on MNS queues, what any bus must pass
@@ -74,6 +77,27 @@
 //	            the functions; how a run is shown in a terminal and in a browser;
 //	            specs to begin with
 //
-// To follow one event: functions/nlb/main.go, wire.Step, engine.Handle,
-// steps/nlb, and back through Store.SaveAndRelease to Bus.Publish.
+// A step on Alibaba Cloud touches six files: its package and test below steps, its
+// line in flow, its part in facts and in the schema, and its line in the table that
+// functions and deployment are rendered from.
+//
+// # A walk through one event
+//
+// A message {"runId", "step": "nlb", "seq": 7} lies in queue eslink-nlb.
+//
+//  1. functions/nlb/main.go is woken with it: wire.Step has read the environment,
+//     built the store, the bus and the engine, and given nlb.New its deps.Deps.
+//  2. engine.Handle decodes the delivery (package events) and takes the run's lease
+//     (run.Store.Acquire): a held lease sends the event back, delayed. An event whose
+//     seq is not the record's is skipped.
+//  3. Before the first step that writes, the run takes its target (engine.own).
+//  4. engine.advance calls the step once: nlb.Up looks (shared/aliyun/nlb), acts at
+//     most once, writes r.Facts.NLB, and returns Done, Wait or an error.
+//  5. The outcome moves the cursor: flow says what comes after nlb, seq rises.
+//  6. run.Store.SaveAndRelease writes the record by compare-and-swap and gives up
+//     the lease; the record says that event 8, for ip-whitelist, is owed.
+//  7. engine.send publishes it (bus.Capped, bus/mns) and notes that it did. Who dies
+//     between 6 and 7 is repaired by the redelivery of event 7, or by sweep.
+//
+// The states of a run are in engine/README.md, why it is so in decisions.
 package shared

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -70,6 +71,50 @@ func scenario(name string) bool {
 		if strings.EqualFold(strings.ReplaceAll(s, "-", ""), name) {
 			return true
 		}
+	}
+	return false
+}
+
+// partOwners are the steps that write the parts of one balancer. Everybody else
+// reads facts.Link, which is the same for all.
+var partOwners = map[string][]string{
+	"NLB":         {"nlb", "ipwhitelist", "nlbbackend"},
+	"IPWhitelist": {"ipwhitelist"},
+	"NLBBackend":  {"nlbbackend"},
+	"CLB":         {"clb", "clbbackend"},
+	"Firewall":    {"firewall", "clbbackend"},
+	"CLBBackend":  {"clbbackend"},
+}
+
+func TestABalancersFactsAreItsStepsOwn(t *testing.T) {
+	t.Parallel()
+	for pkg, files := range sources(t) {
+		step := strings.TrimPrefix(pkg, "shared/steps/")
+		for _, file := range files {
+			ast.Inspect(file, func(n ast.Node) bool {
+				sel, ok := n.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				owners, ok := partOwners[sel.Sel.Name]
+				if !ok || !ofFacts(sel.X) {
+					return true
+				}
+				assert.True(t, pkg == "shared/facts" || slices.Contains(owners, step), "%s reads Facts.%s; facts.Link says what it needs", pkg, sel.Sel.Name)
+				return true
+			})
+		}
+	}
+}
+
+// ofFacts reports whether an expression is likely to be a run's facts: r.Facts or
+// a variable f of it.
+func ofFacts(x ast.Expr) bool {
+	switch x := x.(type) {
+	case *ast.SelectorExpr:
+		return x.Sel.Name == "Facts"
+	case *ast.Ident:
+		return x.Name == "f" || x.Name == "facts"
 	}
 	return false
 }

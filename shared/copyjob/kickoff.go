@@ -157,7 +157,7 @@ func (j *Job) rate(t *facts.Task) *float64 {
 func Remote(r *run.Run, login kms.Login) es.Remote {
 	protocol, port := r.Spec.Source()
 	return es.Remote{
-		Host:     fmt.Sprintf("%s://%s:%d", protocol, r.Facts.Accept.Domain, port),
+		Host:     fmt.Sprintf("%s://%s:%d", protocol, r.Facts.Link().Host, port),
 		Username: login.Username, Password: login.Password,
 		SocketTimeout: r.Spec.Reindex.SocketTimeout, ConnectTimeout: r.Spec.Reindex.ConnectTimeout,
 	}

@@ -179,10 +179,7 @@ func (j *Journal) Of(config map[string]string, s events.Spec, domain string) (Ch
 
 // Domain is the domain of a run's endpoint, or Placeholder.
 func Domain(r *run.Run) string {
-	if a := r.Facts.Accept; a != nil {
-		return cmp.Or(a.Domain, Placeholder)
-	}
-	return Placeholder
+	return cmp.Or(r.Facts.Link().Host, Placeholder)
 }
 
 // Extras lists, for people, what a spec adds to the cluster beside esConfig and is

@@ -394,13 +394,10 @@ func (p Prober) ours(ctx context.Context, l Link) error {
 
 // OfRun are the links that a run made, one for each use case.
 func OfRun(r *run.Run) []Link {
-	f := r.Facts
-	base := Link{ID: r.ID, InstanceID: r.Spec.InstanceID, EndpointID: f.PrivateConnection.EndpointID, ServiceID: f.EndpointService.ID, Domain: f.Accept.Domain}
-	if f.CLB != nil {
-		base.CLB = f.CLB.ID
-	}
-	if f.NLBBackend != nil {
-		base.ListenerIDs = []string{f.NLBBackend.ListenerID}
+	link := r.Facts.Link()
+	base := Link{ID: r.ID, InstanceID: r.Spec.InstanceID, EndpointID: link.Endpoint, ServiceID: link.Service, Domain: link.Host, ListenerIDs: link.Balancer.Listeners}
+	if link.Balancer.Kind == facts.KindCLB {
+		base.CLB = link.Balancer.ID
 	}
 	useCases := r.Spec.UseCases
 	if len(useCases) == 0 {
@@ -414,7 +411,7 @@ func OfRun(r *run.Run) []Link {
 		if list := r.Indices(); u.Kind == events.ReindexUseCase && len(list) > 0 {
 			l.RemoteIndex, l.Query = list[0].Source, list[0].Query
 		}
-		if d := f.Dictionary; d != nil && u.Plugin != nil && d.Analyzer == u.Plugin.Analyzer && d.Word == u.Plugin.Word {
+		if d := r.Facts.Dictionary; d != nil && u.Plugin != nil && d.Analyzer == u.Plugin.Analyzer && d.Word == u.Plugin.Word {
 			l.Before = d.Before
 		}
 		links = append(links, l)

@@ -476,7 +476,7 @@ func TestSeveralUseCasesInOneRun(t *testing.T) {
 		s := w.service(v)
 		directory.LDAP.UserSecret = "eslink/b"
 		s.Runs = runs{&run.Run{ID: "0123456789abcdef", Spec: events.Spec{InstanceID: "es-cn-dst", Scenario: flow.ESToECS, UseCases: []events.UseCase{watcher.UseCase, directory.UseCase}},
-			Facts: facts.Facts{Preflight: &facts.Preflight{}, CLB: &facts.CLB{ID: "lb-1"}, CLBBackend: &facts.CLBBackend{}, EndpointService: &facts.EndpointService{ID: "epsrv-b2"},
+			Facts: facts.Facts{Preflight: &facts.Preflight{}, CLB: &facts.CLB{ID: "lb-1"}, CLBBackend: &facts.CLBBackend{Ports: []facts.CLBPort{{Port: 389}}}, EndpointService: &facts.EndpointService{ID: "epsrv-b2"},
 				PrivateConnection: &facts.PrivateConnection{EndpointID: "ep-a1"}, Accept: &facts.Accept{Domain: domain}}}}
 		reply, err := s.Do(t.Context(), []byte(`{"runId":"0123456789abcdef"}`))
 		require.NoError(t, err)

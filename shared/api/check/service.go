@@ -134,7 +134,11 @@ func (s *Service) record(ctx context.Context, id string) (*run.Run, error) {
 
 func (s *Service) ofRun(r *run.Run) (subject, error) {
 	f := r.Facts
-	if f.Preflight == nil || f.NLBBackend == nil && f.CLBBackend == nil || f.EndpointService == nil || f.PrivateConnection == nil || f.Accept == nil {
+	if r.Status == run.Removed {
+		return subject{}, events.NewProblem(409, "no-link", "the run is removed",
+			events.Finding{Field: "runId", Message: "its link was taken down", Remedy: "start the run again with its spec"})
+	}
+	if f.Preflight == nil || !f.Link().Stands() {
 		return subject{}, events.NewProblem(409, "no-link", "the run has no link yet",
 			events.Finding{Field: "runId", Message: fmt.Sprintf("it is %s at step %s", r.Status, r.Cursor.Step), Remedy: "wait until it is past step accept"})
 	}

@@ -40,10 +40,8 @@ func (s *Step) verify(ctx context.Context, r *run.Run, id string) (engine.Outcom
 // balancer is what the service stands on, and PrivateLink's name for its type: a
 // run has one, of the type of its scenario.
 func balancer(r *run.Run) (id, kind string) {
-	if r.Facts.CLB != nil {
-		return r.Facts.CLB.ID, "slb"
-	}
-	return r.Facts.NLB.ID, "nlb"
+	b := r.Facts.Link().Balancer
+	return b.ID, b.Kind
 }
 
 // wanted is the balancer in each of its zones.

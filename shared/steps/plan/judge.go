@@ -150,7 +150,7 @@ func (s *Step) judgeUseCases(ctx context.Context, c *es.Client, r *run.Run, fs *
 		if err != nil {
 			return err
 		}
-		if es.Whole(tokens, u.Plugin.Word) && r.Facts.Accept == nil {
+		if es.Whole(tokens, u.Plugin.Word) && r.Facts.Link().Host == "" {
 			fs.Add(at+".plugin.word", u.Plugin.Analyzer+" keeps "+u.Plugin.Word+" whole already, so that it would prove nothing", "give a word of the dictionary that the analyzer does not know of itself")
 			continue
 		}

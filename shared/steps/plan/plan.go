@@ -6,7 +6,6 @@ package plan
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +17,6 @@ import (
 	"eslink/shared/engine"
 	"eslink/shared/es"
 	"eslink/shared/esconfig"
-	"eslink/shared/facts"
 	"eslink/shared/run"
 )
 
@@ -100,31 +98,31 @@ func (s *Step) plan(ctx context.Context, r *run.Run) (*run.Plan, error) {
 // missing lists what the run has not made yet.
 func missing(r *run.Run) []string {
 	var out []string
-	f := r.Facts
+	f, link := r.Facts, r.Facts.Link()
 	if host := f.Preflight.ECS; host != nil {
-		if f.CLB == nil {
+		if link.Balancer.Kind == "" {
 			out = append(out, "a private CLB in "+host.VpcID)
 		}
-		if f.Firewall == nil {
+		if !link.Balancer.Admitted {
 			out = append(out, "rules in a security group of "+host.InstanceID+", unless others admit the balancer already")
 		}
 		for _, port := range r.Spec.Ports() {
-			if f.CLBBackend == nil || !slices.ContainsFunc(f.CLBBackend.Ports, func(p facts.CLBPort) bool { return p.Port == port }) {
+			if !link.Balancer.Listens(port) {
 				out = append(out, fmt.Sprintf("a listener on port %d with %s:%d behind it", port, host.PrivateIP, port))
 			}
 		}
 	} else {
-		if f.NLB == nil {
+		if link.Balancer.Kind == "" {
 			out = append(out, "a private NLB in "+f.Preflight.Target.VpcID)
 		}
-		if f.IPWhitelist == nil {
+		if !link.Balancer.Admitted {
 			out = append(out, "a group in the private whitelist of "+r.Spec.Target.InstanceID)
 		}
 	}
-	if f.EndpointService == nil {
+	if !link.ServiceAsked {
 		out = append(out, "a PrivateLink endpoint service")
 	}
-	if f.PrivateConnection == nil {
+	if !link.EndpointAsked {
 		out = append(out, "an endpoint of "+r.Spec.InstanceID)
 	}
 	if f.Destination == nil || len(f.Destination.Indices) == 0 { // this generation has copied nothing yet

@@ -143,7 +143,7 @@ func (s *Step) placeClassic(ctx context.Context, r *run.Run, p *facts.Preflight,
 	}
 	var best *vpc.VSwitch
 	for _, v := range vswitches {
-		stands := r.Facts.CLB != nil && r.Facts.Preflight != nil && r.Facts.Preflight.VSwitches[0].VSwitchID == v.ID
+		stands := r.Facts.Link().Balancer.Kind != "" && r.Facts.Preflight != nil && r.Facts.Preflight.VSwitches[0].VSwitchID == v.ID
 		switch {
 		case v.ZoneID != zone || v.Status == "Pending":
 			continue

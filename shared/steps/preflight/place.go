@@ -53,7 +53,7 @@ func (s *Step) place(ctx context.Context, r *run.Run, p *facts.Preflight, instan
 		earlier = &facts.Preflight{}
 	}
 	var own []facts.VSwitch
-	if r.Facts.NLB != nil {
+	if r.Facts.Link().Balancer.Kind != "" {
 		own = earlier.VSwitches
 	}
 	best := roomiest(o, own)
