@@ -84,7 +84,7 @@ func DecodeCreation(payload []byte) (Creation, error) {
 	case e.Type == configType && (d.ResourceType == "" || strings.EqualFold(d.ResourceType, "ACS::Elasticsearch::Instance")):
 		c.Name, where = strings.TrimPrefix(configType, "elasticsearch:Config:"), []string{d.ResourceID, e.Subject}
 	default:
-		return c, fmt.Errorf("decode creation: type %q, event %q, resource %q tell of no creation", e.Type, d.EventName, d.ResourceType)
+		return c, fmt.Errorf("decode creation: type %q, event %q, resource %q is not a create event", e.Type, d.EventName, d.ResourceType)
 	}
 	for _, text := range where {
 		if c.InstanceID == "" {

@@ -93,7 +93,7 @@ func decode(schema string, raw []byte, into any) error {
 }
 
 func invalid(fs ...Finding) error {
-	return NewProblem(400, "invalid-request", "the request is wrong in itself; nothing was called or written", fs...)
+	return NewProblem(400, "invalid-request", "the request is invalid; nothing was called or written", fs...)
 }
 
 func validate(schema string, doc any) error {

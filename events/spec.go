@@ -248,7 +248,7 @@ func (s *Spec) check() Findings {
 		fs.Add("spec.zone", s.Zone+" is not a zone of "+s.Region, "name a zone of that region, or leave it out")
 	}
 	if ip := s.Target.PrivateIP; ip != "" && !hostAddress(ip) {
-		fs.Add("spec.target.privateIp", ip+" is no address of a host in a VPC", "give the private IPv4 address of an ECS instance, such as 10.0.0.8")
+		fs.Add("spec.target.privateIp", ip+" is not the address of a host in a VPC", "give the private IPv4 address of an ECS instance, such as 10.0.0.8")
 	}
 	checkUseCases(s.UseCases, &fs)
 	s.checkAzure(&fs)

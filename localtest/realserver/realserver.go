@@ -208,7 +208,7 @@ func (s *Server) writeHome(ctx context.Context) error {
 	return s.writeKeystore(ctx, s.options.Keystore)
 }
 
-// writeKeystore makes the keystore anew. What it holds beside these secrets is the password of elastic.
+// writeKeystore recreates the keystore. What it holds beside these secrets is the password of elastic.
 func (s *Server) writeKeystore(ctx context.Context, secrets map[string]string) error {
 	all := maps.Clone(secrets)
 	if s.options.Password != "" {

@@ -96,7 +96,7 @@ func (w *World) addAzure() error {
 	return nil
 }
 
-// probes reports whether a write is one of a probe, which every walk makes anew.
+// probes reports whether a write is one of a probe, which every walk repeats.
 func probes(action string) bool { return strings.HasSuffix(action, "/runCommands") }
 
 // AzureSpec connects the network to the first deployment, and has its policy filter

@@ -201,7 +201,7 @@ func TestLoadBalancerEndsInCreateFailed(t *testing.T) {
 	})
 }
 
-// What somebody deletes by hand is made anew by another walk, and teardown
+// What somebody deletes by hand is recreated by another walk, and teardown
 // passes over it.
 func TestDeletedByHand(t *testing.T) {
 	t.Parallel()

@@ -302,7 +302,7 @@ func TestEventsThatStartNothing(t *testing.T) {
 		for _, payload := range []string{"", "null", "[]", `{"source":"acs.elasticsearch"}`, "\x00"} {
 			result, err := s.Invoke(context.Background(), "created", []byte(payload))
 			require.NoError(t, err)
-			require.NoError(t, result.Err(), "a repetition would not mend it")
+			require.NoError(t, result.Err(), "a repetition would not help")
 		}
 		require.Zero(t, s.runs(t))
 		require.Empty(t, s.Writes())

@@ -201,7 +201,7 @@ func TestAPortThatTheRunLeavesIsTakenBack(t *testing.T) {
 	})
 }
 
-// What somebody does to the link behind the run's back is mended by walking
+// What somebody does to the link behind the run's back is repaired by walking
 // again; so is a service that comes late.
 func TestHostLinkIsMended(t *testing.T) {
 	t.Parallel()

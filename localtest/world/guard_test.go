@@ -190,12 +190,12 @@ func TestWhoseTheDestinationIs(t *testing.T) {
 				s.start(t, events.Request{Again: true})
 				s.ends(t, run.Done)
 			}},
-		"made anew by somebody else": {asked: true, left: map[string]int{"dest": 1},
+		"recreated by somebody else": {asked: true, left: map[string]int{"dest": 1},
 			after: func(t *testing.T, s *sim) {
 				s.Ask(Instance, http.MethodDelete, "/dest", "")
 				other(s)
 			}},
-		"made anew by somebody else, walked again": {asked: true, left: map[string]int{"dest": 7},
+		"recreated by somebody else, walked again": {asked: true, left: map[string]int{"dest": 7},
 			after: func(t *testing.T, s *sim) {
 				s.Ask(Instance, http.MethodDelete, "/dest", "")
 				other(s)

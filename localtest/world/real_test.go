@@ -23,7 +23,7 @@ import (
 	"eslink/shared/run"
 )
 
-// TestRealDirectoriesThroughTheLink provisions both directory use cases with the compiled functions: a real 7.17.29 takes up the realms that configure writes, secrets and
+// TestRealDirectoriesThroughTheLink provisions both directory use cases with the compiled functions: a real 7.17.29 applies the realms that configure writes, secrets and
 // all, and logs users in at a real OpenLDAP and a real domain controller, through balancer, endpoint and security group. Teardown puts its settings back.
 func TestRealDirectoriesThroughTheLink(t *testing.T) {
 	w, release, err := NewReal(t.Context(), Config{Root: "../..", Clock: runtime.Clock{Epoch: time.Now(), Rate: 20}}, t.Output())

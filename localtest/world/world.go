@@ -436,7 +436,7 @@ func changes(r *http.Request) bool {
 
 // Writes lists what was written since the world began: to the cloud, and to the
 // clusters' data. eslink's own table and queues do not count, nor do the probes on
-// machines, which every walk makes anew.
+// machines, which every walk repeats.
 func (w *World) Writes() []string {
 	var out []string
 	for _, e := range w.Account.Exchanges() {

@@ -298,7 +298,7 @@ func TestASpecIsMendedAfterFindings(t *testing.T) {
 					r := w.run(id)
 					assert.Equal(t, facts.Facts{}, r.Facts)
 					assert.Nil(t, r.Plan)
-					assert.Empty(t, r.Approved, "another spec is approved anew")
+					assert.Empty(t, r.Approved, "another spec needs another approval")
 				})
 			})
 		}
@@ -550,7 +550,7 @@ func TestTeardownTwice(t *testing.T) {
 		w.put(id, standing)
 		w.ok(action("teardown", id))
 		w.put(id, at("accept", run.Running))
-		assert.Equal(t, "accept", w.ok(action("teardown", id, `,"keepConfig":true`)).Step, "it does not begin anew")
+		assert.Equal(t, "accept", w.ok(action("teardown", id, `,"keepConfig":true`)).Step, "it does not start over")
 		assert.Empty(t, w.sent)
 		assert.True(t, w.run(id).KeepConfig)
 		w.put(id, at("accept", run.Failed))

@@ -128,7 +128,7 @@ func TestTheNextGenerationIsNotThrottled(t *testing.T) {
 	})
 }
 
-// A run that may have made something is not begun anew under another spec.
+// A run that may have made something is not started again under another spec.
 func TestWhatMayHaveBeenMadeIsNotForgotten(t *testing.T) {
 	for name, change := range map[string]func(*run.Run){
 		"at nlb, nothing on record yet": at("nlb", run.Failed),

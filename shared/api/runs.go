@@ -51,7 +51,7 @@ func reply(r *run.Run) Reply {
 }
 
 // Do carries out one request, a JSON document as in request.schema.json, for an
-// account. Errors that a caller can mend are *events.Problem.
+// account. Errors that a caller can correct are *events.Problem.
 func (a *Runs) Do(ctx context.Context, account string, raw []byte) (Reply, error) {
 	req, err := events.ParseRequest(raw)
 	if err != nil {
@@ -212,7 +212,7 @@ func wrongState(r *run.Run, action, why string) error { return wrongStateOf(r, "
 func wrongStateOf(r *run.Run, field, action, why string) error {
 	return events.NewProblem(409, "wrong-state", "the run is "+string(r.Status),
 		events.Finding{Field: field, Message: action + " does not fit: " + why,
-			Remedy: cmp.Or(Next(r), "ask status how it stands, and wait until it has ended if it moves")})
+			Remedy: cmp.Or(Next(r), "ask status for its state, and wait until it has ended if it is running")})
 }
 
 // start makes a run, or goes on with the one that the spec belongs to.
@@ -283,7 +283,7 @@ func (a *Runs) Begin(ctx context.Context, account string, spec events.Spec) (Rep
 // flowOf is the flow of a spec that this deployment can run.
 func (a *Runs) flowOf(spec events.Spec) (flow.Flow, error) {
 	if spec.Region != a.Region {
-		return flow.Flow{}, wrong("spec.region", "this deployment serves "+a.Region, "deploy eslink in "+spec.Region+", or mend the region")
+		return flow.Flow{}, wrong("spec.region", "this deployment serves "+a.Region, "deploy eslink in "+spec.Region+", or correct the region")
 	}
 	if spec.Approve == "auto" && !a.AutoApprove {
 		return flow.Flow{}, wrong("spec.approve", "this deployment does not let a spec approve its own plans",
@@ -297,7 +297,7 @@ func (a *Runs) flowOf(spec events.Spec) (flow.Flow, error) {
 }
 
 func wrong(field, message, remedy string) error {
-	return events.NewProblem(400, "invalid-request", "the request is wrong in itself; nothing was called or written", events.Finding{Field: field, Message: message, Remedy: remedy})
+	return events.NewProblem(400, "invalid-request", "the request is invalid; nothing was called or written", events.Finding{Field: field, Message: message, Remedy: remedy})
 }
 
 func (a *Runs) fresh(account string, spec events.Spec) *run.Run {
@@ -378,13 +378,13 @@ func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 		return wrongState(r, "start", "the spec differs in "+paths(changed)+" while it moves")
 	case !r.Owns:
 		// Nothing is made yet, so there is nothing that the old spec stands for:
-		// this is how a spec is mended after findings.
+		// this is how a spec is corrected after findings.
 		a.renew(r, spec, req)
 		r.Facts = facts.Facts{}
 	case slices.ContainsFunc(changed, func(d difference) bool { return !f.MayChange(d.path, d.appears) }):
-		return events.NewProblem(409, "other-spec", "the run stands with another spec",
+		return events.NewProblem(409, "other-spec", "the run exists with another spec",
 			events.Finding{Field: "spec", Message: "it differs in " + paths(changed),
-				Remedy: "only " + strings.Join(f.Changes, ", ") + " may change over what stands; tear the run down first, or start under that spec"})
+				Remedy: "only " + strings.Join(f.Changes, ", ") + " may change while the link exists; tear the run down first, or start under that spec"})
 	default:
 		a.renew(r, spec, req)
 		nextGeneration(&r.Facts)

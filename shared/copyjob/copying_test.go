@@ -1131,7 +1131,7 @@ func TestAsManyTasksAsTheSpecSays(t *testing.T) {
 	}
 }
 
-// A copy that is gone on with has pages for as many tasks as it was planned for.
+// A copy that is continued has pages for as many tasks as it was planned for.
 func TestPagesOfACopyThatGoesOn(t *testing.T) {
 	t.Parallel()
 	inWorld(t, elastic.Config{Heap: 512 << 20}, func(t *testing.T, w *world) {

@@ -148,7 +148,7 @@ func (j *Job) rest(t *facts.Task) {
 	}
 }
 
-// halveRate halves the rate of a copy that the destination had too much to do for.
+// halveRate halves the rate of a copy that overloads the destination.
 func (j *Job) halveRate(t *facts.Task, s es.TaskStatus, running time.Duration) {
 	if s.Processed() > 0 && running > 0 {
 		t.PerSecond = max(1, float64(s.Processed())/running.Seconds()/2)

@@ -45,7 +45,7 @@ var outcomes = []outcome{
 	{"any other error", ending.error, stopOrRerun},
 	{"no result", ending.hasNoResult, retry},
 	{"the destination index refuses all writes", failureOf(refusesWrites), stopOrRerun},
-	{"a shard had too much to do", failureOf(overloaded), slower},
+	{"a shard was overloaded", failureOf(overloaded), slower},
 	{"a shard could not be read or written", failureOf(transientFailure), retry},
 	{"the source did not answer a page in time", ending.isTimedOut, retry},
 	{"somebody cancelled it", ending.isCancelled, stop},
@@ -118,7 +118,7 @@ func (e ending) isUnparsable() string {
 }
 
 // isTransient matches errors that end a task and may be gone next time: the link or
-// the source was away, or the destination had too much to do.
+// the source was away, or the destination was overloaded.
 func (e ending) isTransient() string {
 	if e.got.Error == nil {
 		return ""

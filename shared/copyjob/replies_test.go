@@ -333,7 +333,7 @@ func TestPausesGrow(t *testing.T) {
 		require.Len(t, pauses, 24)
 		require.Equal(t, 512*s, pauses[23])
 		require.InDelta(t, 34*60, time.Since(began).Seconds(), 60)
-		require.Zero(t, w.tasks()[0].Retries, "retry begins anew")
+		require.Zero(t, w.tasks()[0].Retries, "retry starts over")
 		require.True(t, w.open().Intend(), "at once")
 	})
 }

@@ -68,7 +68,7 @@ func Waitf(d time.Duration, format string, args ...any) Outcome {
 	return Wait(d, fmt.Sprintf(format, args...))
 }
 
-// Soon is Wait for a pause that is shorter than the way of an event: the same
+// Soon is Wait for a pause that is shorter than a queue round trip: the same
 // invocation calls again, with the record saved and its lease given up in
 // between, as long as it has the time. Then, and after a crash, it is a Wait.
 func Soon(d time.Duration, reason string) Outcome {
@@ -418,12 +418,12 @@ func Owned(ctx context.Context, runs *run.Store, owner string) *events.Problem {
 	if r, err := runs.Get(ctx, owner); err == nil {
 		name = fmt.Sprintf(" (%q, %s)", r.Spec.Name, r.Status)
 	}
-	return events.NewProblem(409, "owned", "another run has this target",
+	return events.NewProblem(409, "owned", "another run uses this target",
 		events.Finding{Field: "spec.name", Message: "run " + owner + name + " owns this target",
-			Remedy: "use that name: the same name with other indices copies over the standing link; or tear that run down first"})
+			Remedy: "use that name: the same name with other indices copies over the existing link; or tear that run down first"})
 }
 
-// classOf adds to apierr what only the engine can meet: a lock in other hands,
+// classOf adds to apierr what only the engine can meet: a lock that another run holds,
 // and an invocation whose time is up.
 func classOf(err error) apierr.Class {
 	var held *run.HeldError

@@ -198,7 +198,7 @@ func TestEachEventOfADeliveryIsHandled(t *testing.T) {
 func TestAnApprovalAtTheLastMoment(t *testing.T) {
 	for name, late := range map[string]func(*run.Run){
 		"approved": func(r *run.Run) { engine.Goto(r, "", run.Running, time.Now().Add(-time.Second)) },
-		"asked anew": func(r *run.Run) {
+		"asked again": func(r *run.Run) {
 			r.Cursor.Seq++
 			r.Cursor.WakeAt = time.Now().Add(engine.ApprovalWithin)
 		},

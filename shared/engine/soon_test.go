@@ -172,7 +172,7 @@ func TestSoonForTooLong(t *testing.T) {
 	})
 }
 
-// What came through meanwhile begins the count of failed tries anew.
+// What came through meanwhile resets the count of failed tries.
 func TestSoonAfterFailedTries(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		calls := 0

@@ -193,7 +193,7 @@ type Stats struct {
 	ShardSeqNos []int64
 }
 
-// State is another text once an index has been written to or made anew.
+// State differs once an index has been written to or recreated.
 func (s Stats) State() string { return fmt.Sprintf("%s/%d", s.UUID, s.Operations) }
 
 // Stats reads the primaries' size and highest sequence number. Elasticsearch

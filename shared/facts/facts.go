@@ -523,7 +523,7 @@ type IndexProgress struct {
 type Digest struct {
 	Level   string        `json:"level"` // as the spec asks
 	Indices []IndexDigest `json:"indices"`
-	// Walk names this proof: another one's rows are not gone on with.
+	// Walk names this proof: rows of another proof are ignored.
 	Walk string `json:"walk,omitempty"`
 }
 

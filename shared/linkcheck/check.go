@@ -96,7 +96,7 @@ func (c Cloud) Link(ctx context.Context, l Link) (facts.Check, error) {
 		}
 	}
 	if !seen {
-		return bad("make the private connection anew: a run's action start with again does", "instance %s has no endpoint %s", l.InstanceID, l.EndpointID)
+		return bad("recreate the private connection: action start with again of its run does", "instance %s has no endpoint %s", l.InstanceID, l.EndpointID)
 	}
 	connections, err := c.Connections.Connections(ctx, l.ServiceID)
 	if err != nil && !apierr.IsNotFound(err) {
@@ -126,7 +126,7 @@ func (c Cloud) network(ctx context.Context, l Link) (facts.Check, error) {
 	for _, id := range l.ListenerIDs {
 		listener, err := c.Listeners.Listener(ctx, id)
 		if apierr.IsNotFound(err) {
-			return bad("make the listener anew: a run's action start with again does", "listener %s does not exist", id)
+			return bad("recreate the listener: action start with again of its run does", "listener %s does not exist", id)
 		}
 		if err != nil {
 			return facts.Check{}, err
@@ -136,7 +136,7 @@ func (c Cloud) network(ctx context.Context, l Link) (facts.Check, error) {
 		}
 		abnormal, err := c.Listeners.Abnormal(ctx, id)
 		if apierr.IsNotFound(err) {
-			return bad("make the backends anew: a run's action start with again does", "the server group of listener %s does not exist", id)
+			return bad("recreate the backends: action start with again of its run does", "the server group of listener %s does not exist", id)
 		}
 		if err != nil {
 			return facts.Check{}, err
@@ -152,7 +152,7 @@ func (c Cloud) network(ctx context.Context, l Link) (facts.Check, error) {
 
 // classic looks at the listener of a CLB. A listener is stopped when it is made.
 func (c Cloud) classic(ctx context.Context, l Link) (facts.Check, error) {
-	const anew = "make it anew: a run's action start with again does"
+	const anew = "recreate it: action start with again of its run does"
 	listener, err := c.Classic.Listener(ctx, l.CLB, l.Port)
 	switch {
 	case apierr.IsNotFound(err):
@@ -194,7 +194,7 @@ const meta = "eslink_check"
 
 // Start makes the check's index and kicks the operation off.
 //
-// Pasts: the index is left over from a check that died: it is ours if its _meta
+// Possible prior states: the index is left over from a check that died: it is ours if its _meta
 // says so, and is used again. The kick-off's reply was lost: the task still
 // sleeps, is found by its X-Opaque-Id and read. Otherwise it is sent again: one
 // document more in an index of our own.
@@ -258,7 +258,7 @@ func (p Prober) Read(ctx context.Context, l Link, probe facts.Probe) (checks []f
 		}
 	}
 	if checks == nil {
-		checks = passed(l, "the target accepts the login", fmt.Sprintf("%s reads %s through the link: %d documents", l.InstanceID, l.RemoteIndex, total))
+		checks = passed(l, "the source accepts the login", fmt.Sprintf("%s reads %s through the link: %d documents", l.InstanceID, l.RemoteIndex, total))
 	}
 	for i := range checks {
 		checks[i].Seconds = elapsed
@@ -286,13 +286,13 @@ const (
 // them.
 func stopped(at int, detail, remedy string) []facts.Check {
 	checks := []facts.Check{
-		{Name: "network", OK: true, Detail: "the target answered"},
-		{Name: "login", OK: true, Detail: "the target accepts the login"},
+		{Name: "network", OK: true, Detail: "the source answered"},
+		{Name: "login", OK: true, Detail: "the source accepts the login"},
 		{Name: "operation"},
 	}
 	checks[at] = facts.Check{Name: checks[at].Name, Detail: detail, Remedy: remedy}
 	for i := at + 1; i < len(checks); i++ {
-		checks[i] = facts.Check{Name: checks[i].Name, Detail: "not reached", Remedy: "mend " + checks[at].Name + " first"}
+		checks[i] = facts.Check{Name: checks[i].Name, Detail: "not reached", Remedy: "fix check `" + checks[at].Name + "` first"}
 	}
 	return checks
 }
@@ -302,7 +302,7 @@ func stopped(at int, detail, remedy string) []facts.Check {
 func unasked(detail, remedy string) []facts.Check {
 	checks := stopped(operation, detail, remedy)
 	for i := range checks[:operation] {
-		checks[i] = facts.Check{Name: checks[i].Name, Detail: "not reached", Remedy: "mend operation first"}
+		checks[i] = facts.Check{Name: checks[i].Name, Detail: "not reached", Remedy: "fix check `operation` first"}
 	}
 	return checks
 }
@@ -319,7 +319,7 @@ func Failed(cause *es.Cause, l Link) []facts.Check {
 	case status == 403:
 		return stop(operation, "grant the target's user cluster privilege monitor and read on the index")
 	case status == 404:
-		return stop(operation, "the index does not exist at the target: mind its spelling")
+		return stop(operation, "the index does not exist at the source: check its spelling")
 	case status != 0:
 		return stop(operation, "look at the target's health")
 	}

@@ -274,7 +274,7 @@ func TestADirectorysUserLogsIn(t *testing.T) {
 				down() // the login just made is not believed
 				w.sees(l, "login", "no directory answers", "whether the directory runs")
 				w.linked.OK = false
-				w.sees(l, "network", "not seen to answer", "mend link first")
+				w.sees(l, "network", "does not answer", "fix check `link` first")
 			})
 		})
 	}
@@ -287,7 +287,7 @@ func TestAWordOfTheDictionary(t *testing.T) {
 		l.Before = []string{"cloud", "native"}
 		require.True(t, w.sees(l, "operation", `makes ["cloud" "native"] of cloud-native; before the link it made ["cloud" "native"] of it`, "http://"+domain+":8080/words.dic"))
 		w.linked.OK = false
-		require.False(t, w.sees(l, "network", "not seen to answer", "mend link first"), "waiting does not help")
+		require.False(t, w.sees(l, "network", "does not answer", "fix check `link` first"), "waiting does not help")
 		w.linked.OK = true
 		dictionary := services.NewDictionary("/words.dic", "other")
 		w.http("8080", dictionary)

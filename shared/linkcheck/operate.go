@@ -67,7 +67,7 @@ func (o Operator) send(ctx context.Context, l Link) ([]facts.Check, error) {
 	case sent.Status != "success" || sent.Reply == 0 || sent.Reply >= 400:
 		return stopped(operation, fmt.Sprintf("%s is answered %d: %s", address, sent.Reply, sent.Reason), "mind watcher.path and watcher.method, and look at the service's own log"), nil
 	}
-	return passed(l, "the service asks for none", fmt.Sprintf("a watch of %s sends %s and is answered %d", l.InstanceID, address, sent.Reply)), nil
+	return passed(l, "the service requires no login", fmt.Sprintf("a watch of %s sends %s and is answered %d", l.InstanceID, address, sent.Reply)), nil
 }
 
 // isForbidden reports whether the instance's user may not do something.
@@ -82,7 +82,7 @@ func unseen(l Link, linked facts.Check) facts.Check {
 	if linked.OK {
 		return facts.Check{Name: "network", OK: true, Detail: fmt.Sprintf("the balancer reaches port %d; from %s it is not seen apart from the operation", l.Port, l.InstanceID)}
 	}
-	return facts.Check{Name: "network", Detail: fmt.Sprintf("port %d is not seen to answer", l.Port), Remedy: "mend link first"}
+	return facts.Check{Name: "network", Detail: fmt.Sprintf("port %d does not answer", l.Port), Remedy: "fix check `link` first"}
 }
 
 // logIn logs in as a user of the directory, on a node that has forgotten earlier
@@ -162,13 +162,13 @@ func (o Operator) analyze(ctx context.Context, l Link, linked facts.Check) (chec
 	if !es.Whole(tokens, p.Word) {
 		checks := stopped(operation, fmt.Sprintf("%s makes %s of %s; %s", p.Analyzer, quoted(tokens), p.Word, was),
 			fmt.Sprintf("look whether %s is in the dictionary at %s, whether the plugin's address is %s://%s:%d%[2]s, and at the instance's log; see check link", p.Word, p.Path, l.Protocol, l.Domain, l.Port))
-		checks[network], checks[login] = unseen(l, linked), facts.Check{Name: "login", OK: true, Detail: "the dictionary asks for none"}
+		checks[network], checks[login] = unseen(l, linked), facts.Check{Name: "login", OK: true, Detail: "the dictionary requires no login"}
 		return checks, linked.OK, nil
 	}
 	if l.Before != nil && es.Whole(l.Before, p.Word) {
 		return stopped(operation, fmt.Sprintf("%s keeps %s whole, as it did before the link", p.Analyzer, p.Word), "give a word in plugin.word that the analyzer does not know of itself"), false, nil
 	}
-	return passed(l, "the dictionary asks for none", fmt.Sprintf("%s keeps %s whole; %s", p.Analyzer, p.Word, was)), false, nil
+	return passed(l, "the dictionary requires no login", fmt.Sprintf("%s keeps %s whole; %s", p.Analyzer, p.Word, was)), false, nil
 }
 
 func quoted(tokens []string) string { return fmt.Sprintf("%q", tokens) }

@@ -127,7 +127,7 @@ type Progress struct {
 
 // state is where a reading goes on.
 type state struct {
-	Walk  string `json:"walk"`            // another walk's reading is not gone on with
+	Walk  string `json:"walk"`            // another walk's reading is not continued
 	Index string `json:"index,omitempty"` // nor that of another index by the name: the UUID
 	Progress
 	Next []int64       `json:"next"`           // each shard's next sequence number; -1: read whole
@@ -392,7 +392,7 @@ const (
 // be done alone.
 type digested func(h *checksum.Hasher, shard int, docs []es.Document) (alone func() error, err error)
 
-// walk reads the index on from st, until a time. An index that was made anew
+// walk reads the index on from st, until a time. An index that was recreated
 // since is read from its beginning: sequence numbers are of one index.
 func (s *Scan) walk(ctx context.Context, st *state, until time.Time, source bool, do digested) error {
 	stats, err := s.Reader.Stats(ctx, s.Index)

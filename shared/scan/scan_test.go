@@ -202,7 +202,7 @@ func TestSumsDoNotDependOnHowTheyAreRead(t *testing.T) {
 	require.EqualValues(t, 2700, a.Documents())
 	require.Equal(t, a, b)
 
-	// Another walk begins anew.
+	// Another walk starts over.
 	w.ask("PUT", "/b/_doc/1?refresh=true", `{"n":1}`)
 	w.run.Facts.Digest.Walk = "2"
 	w.sum(w.scan(scan.Source, "a"), 64, 1000)
@@ -266,7 +266,7 @@ func TestPagesThatFail(t *testing.T) {
 	require.Len(t, listed, 2700)
 }
 
-// What goes wrong is told: at once if nobody can mend it by asking again, and by
+// What goes wrong is told: at once if repeating cannot help, and by
 // an error, which the engine counts and pauses after, if nothing was read before.
 func TestReadingThatFails(t *testing.T) {
 	t.Parallel()

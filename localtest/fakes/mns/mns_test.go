@@ -256,7 +256,7 @@ func TestDeadLetters(t *testing.T) {
 		dead := w.fake.Messages("dead")
 		require.Len(t, dead, 1)
 		assert.Equal(t, sent.MessageId, dead[0].ID)
-		assert.Equal(t, dead[0].Enqueued.Add(345600*time.Second), dead[0].Expires, "its retention is not begun anew")
+		assert.Equal(t, dead[0].Enqueued.Add(345600*time.Second), dead[0].Expires, "its retention does not restart")
 		attributes, ok := w.fake.Attributes("q")
 		require.True(t, ok)
 		assert.Equal(t, mns.DeadLetter{Enabled: true, TargetQueue: "dead", MaxReceiveCount: 2}, attributes.DeadLetter)

@@ -200,7 +200,7 @@ func notFound(err error, field, id string) error {
 		return err
 	}
 	return events.NewProblem(404, "no-such-instance", "there is no such instance",
-		events.Finding{Field: field, Message: id + " is not in this region and account", Remedy: "mind its spelling"})
+		events.Finding{Field: field, Message: id + " is not in this region and account", Remedy: "check its spelling"})
 }
 
 // balancer finds what a service's packets arrive at. A service of another

@@ -188,7 +188,7 @@ func (c *Creations) connect(ctx context.Context, log *slog.Logger, account, id s
 	return true, nil
 }
 
-// refused reports whether err is for a person to mend, not for a repetition.
+// refused reports whether err is for a person to fix, not for a repetition.
 func refused(err error) bool {
 	var p *events.Problem
 	return errors.As(err, &p)

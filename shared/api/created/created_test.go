@@ -126,7 +126,7 @@ func TestWhatIsDeliveredAgain(t *testing.T) {
 		}, true},
 		"refused by us": {time.Minute, func(w *world) {
 			w.add("es-cn-new000000003", 0)
-			w.refuse = fmt.Errorf("begin: %w", events.NewProblem(409, "owned", "another run has this target"))
+			w.refuse = fmt.Errorf("begin: %w", events.NewProblem(409, "owned", "another run uses this target"))
 		}, false},
 		"no queue": {time.Minute, func(w *world) {
 			w.add("es-cn-new000000003", 0)

@@ -342,14 +342,14 @@ func TestIndicesThatComeAndGo(t *testing.T) {
 	w.up()
 	require.EqualValues(t, 1, w.index(0).Before, "this is what was copied")
 
-	// Made anew by somebody else.
+	// Recreated by somebody else.
 	w.ask(http.MethodDelete, "/orders", "")
 	w.ask(http.MethodPut, "/orders", "")
 	w.up()
 	require.Zero(t, w.index(0).Before)
 	require.Empty(t, w.run.Facts.Reindex.Tasks[0].SourceState)
 
-	// Deleted, and so made by us; then made anew by somebody else.
+	// Deleted, and so made by us; then recreated by somebody else.
 	state("second")
 	w.ask(http.MethodDelete, "/orders", "")
 	w.up()
@@ -416,7 +416,7 @@ func TestDeletion(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, orders())
 	w.up()
-	for _, index := range []string{"theirs", "anew", "earlier", "intended"} {
+	for _, index := range []string{"theirs", "again", "earlier", "intended"} {
 		w.ask(http.MethodPut, "/"+index, "")
 	}
 	w.ask(http.MethodPut, "/theirs/_alias/alias", "")
@@ -425,7 +425,7 @@ func TestDeletion(t *testing.T) {
 	def, err := c.Definition(t.Context(), "earlier")
 	require.NoError(t, err)
 	f := w.run.Facts.Destination
-	f.Indices = append(f.Indices, facts.DestinationIndex{Name: "anew", Created: true, UUID: "older"}, facts.DestinationIndex{Name: "theirs"},
+	f.Indices = append(f.Indices, facts.DestinationIndex{Name: "again", Created: true, UUID: "older"}, facts.DestinationIndex{Name: "theirs"},
 		facts.DestinationIndex{Name: "gone", Created: true, UUID: "gone"}, facts.DestinationIndex{Name: "alias", Created: true, UUID: "gone"}, facts.DestinationIndex{Name: "intended", Creating: true})
 	f.Earlier = []facts.DestinationIndex{{Name: "earlier", Created: true, UUID: def.UUID}}
 	out, err := w.step.Down(t.Context(), w.run)
@@ -449,7 +449,7 @@ func TestDeletion(t *testing.T) {
 	require.NotNil(t, w.run.Facts.Destination)
 	w.meet = nil
 	w.down()
-	for index, stays := range map[string]bool{"orders": false, "earlier": false, "intended": false, "anew": true, "theirs": true} {
+	for index, stays := range map[string]bool{"orders": false, "earlier": false, "intended": false, "again": true, "theirs": true} {
 		require.Equal(t, stays, w.there(index), index)
 	}
 	w.down()

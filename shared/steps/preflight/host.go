@@ -45,7 +45,7 @@ func (s *Step) host(ctx context.Context, r *run.Run, p *facts.Preflight, instanc
 		return nil
 	}
 	if h.Status != ecs.Running {
-		fs.Add(field, fmt.Sprintf("%s is %s", h.ID, h.Status), "start it: only a running instance can stand behind a balancer")
+		fs.Add(field, fmt.Sprintf("%s is %s", h.ID, h.Status), "start it: only a running instance can be a backend")
 	}
 	p.ECS = &facts.ECSHost{InstanceID: h.ID, PrivateIP: cmp.Or(t.PrivateIP, h.VPC.Addresses.All[0]), VpcID: h.VPC.ID, VSwitchID: h.VPC.VSwitchID,
 		ZoneID: h.ZoneID, SecurityGroups: h.SecurityGroups.All}

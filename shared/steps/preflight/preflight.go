@@ -130,7 +130,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Outcome{}, err
 	}
 	if len(pending) > 0 {
-		return engine.Waitf(pause, "%s: a change is under way, which is waited for", strings.Join(pending, ", ")), nil
+		return engine.Waitf(pause, "%s: a change is in progress; the step waits for it", strings.Join(pending, ", ")), nil
 	}
 	r.Facts.Preflight = p
 	return engine.Done(), nil
@@ -158,7 +158,7 @@ func (s *Step) describe(ctx context.Context, x *side, fs *events.Findings) (stat
 	case x.Status == escluster.Inactive:
 		fs.Add(x.field, id+" is inactive: frozen, as after an unpaid bill", "settle what froze it, wait until it is active, then retry")
 	case x.Status != escluster.Active && x.Status != escluster.Activating: // its description lacks fields
-		fs.Add(x.field, fmt.Sprintf("%s is %s: gone, or out of the cloud's own reach", id, x.Status), "name another cluster, or open a ticket")
+		fs.Add(x.field, fmt.Sprintf("%s is %s: gone, or unreachable for the cloud itself", id, x.Status), "name another cluster, or open a ticket")
 		return "", nil
 	case !x.Inited:
 		return creating, nil
@@ -167,7 +167,7 @@ func (s *Step) describe(ctx context.Context, x *side, fs *events.Findings) (stat
 	}
 	x.known = true
 	if !x.ServiceVPC {
-		fs.Add(x.field, id+" stands on the old network architecture, which has no private connections", "use a cluster created after October 2020, or have this one migrated")
+		fs.Add(x.field, id+" uses the old network architecture, which has no private connections", "use a cluster created after October 2020, or have this one migrated")
 	}
 	if x.VpcID != x.vpcID {
 		fs.Add(x.field, fmt.Sprintf("%s is in %s, and the functions that would call it are in %s", id, x.VpcID, x.vpcID), "deploy eslink with "+x.VpcID+" on this side, or name a cluster in "+x.vpcID)

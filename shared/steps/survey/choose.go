@@ -30,7 +30,7 @@ func choose(ctx context.Context, c *es.Client, s events.Spec, fs *events.Finding
 				return nil, nil, err
 			}
 			if passed = append(passed, over...); len(found) == 0 {
-				fs.Add(fmt.Sprintf("indices[%d].include", i), pattern+" matches no index that can be copied"+because(over), "mind its spelling, leave it out, or create the index")
+				fs.Add(fmt.Sprintf("indices[%d].include", i), pattern+" matches no index that can be copied"+because(over), "check its spelling, leave it out, or create the index")
 			}
 			names = append(names, found...)
 		}
@@ -42,9 +42,9 @@ func choose(ctx context.Context, c *es.Client, s events.Spec, fs *events.Finding
 			}
 			switch {
 			case !ok:
-				fs.Add(fmt.Sprintf("indices[%d].rename.from", i), "it does not match "+name, "have it match all that is included, or exclude that index")
+				fs.Add(fmt.Sprintf("indices[%d].rename.from", i), "it does not match "+name, "make it match every included index, or exclude that index")
 			case !events.IsIndexName(dest):
-				fs.Add(fmt.Sprintf("indices[%d].rename.to", i), fmt.Sprintf("it makes %q of %s, which is no name of an index", dest, name), "mend the rule")
+				fs.Add(fmt.Sprintf("indices[%d].rename.to", i), fmt.Sprintf("it makes %q of %s, which is not an index name", dest, name), "correct the rule")
 			}
 			chosen = append(chosen, facts.Chosen{Entry: i, Source: name, Dest: dest})
 		}

@@ -99,7 +99,7 @@ func (w *world) finds(want ...string) {
 		require.Contains(w, e.Message, want[2*i+1])
 		require.NotEmpty(w, e.Remedy)
 	}
-	require.Nil(w, w.run.Facts.Survey, "the next walk looks anew")
+	require.Nil(w, w.run.Facts.Survey, "the next walk looks again")
 }
 
 func TestWhatPatternsMean(t *testing.T) {

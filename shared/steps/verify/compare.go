@@ -306,14 +306,14 @@ func (x *index) looks(ctx context.Context, until time.Time) (done bool, err erro
 }
 
 // standing tells whether the destination is still the index that was copied into:
-// of one made anew, the parts before say nothing.
+// of one that was recreated, the parts before say nothing.
 func (x *index) standing(ctx context.Context) error {
 	if x.proof.Level == scan.Results {
 		return nil
 	}
 	stats, err := x.client.Stats(ctx, x.proof.Dest)
 	if err == nil && stats.UUID != x.run.Facts.Destination.Indices[x.i].UUID {
-		x.differs("%s was made anew since the copy began", x.proof.Dest)
+		x.differs("%s was recreated since the copy began", x.proof.Dest)
 	}
 	return err
 }

@@ -323,7 +323,7 @@ func TestDocumentsOfAllKinds(t *testing.T) {
 	require.Equal(t, []string{"orders: document 产品é🙂 differs in b.c"}, w.prove(false))
 }
 
-// An index that is made anew while it is read is read from its beginning: of
+// An index that is recreated while it is read is read from its beginning: of
 // another one, what was read says nothing.
 func TestIndexMadeAnewWhileItIsRead(t *testing.T) {
 	t.Parallel()
@@ -354,7 +354,7 @@ func TestIndexMadeAnewWhileItIsRead(t *testing.T) {
 				case host == "src":
 					require.Contains(t, lines, "orders lacks document new")
 				case before > 0:
-					require.Contains(t, lines, "orders was made anew since the copy began")
+					require.Contains(t, lines, "orders was recreated since the copy began")
 				default:
 					require.Contains(t, lines, "orders lacks document 0")
 				}
@@ -602,7 +602,7 @@ func TestEachIndexIsToldOnce(t *testing.T) {
 		require.Empty(t, w.run.Facts.Reindex.Tasks[i].SourceState, "it is copied again")
 	}
 
-	// What is only there, or only lacks digits, is not mended by copying again.
+	// What is only there, or only lacks digits, is not repaired by copying again.
 	w = newWorld(t)
 	w.run.Spec.Proof = scan.Content
 	w.index("orders", 1, 1)

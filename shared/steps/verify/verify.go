@@ -104,7 +104,7 @@ func (s *Step) operate(ctx context.Context, r *run.Run, c *es.Client, links []li
 		}
 		if later && s.Now().Sub(r.Cursor.Since) < laterFor {
 			last := checks[len(checks)-1]
-			return engine.Wait(laterTime, last.Detail+", and may yet change: it is looked at again"), nil
+			return engine.Wait(laterTime, last.Detail+", and may still change: the check is repeated"), nil
 		}
 		v.Operated = append(v.Operated, linkcheck.Named(append([]facts.Check{first}, checks...), l, len(links))...)
 	}

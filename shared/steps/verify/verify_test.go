@@ -173,7 +173,7 @@ func TestChecksThatPass(t *testing.T) {
 	})
 }
 
-// A check that fails stops the run and is told, it alone; once it is mended, retry
+// A check that fails stops the run and is told, it alone; once it is fixed, retry
 // does all of them again.
 func TestChecksThatFail(t *testing.T) {
 	inLinked(t, func(t *testing.T, l *linked) {
@@ -245,7 +245,7 @@ func TestChecksThatMayYetPass(t *testing.T) {
 			out, err := l.step.Up(t.Context(), l.run)
 			require.NoError(t, err)
 			require.Equal(t, 20*time.Second, out.Delay())
-			require.Contains(t, out.Reason(), "looked at again")
+			require.Contains(t, out.Reason(), "the check is repeated")
 			l.words.Set("cloud-native")
 			l.away = 1
 			_, _, err = l.up()
