@@ -244,7 +244,7 @@ func TestBadDaysOfUseCases(t *testing.T) {
 		"service that answers nobody": {events.Watcher, func(s *serving) { s.hook.Answer(503) }, []string{"operation: ", "is answered 503"}, func(s *serving) { s.hook.Answer(200) }},
 		"word that is not there":      {events.Dictionary, func(s *serving) { s.dictionary.Set("other") }, []string{"operation: ", "of cloud-native", "words.dic"}, func(s *serving) { s.dictionary.Set("cloud-native"); time.Sleep(2 * time.Minute) }},
 		"setting that nodes refuse": {events.Dictionary, func(s *serving) { s.refuses("remote.dictionary") },
-			[]string{"do not come up with the new configuration", "unknown setting [remote.dictionary.typo]", `{"action":"restore"`}, nil},
+			[]string{"do not start with the new configuration", "unknown setting [remote.dictionary.typo]", `{"action":"restore"`}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inServing(t, Config{}, func(t *testing.T, s *serving) {
