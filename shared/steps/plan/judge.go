@@ -143,7 +143,7 @@ func (s *Step) judgeUseCases(ctx context.Context, c *es.Client, r *run.Run, fs *
 			return err
 		}
 		if !ok {
-			fs.Add(at+".plugin.analyzer", "the instance has no analyzer "+u.Plugin.Analyzer, "install the plugin on the instance first, or mind the analyzer's spelling")
+			fs.Add(at+".plugin.analyzer", "the instance has no analyzer "+u.Plugin.Analyzer, "install the plugin on the instance first, or check the analyzer's spelling")
 			continue
 		}
 		tokens, err := c.Tokens(ctx, u.Plugin.Analyzer, u.Plugin.Word)
