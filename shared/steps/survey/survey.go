@@ -164,7 +164,7 @@ func look(ctx context.Context, c *es.Client, entry, by string, ix events.Index, 
 	def, err := c.Definition(ctx, ix.Source)
 	switch {
 	case apierr.IsNotFound(err):
-		fs.Add(field, "there is no index "+ix.Source, "mind its spelling, or create it")
+		fs.Add(field, "there is no index "+ix.Source, "check its spelling, or create it")
 		return nil, def, nil
 	case es.IsAlias(err):
 		fs.Add(field, ix.Source+" is an alias", "name the index behind it")
@@ -201,7 +201,7 @@ func look(ctx context.Context, c *es.Client, entry, by string, ix events.Index, 
 	if len(ix.Query) > 0 {
 		found.Documents, err = c.Count(ctx, ix.Source, ix.Query)
 		if es.IsBadRequest(err) || es.IsNotImplemented(err) {
-			fs.Add(entry+".query", "the source refuses it: "+es.Reason(err), "mend the query")
+			fs.Add(entry+".query", "the source refuses it: "+es.Reason(err), "correct the query")
 			return nil, def, nil
 		}
 		if err != nil {
