@@ -72,11 +72,13 @@ func decode(schema string, raw []byte, into any) error {
 	if err != nil {
 		return invalid(Finding{Message: "it is not JSON: " + err.Error(), Remedy: "send one JSON object"})
 	}
+	if field, ok := duplicate(raw); ok {
+		return invalid(Finding{Field: field, Message: "it is given twice", Remedy: "give it once"})
+	}
 	if err := validate(schema, doc); err != nil {
 		return err
 	}
-	// What is read is what was validated: of two equal keys the schema has seen
-	// the last one, where encoding/json would merge them.
+	// What is read is what was validated.
 	plain, err := json.Marshal(doc)
 	if err != nil {
 		return fmt.Errorf("encode request: %w", err)
@@ -90,6 +92,40 @@ func decode(schema string, raw []byte, into any) error {
 		return fmt.Errorf("decode request: %w", err)
 	}
 	return nil
+}
+
+// duplicate returns the path of a key that one object has twice, of which
+// encoding/json would take the last without a word. raw is JSON.
+func duplicate(raw []byte) (path string, ok bool) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	var value func(path string) (string, bool)
+	value = func(path string) (string, bool) {
+		token, err := d.Token()
+		if err != nil {
+			return "", false
+		}
+		delim, _ := token.(json.Delim)
+		seen := map[string]bool{}
+		for i := 0; delim != 0 && d.More(); i++ {
+			at := fmt.Sprintf("%s[%d]", path, i)
+			if delim == '{' {
+				key, err := d.Token()
+				name, _ := key.(string)
+				if at = strings.TrimPrefix(path+"."+name, "."); err != nil || seen[name] {
+					return at, err == nil
+				}
+				seen[name] = true
+			}
+			if found, ok := value(at); ok {
+				return found, true
+			}
+		}
+		if delim != 0 {
+			_, _ = d.Token() // its end
+		}
+		return "", false
+	}
+	return value("")
 }
 
 func invalid(fs ...Finding) error {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // MaxIndices bounds what one run copies, listed or found by patterns.
@@ -90,5 +91,38 @@ func (s Spec) Patterned() bool {
 	return slices.ContainsFunc(s.Indices, func(ix Index) bool { return len(ix.Include) > 0 })
 }
 
+// Bounds of an index's name: Elasticsearch counts bytes, and names that begin with
+// CheckPrefix are those of eslink's own checks, which delete them.
+const (
+	maxNameBytes = 255
+	CheckPrefix  = "eslink-check-"
+)
+
 // IsIndexName reports whether an index may be written by that name.
-func IsIndexName(name string) bool { return schemas()[indexName].Validate(name) == nil }
+func IsIndexName(name string) bool {
+	return schemas()[indexName].Validate(name) == nil && len(name) <= maxNameBytes && !strings.HasPrefix(name, CheckPrefix)
+}
+
+// checkNames holds what a schema cannot say of an index's names.
+func (ix Index) checkNames(at string, fs *Findings) {
+	for _, n := range []struct{ field, name string }{{"source", ix.Source}, {"dest", ix.Dest}} {
+		if len(n.name) > maxNameBytes && (n.field == "source" || n.name != ix.Source) {
+			fs.Add(at+"."+n.field, fmt.Sprintf("it has %d bytes, and a name of an index at most %d", len(n.name), maxNameBytes), "give a shorter name: a character outside ASCII takes two bytes or more")
+		}
+	}
+	if strings.HasPrefix(ix.Dest, CheckPrefix) {
+		fs.Add(at+".dest", "names that begin with "+CheckPrefix+" are those of eslink's own checks, which delete such indices", "name another dest")
+	}
+}
+
+// maxTimeout is the longest time that a connection of _reindex may be given: a
+// function looks at the copy far more often.
+const maxTimeout = time.Hour
+
+func (r Reindex) check(fs *Findings) {
+	for _, t := range []struct{ field, text string }{{"socketTimeout", r.SocketTimeout}, {"connectTimeout", r.ConnectTimeout}} {
+		if d, err := time.ParseDuration(t.text); err == nil && d > maxTimeout {
+			fs.Add("spec.reindex."+t.field, t.text+" is more than an hour", "give at most 60m: a connection that is silent for so long is lost")
+		}
+	}
+}

@@ -46,7 +46,8 @@ type CheckRequest struct {
 	Plugin      *Plugin  `json:"plugin,omitempty"`
 	RemoteIndex string   `json:"remoteIndex,omitempty"`
 	LocalIndex  string   `json:"localIndex,omitempty"`
-	Cleanup     bool     `json:"cleanup,omitempty"`
+	// Cleanup is whether the check deletes what it made: always, unless it is false.
+	Cleanup *bool `json:"cleanup,omitempty"`
 
 	// A link between Azure and Elastic Cloud.
 	Scenario    string        `json:"scenario,omitempty"`
@@ -255,8 +256,10 @@ func (s *Spec) check() Findings {
 	if s.Whitelist != nil {
 		s.Whitelist.check(&fs)
 	}
+	s.Reindex.check(&fs)
 	seen := map[string]int{}
 	for i, ix := range s.Indices {
+		ix.checkNames(fmt.Sprintf("spec.indices[%d]", i), &fs)
 		if ix.Rename != nil {
 			ix.Rename.check(fmt.Sprintf("spec.indices[%d].rename", i), &fs)
 		}

@@ -232,17 +232,6 @@ func TestWhatIsNoRequest(t *testing.T) {
 	assert.NoError(t, err, "64 KB exactly")
 }
 
-// Of two equal keys a validator sees one; encoding/json merges both.
-func TestRepeatedKeysDoNotPassTheSchemaBy(t *testing.T) {
-	t.Parallel()
-	good := string(start(t, map[string]any{"spec.target": raw(`{"instanceId":"es-cn-src000000002"}`)}))
-	twice := strings.Replace(good, `"target":{"instanceId"`, `"target":{"port":22,"tls":"none"},"target":{"instanceId"`, 1)
-	require.NotEqual(t, good, twice)
-	r, err := events.ParseRequest([]byte(twice))
-	require.NoError(t, err)
-	assert.Equal(t, events.Target{InstanceID: "es-cn-src000000002", Port: 9200, Protocol: "http"}, r.Spec.Target)
-}
-
 func TestLeftOutFieldsAreFilledIn(t *testing.T) {
 	t.Parallel()
 	r, err := events.ParseRequest(start(t, map[string]any{"spec.zone": nil, "spec.target.port": nil, "spec.target.protocol": nil, "spec.approve": nil,
@@ -393,4 +382,43 @@ func TestEveryPatternHasARemedy(t *testing.T) {
 		walk(file, "", schema)
 	}
 	require.Greater(t, patterns, 30)
+}
+
+// What a schema cannot say is said by the field, too.
+func TestNamesAndTimesBeyondTheirBounds(t *testing.T) {
+	t.Parallel()
+	request := func(index, reindex, rest string) string {
+		return `{"action":"start","spec":{"name":"orders","scenario":"es-to-es","region":"cn-hangzhou","instanceId":"es-cn-dst000000001","target":{"instanceId":"es-cn-src000000002"},
+			"secrets":{"instance":"eslink/es1","target":"eslink/es2"},"indices":[` + index + `],"reindex":{` + reindex + `}` + rest + `}}`
+	}
+	long := strings.Repeat("理", 86)
+	for name, c := range map[string]struct{ request, field, message string }{
+		"255 bytes":       {request(`{"source":"a","dest":"`+strings.Repeat("理", 85)+`"}`, ``, ``), "", ""},
+		"258 bytes":       {request(`{"source":"a","dest":"`+long+`"}`, ``, ``), "spec.indices[0].dest", "258 bytes"},
+		"source":          {request(`{"source":"`+long+`"}`, ``, ``), "spec.indices[0].source", "258 bytes"},
+		"the check's":     {request(`{"source":"a","dest":"eslink-check-0123456789abcdef"}`, ``, ``), "spec.indices[0].dest", "eslink's own checks"},
+		"an hour":         {request(`{"source":"a"}`, `"socketTimeout":"60m"`, ``), "", ""},
+		"more":            {request(`{"source":"a"}`, `"socketTimeout":"61m"`, ``), "spec.reindex.socketTimeout", "more than an hour"},
+		"in seconds":      {request(`{"source":"a"}`, `"connectTimeout":"3601s"`, ``), "spec.reindex.connectTimeout", "more than an hour"},
+		"a key twice":     {request(`{"source":"a","source":"b"}`, ``, ``), "spec.indices[0].source", "given twice"},
+		"another twice":   {request(`{"source":"a"}`, ``, `,"name":"x"`), "spec.name", "given twice"},
+		"a query's twice": {request(`{"source":"a","query":{"bool":{"must":[{"term":{"n":1}},{"term":{"n":1,"n":2}}]}}}`, ``, ``), "spec.indices[0].query.bool.must[1].term.n", "given twice"},
+		"a way out":       {strings.Replace(request(`{"source":"a"}`, ``, ``), "eslink/es2", "eslink/../x", 1), "spec.secrets.target", ""},
+		"a hidden secret": {strings.Replace(request(`{"source":"a"}`, ``, ``), "eslink/es2", "eslink/a//x", 1), "spec.secrets.target", ""},
+		"a deep secret":   {strings.Replace(request(`{"source":"a"}`, ``, ``), "eslink/es2", "eslink/a/b.c-d_e", 1), "", ""},
+	} {
+		_, err := events.ParseRequest([]byte(c.request))
+		if c.field == "" {
+			require.NoError(t, err, name)
+			continue
+		}
+		var p *events.Problem
+		require.ErrorAs(t, err, &p, name)
+		require.Equal(t, c.field, p.Errors[0].Field, "%s: %s", name, p.Error())
+		require.Contains(t, p.Errors[0].Message, c.message, name)
+		require.NotEmpty(t, p.Errors[0].Remedy, name)
+	}
+	require.False(t, events.IsIndexName(long))
+	require.False(t, events.IsIndexName("eslink-check-x"))
+	require.True(t, events.IsIndexName("eslink-checks"))
 }

@@ -152,7 +152,7 @@ func TestCheckOfWhatIsNotThere(t *testing.T) {
 		require.Equal(t, 404, ask(events.CheckRequest{RunID: "0123456789abcdef"}))
 		s.approve(t, s.view(t).Plan.ID)
 		s.ends(t, run.Done)
-		foreign := events.CheckRequest{InstanceID: Instance, EndpointID: "ep-bp1nobody0000000000", Secrets: Spec().Secrets, RemoteIndex: "product_info", Cleanup: true}
+		foreign := events.CheckRequest{InstanceID: Instance, EndpointID: "ep-bp1nobody0000000000", Secrets: Spec().Secrets, RemoteIndex: "product_info"}
 		require.Equal(t, 404, ask(foreign), "the domain is of the instance's own endpoints")
 		foreign.EndpointID = s.Links.Endpoints()[0].ID
 		require.Equal(t, 409, ask(foreign), "the secret is not for that endpoint")
@@ -163,11 +163,29 @@ func TestCheckOfWhatIsNotThere(t *testing.T) {
 		checked := s.check(t, foreign)
 		i := slices.IndexFunc(checked.Checks, func(c facts.Check) bool { return c.Name == "operation" })
 		require.False(t, checked.Checks[i].OK, "one document is not six")
-		foreign.LocalIndex, foreign.Cleanup = "", false
-		require.True(t, s.check(t, foreign).OK)
 		_, indices := s.Ask(Instance, http.MethodGet, "/_all", "")
+		require.NotContains(t, string(indices), "eslink-check-", "cleaned up, as nothing else was asked")
+		keep := false
+		foreign.LocalIndex, foreign.Cleanup = "", &keep
+		require.True(t, s.check(t, foreign).OK)
+		_, indices = s.Ask(Instance, http.MethodGet, "/_all", "")
 		require.Contains(t, string(indices), "eslink-check-", "kept, as asked")
+		s.do(t, events.Request{Action: "teardown"})
+		s.ends(t, run.WaitingApproval)
+		require.Contains(t, s.asked(t, `{"runId":"`+s.id+`"}`), "is torn down")
+		s.approve(t, s.view(t).Plan.ID)
+		s.ends(t, run.Removed)
+		require.Contains(t, s.asked(t, `{"runId":"`+s.id+`"}`), "has no link")
 	})
+}
+
+// asked is what check answers, as text.
+func (s *sim) asked(t *testing.T, request string) string {
+	t.Helper()
+	result, err := s.Invoke(context.Background(), "check", []byte(request))
+	require.NoError(t, err)
+	require.NoError(t, result.Err())
+	return string(result.Body)
 }
 
 // Teardown deletes, when asked, what this run made, and nothing by its name.

@@ -57,7 +57,7 @@ func TestLeastPrivilege(t *testing.T) {
 		s.stands(t)
 		require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
 		foreign := events.CheckRequest{InstanceID: Instance, EndpointID: s.Links.Endpoints()[0].ID, Secrets: Spec().Secrets,
-			RemoteIndex: "product_info", LocalIndex: "dest", Cleanup: true}
+			RemoteIndex: "product_info", LocalIndex: "dest"}
 		s.consents()
 		require.True(t, s.check(t, foreign).OK)
 		s.start(t, events.Request{Spec: manual(), Again: true})

@@ -770,6 +770,13 @@ func TestTheFunctionsOverHTTPAndBare(t *testing.T) {
 		assert.JSONEq(t, got.Body, bare(status, `{"runId":"`+reply.RunID+`"}`))
 		assert.Equal(t, 404, http(status, trigger("GET", "", map[string]string{"runId": "x"})).StatusCode)
 		assert.Contains(t, bare(status, `x`), `"status":400`)
+		for _, name := range []string{"runid", "RunId", "runIds", "run"} {
+			got := http(status, trigger("GET", "", map[string]string{name: reply.RunID}))
+			assert.Equal(t, 400, got.StatusCode, name)
+			assert.Contains(t, got.Body, "status has no parameter", name)
+			assert.Contains(t, bare(status, `{"`+name+`":"`+reply.RunID+`"}`), "status has no parameter", name)
+		}
+		assert.Equal(t, 200, http(status, trigger("GET", "", map[string]string{"x-trace": "1"})).StatusCode)
 		list := http(status, trigger("GET", "", nil))
 		assert.Contains(t, list.Body, `{"runs":[{"runId":"`+reply.RunID+`"`)
 		assert.NotContains(t, list.Body, "timeline")

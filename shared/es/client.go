@@ -82,6 +82,9 @@ func (c *Client) do(ctx context.Context, what string, req request, out any) erro
 // bounded is do with another bound of the reply.
 func (c *Client) bounded(ctx context.Context, what string, req request, out any, limit int64) error {
 	res, err := req.Do(ctx, c)
+	if u := (*url.Error)(nil); errors.As(err, &u) && u.Op == "parse" { // it was never sent
+		return &apierr.Error{Class: apierr.Fatal, Code: "malformed_path", Message: what + ": " + u.Err.Error()}
+	}
 	if err != nil {
 		return fmt.Errorf("%s on %s: %w", what, c.base.Host, unreachable(ctx, err))
 	}
@@ -171,6 +174,9 @@ type Cause struct {
 	Type     string `json:"type"`
 	Reason   string `json:"reason"`
 	CausedBy *Cause `json:"caused_by"`
+	// Root are the innermost causes, of which a search that all shards refuse has one
+	// and no CausedBy.
+	Root []Cause `json:"root_cause"`
 }
 
 func (c *Cause) String() string {
@@ -193,9 +199,13 @@ func replyError(status int, body []byte) error {
 		return &apierr.Error{Class: apierr.ByStatus(status), Code: fmt.Sprintf("http_%d", status), Message: "the reply is not Elasticsearch's own", Status: status}
 	}
 	e := &apierr.Error{Class: classOf(status), Code: cause.Type, Message: cause.Reason, Status: status}
+	const allShards = "search_phase_execution_exception" // says that shards failed, and not why
+	if cause.CausedBy == nil && cause.Type == allShards && len(cause.Root) > 0 {
+		cause.CausedBy = &cause.Root[0]
+	}
 	if cause.CausedBy != nil {
 		e.Message += "; caused by " + cause.CausedBy.String()
-		if cause.Type == "search_phase_execution_exception" { // that shards failed, and not why
+		if cause.Type == allShards {
 			e.Code = cause.CausedBy.Type
 		}
 	}

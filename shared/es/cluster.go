@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -153,7 +152,7 @@ func (c *Client) DataNodes(ctx context.Context) ([]DataNode, error) {
 // HasPipeline reports whether the cluster has an ingest pipeline by that name. It
 // needs the cluster privilege manage or manage_ingest_pipelines.
 func (c *Client) HasPipeline(ctx context.Context, name string) (bool, error) {
-	err := c.do(ctx, "read pipeline "+name, esapi.IngestGetPipelineRequest{PipelineID: url.PathEscape(name)}, nil)
+	err := c.do(ctx, "read pipeline "+name, esapi.IngestGetPipelineRequest{PipelineID: inPath(name)}, nil)
 	if apierr.IsNotFound(err) || isNoPipeline(err) {
 		return false, nil
 	}

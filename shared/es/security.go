@@ -65,12 +65,12 @@ func (c *Client) PutRoleMapping(ctx context.Context, name string, m RoleMapping)
 	if err != nil {
 		return fmt.Errorf("role mapping %s: %w", name, err)
 	}
-	return c.do(ctx, "put role mapping "+name, esapi.SecurityPutRoleMappingRequest{Name: name, Body: reader}, nil)
+	return c.do(ctx, "put role mapping "+name, esapi.SecurityPutRoleMappingRequest{Name: inPath(name), Body: reader}, nil)
 }
 
 // DeleteRoleMapping deletes a role mapping; one that is gone is no error.
 func (c *Client) DeleteRoleMapping(ctx context.Context, name string) error {
-	err := c.do(ctx, "delete role mapping "+name, esapi.SecurityDeleteRoleMappingRequest{Name: name}, nil)
+	err := c.do(ctx, "delete role mapping "+name, esapi.SecurityDeleteRoleMappingRequest{Name: inPath(name)}, nil)
 	if e := asReply(err); e != nil && e.Status == http.StatusNotFound { // {"found":false}
 		return nil
 	}

@@ -103,5 +103,5 @@ func (c *Client) Simulate(ctx context.Context, index string, priority int64, d D
 	if err != nil {
 		return fmt.Errorf("index %s: %w", index, err)
 	}
-	return c.do(ctx, "simulate index "+index, esapi.IndicesSimulateIndexTemplateRequest{Name: index, Body: reader}, nil)
+	return c.do(ctx, "simulate index "+index, esapi.IndicesSimulateIndexTemplateRequest{Name: inPath(index), Body: reader}, nil)
 }

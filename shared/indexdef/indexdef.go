@@ -280,7 +280,7 @@ func (w Wanted) Unasked() []string {
 // plain is a setting as text, in the form in which a server writes it back:
 // scalars are text, a list stays one.
 func plain(raw json.RawMessage) string {
-	if len(raw) == 0 {
+	if len(raw) == 0 || string(raw) == "null" { // a template's setting that the create has set back
 		return "absent"
 	}
 	var list []any

@@ -331,7 +331,7 @@ func authorize(c *store.Call, rt *route) *esjson.Error {
 		return nil // open to all, or found out by the task itself
 	}
 	var names []string
-	for _, n := range esjson.SplitList(c.Vars["index"]) {
+	for _, n := range esjson.SplitNames(c.Vars["index"]) {
 		if !strings.ContainsAny(n, "*") && n != "_all" {
 			names = append(names, n)
 		}

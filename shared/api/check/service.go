@@ -133,6 +133,14 @@ func (s *Service) record(ctx context.Context, id string) (*run.Run, error) {
 }
 
 func (s *Service) ofRun(r *run.Run) (subject, error) {
+	if r.Status == run.Removed {
+		return subject{}, events.NewProblem(409, "removed", "the run's link is removed",
+			events.Finding{Field: "runId", Message: r.ID + " was torn down, and has no link", Remedy: "send action start with its spec to connect again"})
+	}
+	if r.Direction == run.Down {
+		return subject{}, events.NewProblem(409, "removed", "the run's link is being removed",
+			events.Finding{Field: "runId", Message: fmt.Sprintf("%s is torn down: it is %s at step %s", r.ID, r.Status, r.Cursor.Step), Remedy: "wait until it is removed, then send action start with its spec to connect again"})
+	}
 	f := r.Facts
 	if r.Status == run.Removed {
 		return subject{}, events.NewProblem(409, "no-link", "the run is removed",
@@ -184,7 +192,7 @@ func (s *Service) foreign(ctx context.Context, req events.CheckRequest) (subject
 	if req.UseCase == events.ReindexUseCase {
 		target.Address = fmt.Sprintf("%s://%s:%d", req.Protocol, l.Domain, req.Port)
 	}
-	return subject{links: []linkcheck.Link{l}, local: req.LocalIndex, cleanup: req.Cleanup, target: target, users: map[string]clusters.Side{l.Kind: target},
+	return subject{links: []linkcheck.Link{l}, local: req.LocalIndex, cleanup: req.Cleanup == nil || *req.Cleanup, target: target, users: map[string]clusters.Side{l.Kind: target},
 		instance: clusters.Side{Cluster: cluster, Secret: req.Secrets.Instance, Field: "secrets.instance"}}, nil
 }
 

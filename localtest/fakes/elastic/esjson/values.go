@@ -139,6 +139,17 @@ func SplitList(s string) []string {
 	return out
 }
 
+// SplitNames splits names in a path; brackets belong to them.
+func SplitNames(s string) []string {
+	var out []string
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			out = append(out, item)
+		}
+	}
+	return out
+}
+
 // Wild matches Elasticsearch's simple patterns, in which * is any text.
 func Wild(pattern, s string) bool {
 	head, rest, star := strings.Cut(pattern, "*")

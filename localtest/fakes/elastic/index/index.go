@@ -58,10 +58,10 @@ type Index struct {
 // dynamicIndex may change later.
 var (
 	DynamicIndex = []string{
-		"index.number_of_replicas", "index.auto_expand_replicas", "index.refresh_interval", "index.blocks.", "index.translog.", "index.max_",
+		"index.number_of_replicas", "index.auto_expand_replicas", "index.refresh_interval", "index.blocks.", "index.translog.", "index.max_result_window", "index.max_inner_result_window", "index.max_terms_count", "index.max_ngram_diff", "index.max_shingle_diff",
 		"index.routing.allocation.", "index.routing.rebalance.", "index.merge.", "index.search.", "index.indexing.", "index.mapping.",
 		"index.priority", "index.hidden", "index.gc_deletes", "index.unassigned.", "index.query.", "index.write.", "index.lifecycle.",
-		"index.requests.", "index.highlight.", "index.default_pipeline", "index.final_pipeline", "index.warmer.", "index.analyze.",
+		"index.requests.", "index.highlight.", "index.default_pipeline", "index.final_pipeline", "index.warmer.", "index.analyze.", "index.allocation.max_retries",
 	}
 	indexSettings = append([]string{
 		"index.number_of_shards", "index.number_of_routing_shards", "index.analysis.", "index.codec", "index.sort.", "index.similarity.",

@@ -154,7 +154,7 @@ func (c *Call) changeAliases(action, indices string, names []string, spec map[st
 		if e != nil {
 			return e
 		}
-		if e := c.Permit("indices:admin/aliases", esjson.SplitList(indices)...); e != nil {
+		if e := c.Permit("indices:admin/aliases", esjson.SplitNames(indices)...); e != nil {
 			return e
 		}
 		if _, _, err := c.alias(action, indices, name, a); err != nil {

@@ -413,7 +413,7 @@ func (c *Call) ResolveIndex() (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	items := esjson.SplitList(c.Vars["index"])
+	items := esjson.SplitNames(c.Vars["index"])
 	if c.Q.Get("expand_wildcards") == "all" {
 		for name, ix := range c.S.Indices {
 			match := slices.ContainsFunc(items, func(item string) bool { return strings.Contains(item, "*") && esjson.Wild(item, name) })
