@@ -47,9 +47,6 @@ lint: ## vet, staticcheck, complexity and length of functions, gofmt, module che
 	$(GO) mod verify
 	@! grep -n 'ESLINK_\(ENDPOINT_\|DNS\|ROUTER\|CLOCK\)' s.yaml shared/deploy/*.yaml || { echo 'no deployment file may hold the seam'; exit 1; }
 
-# What s reads by itself.
-ENV = set -a; [ ! -f .env ] || . ./.env; set +a;
-
 # Any values do for a reading.
 PREVIEW_ENV = ESLINK_ACCOUNT_ID=1234567890123456 ESLINK_TABLE_INSTANCE=t ESLINK_LOG_PROJECT=l ESLINK_SOURCE_VPC=vpc-s ESLINK_SOURCE_VSWITCH=vsw-s ESLINK_SOURCE_SECURITY_GROUP=sg-s \
 	ESLINK_DESTINATION_VPC=vpc-d ESLINK_DESTINATION_VSWITCH=vsw-d ESLINK_DESTINATION_SECURITY_GROUP=sg-d
@@ -96,10 +93,11 @@ eslink: ## the command that people run, as ./.build/eslink
 build: ## the binaries that `s deploy` uploads
 	for f in $$(ls functions); do GOOS=linux GOARCH=amd64 CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w" -o target/$$f/main ./functions/$$f || exit 1; done
 
-deploy: ## queues, table, roles, then the functions (needs an account, s and .env)
-	$(ENV) $(GO) run ./shared/deploy/cmd up
-	s deploy -y
+# For example SETS='common azure', for who has no Alibaba Cloud Elasticsearch.
+SETS =
 
-undeploy: ## take the functions, queues and roles away; the run records stay
-	s remove -y
-	$(ENV) $(GO) run ./shared/deploy/cmd down
+deploy: ## queues, table, roles, then the functions (needs an account, s and .env)
+	$(GO) run ./shared/deploy/cmd deploy $(SETS)
+
+undeploy: ## take the functions, then queues and roles away; the run records stay
+	$(GO) run ./shared/deploy/cmd undeploy $(SETS)

@@ -22,13 +22,16 @@ func (c Clients) identity(ctx context.Context, account string) error {
 }
 
 // linkedRoles are the service-linked roles that EventBridge needs to call functions, to park dead letters, and to hear
-// of the official events of the default bus; by service, with the role's name. fc3 makes them, too, but stops looking
-// at the first of a bus's two, so that ActionTrail's may never be made.
+// of the official events of the default bus, and those without which no first NLB and endpoint service is created; by
+// service, with the role's name. fc3 makes the former, too, but stops looking at the first of a bus's two, so that
+// ActionTrail's may never be made.
 var linkedRoles = []struct{ service, role string }{
 	{"sendevent-fc.eventbridge.aliyuncs.com", "AliyunServiceRoleForEventBridgeSendToFC"},
 	{"sendevent-mns.eventbridge.aliyuncs.com", "AliyunServiceRoleForEventBridgeSendToMNS"},
 	{"source-cms.eventbridge.aliyuncs.com", "AliyunServiceRoleForEventBridgeSourceCMS"},
 	{"source-actiontrail.eventbridge.aliyuncs.com", "AliyunServiceRoleForEventBridgeSourceActionTrail"},
+	{"nlb.aliyuncs.com", "AliyunServiceRoleForNlb"},
+	{"privatelink.aliyuncs.com", "AliyunServiceRoleForPrivatelink"},
 }
 
 // LinkedRoles lists the services whose service-linked roles a deployment needs.

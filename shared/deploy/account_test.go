@@ -53,7 +53,7 @@ func TestUpFromAnEmptyAccountWithTheDeployersRights(t *testing.T) {
 	assert.Equal(t, planned, w.changes)
 	assert.True(t, w.logs.Indexed("mine-logs", "functions"))
 	assert.True(t, w.instances.Has("mine"))
-	assert.Len(t, w.ram.Linked(), 4)
+	assert.Len(t, w.ram.Linked(), len(deploy.LinkedRoles()))
 	assert.Contains(t, w.ram.Linked(), "source-actiontrail.eventbridge.aliyuncs.com")
 	w.changes = nil
 	require.NoError(t, set.Apply(t.Context(), w.clients, target, false, w.log))

@@ -136,7 +136,7 @@ func deployer() ([]byte, error) {
 			"fc:ListVpcBindings", "fc:GetScalingConfig", "fc:GetConcurrencyConfig", "fc:ListProvisionConfigs", "fc:ListFunctionVersions", "fc:ListAliases"),
 		allow("*", "fc:GetTempBucketToken", "fc:ListFunctions", "eventbridge:ListEventStreamings", "resourcemanager:CheckServiceLinkedRoleExistence"),
 		linked,
-		allow("acs:ram:*:*:role/eslink-* acs:ram:*:*:role/AliyunServiceRoleForEventBridge*", "ram:GetRole"),
+		allow("acs:ram:*:*:role/eslink-* acs:ram:*:*:role/AliyunServiceRoleFor*", "ram:GetRole"),
 		allow("acs:ram:*:*:role/eslink-* acs:ram:*:*:policy/eslink-*", "ram:CreateRole", "ram:DeleteRole", "ram:PassRole", "ram:ListPoliciesForRole",
 			"ram:CreatePolicy", "ram:GetPolicy", "ram:DeletePolicy", "ram:CreatePolicyVersion", "ram:ListPolicyVersions", "ram:DeletePolicyVersion",
 			"ram:AttachPolicyToRole", "ram:DetachPolicyFromRole"),

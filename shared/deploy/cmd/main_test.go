@@ -135,3 +135,13 @@ func TestARefusedRemovalStops(t *testing.T) {
 	c.s = program
 	assert.ErrorContains(t, c.run(t.Context(), []string{"undeploy"}), "exit status 101")
 }
+
+// What `eslink init` writes asks for everything that a deployment needs, and is read.
+func TestTheTemplateOfDotEnv(t *testing.T) {
+	t.Parallel()
+	values, err := readEnv("../../eslink/specs/env")
+	require.NoError(t, err)
+	for name := range complete {
+		assert.Contains(t, values, name)
+	}
+}
