@@ -9,7 +9,7 @@ export GOFLAGS = -trimpath
 # Serverless Devs' command line, to compare our reading of s.yaml with its own.
 S_VERSION = 3.1.10
 
-.PHONY: help demo demo-ecs demo-azure demo-created test race lint preview demo-real demo-ecs-real test-real test-sdks bench bench-migrate build deploy undeploy
+.PHONY: help demo demo-ecs demo-azure demo-aws demo-created test race lint preview demo-real demo-ecs-real test-real test-sdks bench bench-migrate build deploy undeploy
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo-ecs: ## connect a cluster to an ECS host, for all five use cases at once
 
 demo-azure: ## connect an Azure network to a deployment on Elastic Cloud, and prove it from a machine inside
 	$(GO) run ./localtest demo -scenario elastic-azure
+
+demo-aws: ## connect a VPC on AWS to a cluster on Zilliz Cloud, and prove it from an instance inside
+	$(GO) run ./localtest demo -scenario zilliz-aws
 
 demo-created: ## create an instance, nothing else, and see it connect itself
 	$(GO) run ./localtest demo -created

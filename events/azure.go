@@ -80,6 +80,11 @@ type LinkService struct {
 type Vantage struct {
 	// VM is "<resource group>/<name>" in the subscription (elastic-azure).
 	VM string `json:"vm,omitempty"`
+	// InstanceID is an EC2 instance in the VPC (zilliz-aws).
+	InstanceID string `json:"instanceId,omitempty"`
+	// Parameter names a SecureString of Parameter Store, in the VPC's region, with a
+	// credential for the clusters; without it no login is tested.
+	Parameter string `json:"parameter,omitempty"`
 }
 
 // Machine is the resource group and name of VM.

@@ -70,9 +70,12 @@ type Spec struct {
 	Secrets    Secrets `json:"secrets,omitzero"`
 	// UseCases are what the instance needs a service on ECS for (es-to-ecs).
 	UseCases []UseCase `json:"useCases,omitempty"`
-	// Azure, Elastic and Vantage are elastic-azure's.
+	// Azure and Elastic are elastic-azure's, AWS and Zilliz zilliz-aws's; both prove
+	// the link from a machine, Vantage.
 	Azure   *Azure   `json:"azure,omitempty"`
 	Elastic *Elastic `json:"elastic,omitempty"`
+	AWS     *AWS     `json:"aws,omitempty"`
+	Zilliz  *Zilliz  `json:"zilliz,omitempty"`
 	Vantage *Vantage `json:"vantage,omitempty"`
 	// Whitelist is the change that private-whitelist makes.
 	Whitelist   *Whitelist `json:"whitelist,omitempty"`
@@ -106,6 +109,10 @@ type Secrets struct {
 	// Azure holds {"tenantId", "clientId", "clientSecret", "for"}, Elastic {"apiKey"}.
 	Azure   string `json:"azure,omitempty"`
 	Elastic string `json:"elastic,omitempty"`
+	// AWS holds {"accessKeyId", "secretAccessKey", "roleArn", "externalId", "for"},
+	// Zilliz {"apiKey"}.
+	AWS    string `json:"aws,omitempty"`
+	Zilliz string `json:"zilliz,omitempty"`
 }
 
 // Index is one index to copy, by its name, or all that patterns match.
@@ -217,6 +224,7 @@ func (s *Spec) fill() {
 		s.Whitelist.fill()
 	}
 	s.fillAzure()
+	s.fillZilliz()
 	s.Approve = cmp.Or(s.Approve, "manual")
 	if !s.Copies() {
 		return
@@ -253,6 +261,7 @@ func (s *Spec) check() Findings {
 	}
 	checkUseCases(s.UseCases, &fs)
 	s.checkAzure(&fs)
+	s.checkZilliz(&fs)
 	if s.Whitelist != nil {
 		s.Whitelist.check(&fs)
 	}

@@ -46,6 +46,11 @@ var table = map[string][]string{
 	// azurelink is shared by the steps that run the probe on a machine of Azure.
 	"shared/azurelink/standing": {"shared/apierr", "shared/azure", "shared/azure/network", "shared/azure/privatedns", "shared/elasticcloud", "shared/facts"},
 	"shared/azurelink":          {"events", "shared/apierr", "shared/azure", "shared/azure/compute", "shared/facts", "shared/secrets", "shared/vantage"},
+	// Shared by steps of zilliz-aws: who is called, and what a proof means.
+	"shared/awsaccount":    {"shared/aws", "shared/aws/sts", "shared/run", "shared/secrets"},
+	"shared/awsreach":      {"shared/aws/ec2"},
+	"shared/zillizproject": {"events", "shared/apierr", "shared/run", "shared/secrets", "shared/zilliz"},
+	"shared/zillizlink":    {"shared/apierr", "shared/aws/ec2", "shared/aws/route53", "shared/awsreach", "shared/facts", "shared/vantage", "shared/vantage/zillizprobe", "shared/zilliz"},
 
 	// Drivers stand beside what they drive.
 	"shared/run/tablestore": {"shared/aliyun", "shared/apierr", "shared/run"},
@@ -70,7 +75,8 @@ var table = map[string][]string{
 
 	// The clients of products that a step may import are in table products.
 	"shared/steps/*": {"events", "shared/aliyun", "shared/apierr", "shared/azure", "shared/azurelink", "shared/azurelink/*", "shared/checksum", "shared/clusters", "shared/copyjob", "shared/deps", "shared/engine", "shared/ensure",
-		"shared/es", "shared/esconfig", "shared/facts", "shared/indexdef", "shared/linkcheck", "shared/run", "shared/scan", "shared/secrets", "shared/vantage"},
+		"shared/es", "shared/esconfig", "shared/facts", "shared/indexdef", "shared/linkcheck", "shared/run", "shared/scan", "shared/secrets", "shared/vantage",
+		"shared/aws", "shared/awsaccount", "shared/awsreach", "shared/vantage/*", "shared/zillizlink", "shared/zillizproject"},
 	// A step reads rows that another step has written, in that step's form.
 	"shared/steps/destination": {"shared/steps/survey"},
 	"shared/steps/plan":        {"shared/steps/survey"},
@@ -133,6 +139,18 @@ var products = map[string][]string{
 	"elastic-access":     {"aliyun/kms", "elasticcloud"},
 	"azure-verify":       {"aliyun/kms", "azure/compute", "azure/network", "azure/privatedns", "elasticcloud"},
 	"check":              {"aliyun/escluster", "aliyun/kms", "aliyun/nlb", "aliyun/privatelink", "aliyun/slb", "azure/compute", "azure/network", "azure/privatedns", "elasticcloud"},
+	"zilliz-survey":      {"aliyun/kms", "zilliz"},
+	"aws-preflight":      {"aliyun/kms", "aws/ec2", "aws/route53", "aws/ssm", "aws/sts"},
+	"zilliz-admit":       {"aliyun/kms", "zilliz"},
+	"aws-group":          {"aliyun/kms", "aws/ec2", "aws/sts"},
+	"aws-endpoint":       {"aliyun/kms", "aws/ec2", "aws/sts"},
+	"zilliz-register":    {"aliyun/kms", "zilliz"},
+	"aws-acceptance":     {"aliyun/kms", "aws/ec2", "aws/sts"},
+	"zilliz-address":     {"aliyun/kms", "zilliz"},
+	"aws-rules":          {"aliyun/kms", "aws/ec2", "aws/sts"},
+	"aws-dns":            {"aliyun/kms", "aws/route53", "aws/sts"},
+	"aws-verify":         {"aliyun/kms", "aws/ec2", "aws/route53", "aws/ssm", "aws/sts", "zilliz"},
+	"zilliz-public":      {"aliyun/kms", "zilliz"},
 	"created":            {"aliyun/escluster"},
 }
 
@@ -149,7 +167,7 @@ var foreign = map[string]string{
 }
 
 func isProduct(pkg string) bool {
-	return slices.ContainsFunc(clouds, func(c string) bool { return strings.HasPrefix(pkg, c) })
+	return slices.ContainsFunc(clouds, func(c string) bool { return pkg == c || strings.HasSuffix(c, "/") && strings.HasPrefix(pkg, c) })
 }
 
 // sdks are the modules that a product package may know: its own and, of smithy,

@@ -172,6 +172,9 @@ func (o *options) open(ctx context.Context) (*world.World, func(), error) {
 	if o.scenario == flow.ElasticAzure {
 		release = o.runner(&c)
 	}
+	if o.scenario == flow.ZillizAWS {
+		o.instance(&c)
+	}
 	w, err := world.New(c)
 	return w, release, err
 }
@@ -379,6 +382,9 @@ func (s *session) provision(ctx context.Context, r *Report, spec *events.Spec) e
 	if f.AzureVerify != nil {
 		return s.proven(ctx, r, v)
 	}
+	if f.AWSVerify != nil {
+		return s.reached(r, v)
+	}
 	if f.Verify == nil {
 		return nil
 	}
@@ -399,7 +405,7 @@ func (s *session) provision(ctx context.Context, r *Report, spec *events.Spec) e
 	return nil
 }
 
-var acts = map[string]string{flow.ElasticAzure: "connect, approve, prove from inside", flow.ESToES: "connect, copy, prove", flow.ESToECS: "connect, configure, prove", flow.PrivateWhitelist: "change the whitelist"}
+var acts = map[string]string{flow.ElasticAzure: "connect, approve, prove from inside", flow.ZillizAWS: "connect, register, prove from inside", flow.ESToES: "connect, copy, prove", flow.ESToECS: "connect, configure, prove", flow.PrivateWhitelist: "change the whitelist"}
 
 // profile is the name of the profile that a new instance is tagged with.
 const profile = "orders"
@@ -501,6 +507,8 @@ func (o *options) spec(d *world.Deployment) events.Spec {
 		return d.HostSpec(o.useCases...)
 	case flow.ElasticAzure:
 		return world.AzureSpec()
+	case flow.ZillizAWS:
+		return world.ZillizSpec()
 	case flow.PrivateWhitelist:
 		return events.Spec{Name: "office", Scenario: flow.PrivateWhitelist, Region: world.Region, InstanceID: world.Instance,
 			Whitelist: &events.Whitelist{Mode: events.Cover, IPs: []string{"192.168.0.0/25", "192.168.1.9"}, Group: "office"}}

@@ -97,7 +97,9 @@ func (w *World) addAzure() error {
 }
 
 // probes reports whether a write is one of a probe, which every walk repeats.
-func probes(action string) bool { return strings.HasSuffix(action, "/runCommands") }
+func probes(action string) bool {
+	return strings.HasSuffix(action, "/runCommands") || action == "SendCommand"
+}
 
 // AzureSpec connects the network to the first deployment, and has its policy filter
 // the deployment's traffic.

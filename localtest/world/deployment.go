@@ -13,10 +13,12 @@ import (
 	"sync"
 	"time"
 
+	"eslink/localtest/fakes/aws"
 	"eslink/localtest/fakes/azure"
 	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/fakes/mns"
 	"eslink/localtest/fakes/network"
+	"eslink/localtest/fakes/zilliz"
 	"eslink/localtest/runtime"
 	"eslink/shared/elasticcloud"
 )
@@ -178,6 +180,10 @@ func product(host string) string {
 		return "eventbridge"
 	case host == azure.LoginHost, host == azure.ManagerHost:
 		return "azure"
+	case aws.IsHost(host):
+		return "aws"
+	case host == zilliz.Host:
+		return "zilliz"
 	case host == elasticcloud.Host:
 		return "elasticcloud"
 	}

@@ -9,6 +9,13 @@ import (
 	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/steps/accept"
+	"eslink/shared/steps/awsacceptance"
+	"eslink/shared/steps/awsdns"
+	"eslink/shared/steps/awsendpoint"
+	"eslink/shared/steps/awsgroup"
+	"eslink/shared/steps/awspreflight"
+	"eslink/shared/steps/awsrules"
+	"eslink/shared/steps/awsverify"
 	"eslink/shared/steps/azureapproval"
 	"eslink/shared/steps/azuredns"
 	"eslink/shared/steps/azureendpoint"
@@ -37,6 +44,11 @@ import (
 	"eslink/shared/steps/reindex"
 	"eslink/shared/steps/survey"
 	"eslink/shared/steps/verify"
+	"eslink/shared/steps/zillizaddress"
+	"eslink/shared/steps/zillizadmit"
+	"eslink/shared/steps/zillizpublic"
+	"eslink/shared/steps/zillizregister"
+	"eslink/shared/steps/zillizsurvey"
 	"eslink/shared/wire"
 )
 
@@ -72,6 +84,18 @@ var stepFunctions = map[string]func(deps.Deps) engine.Step{
 	"azure-probe":        azureprobe.New,
 	"elastic-access":     elasticaccess.New,
 	"azure-verify":       azureverify.New,
+	"zilliz-survey":      zillizsurvey.New,
+	"aws-preflight":      awspreflight.New,
+	"zilliz-admit":       zillizadmit.New,
+	"aws-group":          awsgroup.New,
+	"aws-endpoint":       awsendpoint.New,
+	"zilliz-register":    zillizregister.New,
+	"aws-acceptance":     awsacceptance.New,
+	"zilliz-address":     zillizaddress.New,
+	"aws-rules":          awsrules.New,
+	"aws-dns":            awsdns.New,
+	"aws-verify":         awsverify.New,
+	"zilliz-public":      zillizpublic.New,
 }
 
 var otherFunctions = map[string]func(*wire.Function) wire.Handler{

@@ -23,6 +23,7 @@ import (
 
 	ots "github.com/aliyun/aliyun-tablestore-go-sdk/tablestore"
 
+	"eslink/localtest/fakes/aws"
 	"eslink/localtest/fakes/azure"
 	"eslink/localtest/fakes/cloud"
 	"eslink/localtest/fakes/ecs"
@@ -42,6 +43,7 @@ import (
 	"eslink/localtest/fakes/sls"
 	"eslink/localtest/fakes/tablestore"
 	"eslink/localtest/fakes/vpc"
+	"eslink/localtest/fakes/zilliz"
 	"eslink/localtest/runtime"
 	"eslink/shared/deploy"
 )
@@ -98,6 +100,9 @@ type Config struct {
 	Alter func(*escluster.Instance)
 	// Runner runs scripts on machines of other clouds; nil: the twin in Go.
 	Runner inside.Runner
+	// Script has instances on AWS run the shipped script with this host's sh and
+	// curl, too.
+	Script bool
 	// AlterServer changes the embedded Elasticsearch likewise; real ones it cannot.
 	AlterServer func(instanceID string, c *elastic.Config)
 }
@@ -123,7 +128,10 @@ type World struct {
 	Network   *network.Network
 	Project   *runtime.Project
 	// Azure and Elastic are other clouds, which elastic-azure connects.
-	Azure   *azure.Cloud
+	Azure *azure.Cloud
+	// AWS and Zilliz are those of zilliz-aws.
+	AWS     *aws.Fake
+	Zilliz  *zilliz.Fake
 	Elastic *elasticcloud.Cloud
 	// Servers are the Elasticsearch clusters by instance ID.
 	Servers map[string]Server
@@ -210,7 +218,7 @@ func (w *World) build() error {
 		AccountID + ".mns." + Region + ".aliyuncs.com":    w.Queues,
 		"eslink." + Region + ".ots.aliyuncs.com":          w.Tables,
 	}
-	for _, build := range []func() error{w.addNetworks, w.addHost, w.addClusters, w.addAzure, w.deploy} {
+	for _, build := range []func() error{w.addNetworks, w.addHost, w.addClusters, w.addAzure, w.addZilliz, w.deploy} {
 		if err := build(); err != nil {
 			return fmt.Errorf("world: %w", err)
 		}
@@ -453,7 +461,7 @@ func (w *World) Writes() []string {
 // cloud, whitelist groups and entries, the check's indices. The world begins
 // without any.
 func (w *World) Left() []string {
-	out := w.leftInAzure()
+	out := append(w.leftInAzure(), w.leftAtZilliz()...)
 	for _, lb := range w.NLB.LoadBalancers() {
 		out = append(out, "load balancer "+lb.ID)
 	}

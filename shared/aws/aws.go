@@ -39,8 +39,7 @@ type Key struct {
 	SecretAccessKey string `json:"secretAccessKey"`
 	RoleARN         string `json:"roleArn,omitempty"`
 	ExternalID      string `json:"externalId,omitempty"`
-	// For names the accounts and instances that the key may be used on; an empty
-	// list means any.
+	// For names the accounts and the machines that the key may be used on.
 	For []string `json:"for,omitempty"`
 }
 
@@ -54,16 +53,6 @@ func (k Key) GoString() string { return k.String() }
 func (k Key) Fingerprint() string {
 	sum := sha256.Sum256([]byte(k.AccessKeyID + "\x00" + k.SecretAccessKey + "\x00" + k.RoleARN + "\x00" + k.ExternalID))
 	return hex.EncodeToString(sum[:])
-}
-
-// Allows reports whether the key may be used on what id names.
-func (k Key) Allows(id string) bool {
-	for _, f := range k.For {
-		if f == id {
-			return true
-		}
-	}
-	return len(k.For) == 0
 }
 
 var (

@@ -47,6 +47,18 @@ type Facts struct {
 	AzureProbe     *InsideProof    `json:"azureProbe,omitempty"`
 	ElasticAccess  *ElasticAccess  `json:"elasticAccess,omitempty"`
 	AzureVerify    *InsideProof    `json:"azureVerify,omitempty"`
+	ZillizSurvey   *ZillizSurvey   `json:"zillizSurvey,omitempty"`
+	AWSPreflight   *AWSPreflight   `json:"awsPreflight,omitempty"`
+	ZillizAdmit    *ZillizAdmit    `json:"zillizAdmit,omitempty"`
+	AWSGroup       *AWSGroup       `json:"awsGroup,omitempty"`
+	AWSEndpoint    *AWSEndpoint    `json:"awsEndpoint,omitempty"`
+	ZillizRegister *ZillizRegister `json:"zillizRegister,omitempty"`
+	AWSAcceptance  *AWSAcceptance  `json:"awsAcceptance,omitempty"`
+	ZillizAddress  *ZillizAddress  `json:"zillizAddress,omitempty"`
+	AWSRules       *AWSRules       `json:"awsRules,omitempty"`
+	AWSDNS         *AWSDNS         `json:"awsDns,omitempty"`
+	AWSVerify      *AWSVerify      `json:"awsVerify,omitempty"`
+	ZillizPublic   *ZillizPublic   `json:"zillizPublic,omitempty"`
 }
 
 // Preflight is what the cloud says of the two clusters.

@@ -30,6 +30,9 @@ const (
 	// ElasticAzure connects an Azure virtual network to deployments on Elastic Cloud
 	// by a private endpoint, its DNS zone and a private connection policy.
 	ElasticAzure = "elastic-azure"
+	// ZillizAWS connects a VPC on AWS to clusters on Zilliz Cloud by an interface
+	// endpoint, its registration there and a private hosted zone a cluster.
+	ZillizAWS = "zilliz-aws"
 )
 
 // A Step is one line of a flow. Its name is also the name of its function, its
@@ -164,6 +167,31 @@ var flows = []Flow{
 		},
 		Changes: []string{"approve", "acceptRisks", "vantage", "elastic.policy", "elastic.deploymentIds", "elastic.associate", "elastic.claim", "elastic.applyByDefault"},
 		Appears: []string{"secrets.target"},
+	},
+	{
+		Scenario: ZillizAWS,
+		Steps: []Step{
+			{Name: "zilliz-survey", Within: 15 * time.Minute},
+			{Name: "aws-preflight", Within: 30 * time.Minute},
+			{Name: "link-plan", Within: 30 * time.Minute, Asks: true},
+			{Name: "zilliz-admit", Within: 10 * time.Minute, Undo: true},
+			{Name: "aws-group", Within: 30 * time.Minute, Undo: true},
+			{Name: "aws-endpoint", Within: time.Hour, Undo: true},
+			{Name: "zilliz-register", Within: 30 * time.Minute, Undo: true},
+			{Name: "aws-acceptance", Within: time.Hour},
+			{Name: "zilliz-address", Within: time.Hour},
+			{Name: "aws-rules", Within: 20 * time.Minute, Undo: true},
+			{Name: "aws-dns", Within: time.Hour, Undo: true},
+			{Name: "aws-verify", Within: time.Hour},
+			{Name: "zilliz-public", Within: time.Hour, Undo: true},
+		},
+		// The registration is of the project and its region, and admits the VPC to all
+		// of its clusters there. A VPC's ID says whose account it is.
+		Connects: func(s events.Spec) []string {
+			return []string{s.AWS.Region, s.AWS.VPCID, s.Zilliz.ProjectID, s.Zilliz.Region}
+		},
+		Changes: []string{"approve", "acceptRisks", "vantage", "aws.clientSecurityGroupIds", "aws.clientCidrs", "aws.manageClientEgress", "aws.subnetIds", "aws.moreVpcs",
+			"zilliz.clusterIds", "zilliz.publicAccess", "zilliz.reopenPublic"},
 	},
 }
 

@@ -48,8 +48,6 @@ type Config struct {
 // A Key is what a secret holds: {"apiKey"}. It does not print itself.
 type Key struct {
 	APIKey string `json:"apiKey"`
-	// For names the projects that the key may be used on; an empty list means any.
-	For []string `json:"for,omitempty"`
 }
 
 // String hides the key from logs.
@@ -65,16 +63,6 @@ func ParseKey(value string) (Key, error) {
 		return Key{}, errors.New(`it does not hold {"apiKey"}`)
 	}
 	return k, nil
-}
-
-// Allows reports whether the key may be used on what id names.
-func (k Key) Allows(id string) bool {
-	for _, f := range k.For {
-		if f == id {
-			return true
-		}
-	}
-	return len(k.For) == 0
 }
 
 // Client calls the API with one key.

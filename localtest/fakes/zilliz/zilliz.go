@@ -75,12 +75,13 @@ type Fake struct {
 	clusters  map[string]*Cluster
 	endpoints map[string]*Endpoint // by project and ID
 	admitted  map[string]bool
-	mute      bool // addresses never come
+	low       map[string]bool // projects whose plan is too low
+	mute      bool            // addresses never come
 }
 
 // New returns a Zilliz Cloud whose services are endpoint services of a.
 func New(world *cloud.Account, a *aws.Fake) *Fake {
-	return &Fake{world: world, aws: a, keys: map[string]bool{}, projects: map[string]bool{}, services: map[string]Service{}, clusters: map[string]*Cluster{}, endpoints: map[string]*Endpoint{}, admitted: map[string]bool{}}
+	return &Fake{world: world, aws: a, keys: map[string]bool{}, projects: map[string]bool{}, services: map[string]Service{}, clusters: map[string]*Cluster{}, endpoints: map[string]*Endpoint{}, admitted: map[string]bool{}, low: map[string]bool{}}
 }
 
 // AddKey makes an API key valid.
@@ -160,6 +161,20 @@ func (f *Fake) Register(project, region, id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.endpoints[project+"/"+id] = &Endpoint{ID: id, Project: project, Region: region, word: "AVAILABLE"}
+}
+
+// Remove takes an endpoint off as somebody does in the console.
+func (f *Fake) Remove(project, id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.endpoints[project+"/"+id].gone = f.world.Now()
+}
+
+// LowPlan makes a project one without private endpoints.
+func (f *Fake) LowPlan(project string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.low[project] = true
 }
 
 // Endpoints are the registered endpoints, by their IDs.
@@ -469,10 +484,8 @@ func createEndpoint(f *Fake, c *call) (any, error) {
 	if e := f.endpoints[k]; e != nil && e.gone.IsZero() {
 		return nil, refuse(21132, "The endpoint %s is registered already.", id)
 	}
-	for _, cl := range f.clusters {
-		if cl.Project == c.path[0] && (cl.Plan == "Free" || cl.Plan == "Standard") {
-			return nil, refuse(21140, "The plan of the project does not include private endpoints.")
-		}
+	if f.low[c.path[0]] {
+		return nil, refuse(21140, "The plan of the project does not include private endpoints.")
 	}
 	e := &Endpoint{ID: id, Project: c.path[0], Region: region, listed: c.now.Add(f.world.Lag(time.Minute)), word: []string{"AVAILABLE", "Available", "accepted"}[len(f.endpoints)%3]}
 	f.endpoints[k] = e

@@ -10,6 +10,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -210,10 +212,11 @@ func filters(name string, values ...string) []types.Filter {
 	return []types.Filter{{Name: &name, Values: values}}
 }
 
+// tagged lists tags in one order: a token stands for one request, to the letter.
 func tagged(kind types.ResourceType, tags map[string]string) []types.TagSpecification {
 	spec := types.TagSpecification{ResourceType: kind}
-	for k, v := range tags {
-		spec.Tags = append(spec.Tags, types.Tag{Key: sdk.String(k), Value: sdk.String(v)})
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		spec.Tags = append(spec.Tags, types.Tag{Key: sdk.String(k), Value: sdk.String(tags[k])})
 	}
 	return []types.TagSpecification{spec}
 }

@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -18,6 +19,8 @@ type Group struct {
 	OwnerID         string
 	Tags            map[string]string
 	Ingress, Egress []Rule
+	// More says that it has rules which are not among these: of prefix lists.
+	More bool
 }
 
 // Rule is what a security group admits: a protocol ("tcp", "-1" for all), a
@@ -157,7 +160,8 @@ func permission(r Rule) types.IpPermission {
 
 func groupOf(g types.SecurityGroup) Group {
 	return Group{ID: aws.String(g.GroupId), Name: aws.String(g.GroupName), VpcID: aws.String(g.VpcId), OwnerID: aws.String(g.OwnerId), Tags: tagsOf(g.Tags),
-		Ingress: rulesOf(g.IpPermissions), Egress: rulesOf(g.IpPermissionsEgress)}
+		Ingress: rulesOf(g.IpPermissions), Egress: rulesOf(g.IpPermissionsEgress),
+		More: slices.ContainsFunc(slices.Concat(g.IpPermissions, g.IpPermissionsEgress), func(p types.IpPermission) bool { return len(p.PrefixListIds) > 0 })}
 }
 
 // rulesOf makes one rule of each pair of ports and other side. Prefix lists and

@@ -30,7 +30,7 @@ type draft struct {
 
 // Up plans. A run that has nothing to make, and nobody to lock out, goes on.
 func (s *Step) Up(_ context.Context, r *run.Run) (engine.Outcome, error) {
-	d := elasticAzure(r)
+	d := plan(r)
 	if err := d.findings.Problem("link-plan", r.Spec.AcceptRisks); err != nil {
 		return engine.Outcome{}, err
 	}
@@ -44,6 +44,14 @@ func (s *Step) Up(_ context.Context, r *run.Run) (engine.Outcome, error) {
 		return engine.Done(), nil
 	}
 	return engine.Ask(p), nil
+}
+
+// plan is what is to be made between the two clouds that the spec names.
+func plan(r *run.Run) draft {
+	if r.Spec.Zilliz != nil {
+		return zillizAWS(r)
+	}
+	return elasticAzure(r)
 }
 
 // Down has nothing to take back.
