@@ -57,6 +57,15 @@ func TestSamplesOfRequestsParse(t *testing.T) {
 	}
 }
 
+func TestSamplesOfChecksParse(t *testing.T) {
+	t.Parallel()
+	for name, raw := range files(t, "checks/*.json") {
+		got, err := events.ParseCheck(raw)
+		require.NoError(t, err, name)
+		assert.Equal(t, name, got.Scenario)
+	}
+}
+
 func TestMalformedSamplesAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, raw := range files(t, "malformed/*.json") {

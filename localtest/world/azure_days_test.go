@@ -1,7 +1,10 @@
 package world
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -546,5 +549,33 @@ func TestAzureCrashMatrix(t *testing.T) {
 	crashMatrix(t, spec, in, 0, stands, func(s *sim, t *testing.T) {
 		s.azureGone(t)
 		s.foreignStands(t)
+	})
+}
+
+// TestAzureLeastRights holds the role files to what a run and its teardown call:
+// nothing is missing and nothing is granted in vain. What Azure checks on a network
+// that is joined, no call shows.
+func TestAzureLeastRights(t *testing.T) {
+	t.Parallel()
+	inAzure(t, Config{}, func(t *testing.T, s *sim) {
+		s.connect(t, nil)
+		s.ends(t, run.Done)
+		s.dissolve(t)
+		called := map[string]bool{"Microsoft.Network/virtualNetworks/join/action": true, "Microsoft.Network/virtualNetworks/subnets/join/action": true}
+		for _, e := range s.Account.Exchanges() {
+			method, kind, _ := strings.Cut(e.Action, " ")
+			if verb := map[string]string{"GET": "read", "PUT": "write", "DELETE": "delete"}[method]; e.Product == "azure" && strings.HasPrefix(kind, "Microsoft.") {
+				called[kind+"/"+verb] = true
+			}
+		}
+		var granted []string
+		for _, name := range []string{"network", "machine"} {
+			raw, err := os.ReadFile("../../shared/azure/roles/" + name + ".json")
+			require.NoError(t, err)
+			var role struct{ Actions []string }
+			require.NoError(t, json.Unmarshal(raw, &role))
+			granted = append(granted, role.Actions...)
+		}
+		assert.ElementsMatch(t, slices.Collect(maps.Keys(called)), granted)
 	})
 }

@@ -91,6 +91,11 @@ func TestLeastPrivilege(t *testing.T) {
 		s.do(t, events.Request{Action: "teardown"})
 		s.ends(t, run.Removed)
 		h.usesItsRights(t)
+		s.connect(t, nil)
+		s.ends(t, run.Done)
+		require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
+		s.dissolve(t)
+		s.azureGone(t)
 
 		require.Empty(t, s.Account.Refusals())
 		for _, g := range s.Account.Grants() {

@@ -123,7 +123,7 @@ var table = []Function{
 	{Name: "verify", Set: Alibaba, Side: Destination, Memory: 1024, CPU: 0.5, Does: "the four checks, and the comparison",
 		Rights: []string{"elasticsearch: ListVpcEndpoints", "privatelink: ListVpcEndpointConnections", "nlb: GetListenerAttribute GetListenerHealthStatus", "slb: DescribeLoadBalancerTCPListenerAttribute DescribeHealthStatus", "kms: GetSecretValue"}},
 	{Name: "private-whitelist", Set: Alibaba, Does: "one group of ES_1's IP whitelist",
-		Rights: []string{"elasticsearch: DescribeInstance UpdateWhiteIps", "ots: GetRange"}},
+		Rights: []string{"elasticsearch: DescribeInstance UpdateWhiteIps", "ots: GetRange DeleteRow"}},
 	{Name: "check", Set: Alibaba, Side: Destination, Trigger: POST, Code: "api/check.Function", Does: "the four checks of a link",
 		Rights: []string{"elasticsearch: DescribeInstance ListVpcEndpoints", "privatelink: ListVpcEndpointConnections ListVpcEndpointServiceResources", "nlb: ListListeners GetListenerAttribute GetListenerHealthStatus", "slb: DescribeLoadBalancerTCPListenerAttribute DescribeHealthStatus", "kms: GetSecretValue", "ots: GetRow"}},
 	{Name: "created", Set: Alibaba, Trigger: Creations, Code: "api/created.Function", Does: "a cluster was created: starts its profile's run",
