@@ -70,10 +70,13 @@ test-real: ## the tests that need real Elasticsearch (Java 17 and Maven; about 1
 	$(GO) test -p 1 -count=1 -tags real -timeout 40m ./localtest/realserver/...
 	$(GO) test -p 1 -count=1 -tags real -run Real -timeout 40m ./localtest/fakes/elastic ./localtest/world ./shared/esconfig ./shared/scan ./shared/copyjob ./localtest/migrate
 
-test-sdks: ## the fakes, called by official SDKs that eslink does not use (needs Python 3 with venv and pip)
+test-sdks: ## the fakes, called by official SDKs that eslink does not use (needs Python 3 with venv, Node and npm)
 	[ -d .build/sdks/python ] || python3 -m venv .build/sdks/python
 	.build/sdks/python/bin/pip install --quiet --disable-pip-version-check -r localtest/sdks/python/requirements.txt
-	ESLINK_SDK_PYTHON=$(CURDIR)/.build/sdks/python/bin/python $(GO) test -count=1 -tags sdks -timeout 4m ./localtest/sdks
+	npm install --no-audit --no-fund --loglevel=error --no-save --prefix .build/sdks/node $$(sed -n 's/.*"\(@alicloud.*\)": "\(.*\)" }/\1@\2/p' localtest/sdks/node/package.json)
+	cd localtest/sdks/gov2 && $(GO) build -o $(CURDIR)/.build/sdks/gov2 .
+	ESLINK_SDK_PYTHON=$(CURDIR)/.build/sdks/python/bin/python ESLINK_NODE_MODULES=$(CURDIR)/.build/sdks/node/node_modules ESLINK_SDK_GO=$(CURDIR)/.build/sdks/gov2 \
+		$(GO) test -count=1 -tags sdks -timeout 4m ./localtest/sdks
 
 bench: ## cold starts, sizes, memory, invocations, time
 	set -o pipefail; $(GO) test -count=1 -tags bench -run Figures -v ./localtest/world | grep -v '^ \|^=== '

@@ -47,6 +47,16 @@ func TestPython(t *testing.T) {
 	check(t, []string{"elasticsearch", "nlb", "privatelink", "slb", "ecs", "vpc", "kms", "ram"}, "ESLINK_SDK_PYTHON", "python3", "python/check.py")
 }
 
+// The Node client plays calls.json.
+func TestNode(t *testing.T) {
+	check(t, []string{"elasticsearch", "nlb", "privatelink"}, "ESLINK_SDK_NODE", "node", "node/check.js")
+}
+
+// So does the core of the V2 SDKs for Go, a module of its own: ESLINK_SDK_GO is its binary.
+func TestGoV2(t *testing.T) {
+	check(t, []string{"elasticsearch", "nlb", "privatelink"}, "ESLINK_SDK_GO", "", "calls.json")
+}
+
 func check(t *testing.T, products []string, program, otherwise, script string) {
 	t.Parallel()
 	name := os.Getenv(program)
