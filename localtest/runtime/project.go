@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path"
 	"regexp"
@@ -301,6 +302,49 @@ func (r resolver) lookup(expr string, depth int) (any, error) {
 	return r.value(v, depth+1)
 }
 
+var (
+	functionName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_-]{0,127}$`)
+	triggerName  = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_-]{0,127}$`)
+)
+
+// size says what FC refuses of memory and CPU, and fc3 does not check: a core has 1 to 4 GB, and is dealt out in
+// twentieths (FC's page on instance types; 0.3 cores with 256 MB were refused in a rehearsal).
+func (f Function) size() error {
+	twentieths := f.CPU * 20
+	ratio := float64(f.MemorySize) / 1024 / f.CPU
+	switch {
+	case f.CPU == 0: // the platform's choice
+	case f.CPU < 0.05 || f.CPU > 16 || math.Abs(twentieths-math.Round(twentieths)) > 1e-9:
+		return fmt.Errorf("cpu %g: 0.05 to 16 cores in steps of 0.05", f.CPU)
+	case ratio < 1 || ratio > 4:
+		return fmt.Errorf("cpu %g with memorySize %d: 1 to 4 GB a core", f.CPU, f.MemorySize)
+	}
+	return nil
+}
+
+// names says what FC refuses of names, descriptions and the disk.
+func (f Function) names() (errs []error) {
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if !functionName.MatchString(f.Name) {
+		bad("functionName %q: letters, digits, _ and -, at most 128, no digit first", f.Name)
+	}
+	if len([]rune(f.Description)) > 256 {
+		bad("description of %d characters: at most 256", len([]rune(f.Description)))
+	}
+	if f.DiskSize != 0 && f.DiskSize != 512 && f.DiskSize != 10240 {
+		bad("diskSize %d: 512 or 10240 MB", f.DiskSize)
+	}
+	for _, t := range f.Triggers {
+		if !triggerName.MatchString(t.Name) {
+			bad("triggerName %q: letters, digits, _ and -, at most 128, no digit first", t.Name)
+		}
+		if len([]rune(t.Description)) > 256 {
+			bad("trigger %s: description of %d characters: at most 256", t.Name, len([]rune(t.Description)))
+		}
+	}
+	return errs
+}
+
 var envName = regexp.MustCompile(`^[A-Za-z]\w*$`)
 
 // check holds the limits of fc.md's sources: FC's page on environment variables, fc3's schema.json.
@@ -319,6 +363,10 @@ func (f Function) check() error {
 	if f.MemorySize < 128 || f.MemorySize > 32768 || f.MemorySize%64 != 0 {
 		bad("memorySize %d: 128 to 32768 MB in steps of 64", f.MemorySize)
 	}
+	if err := f.size(); err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, f.names()...)
 	if path.Join(f.Code, f.Handler) != f.Output {
 		bad("code %s and handler %s do not name what the action builds, %s", f.Code, f.Handler, f.Output)
 	}

@@ -80,3 +80,18 @@ func TestOtherSetsAskForNoNetwork(t *testing.T) {
 		assert.NoError(t, err, s)
 	}
 }
+
+// An account has 50 event streams a region, unless its quota is raised: s.yaml fits, and so does each other cloud beside
+// what every scenario needs.
+func TestStreamsFitTheQuota(t *testing.T) {
+	t.Parallel()
+	for _, s := range deploy.Sets() {
+		streams := 0
+		for _, f := range deploy.Of(deploy.Common, s) {
+			if f.Step() {
+				streams++
+			}
+		}
+		assert.LessOrEqual(t, streams, 50, s)
+	}
+}
