@@ -62,7 +62,7 @@ func TestAWhitelistAsARunOfItsOwn(t *testing.T) {
 		require.Equal(t, 4, v.Generation)
 		said := false
 		for _, e := range v.Timeline {
-			said = said || e.Reason == "cluster "+Target+" is changing its whitelist group office: adds 10.9.0.2"
+			said = said || e.Reason == "cluster "+Target+" is about to change its whitelist group office: adds 10.9.0.2"
 		}
 		require.True(t, said, "the difference is in the timeline")
 

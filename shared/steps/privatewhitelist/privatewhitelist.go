@@ -29,10 +29,13 @@ type Cluster interface {
 }
 
 // Step changes the group.
-type Step struct{ Cluster Cluster }
+type Step struct {
+	Cluster Cluster
+	Now     func() time.Time
+}
 
 // New returns the step for a function.
-func New(d deps.Deps) engine.Step { return &Step{Cluster: escluster.New(d.Aliyun)} }
+func New(d deps.Deps) engine.Step { return &Step{Cluster: escluster.New(d.Aliyun), Now: d.Now} }
 
 const (
 	// settles is how long the cloud usually takes to put a whitelist into force.
@@ -77,7 +80,9 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	// nothing else would tell our entries from those of others.
 	if f.Pending == nil || !same(*f.Pending, *next) {
 		f.Pending = next
-		return engine.Waitf(time.Second, "cluster %s is about to change its whitelist group %s: %s", in.ID, f.Group, difference(next.Add, next.Remove)), nil
+		reason := fmt.Sprintf("cluster %s is about to change its whitelist group %s: %s", in.ID, f.Group, difference(next.Add, next.Remove))
+		r.Audit(s.Now(), r.Cursor.Step, "changes", reason, "")
+		return engine.Wait(time.Second, reason), nil
 	}
 	// Possible prior states: the change was never sent; it was sent and refused;
 	// somebody has reverted it. Had it taken effect, settle would have seen it. The
