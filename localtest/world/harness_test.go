@@ -22,6 +22,7 @@ import (
 	"eslink/shared/api"
 	"eslink/shared/elasticcloud"
 	"eslink/shared/run"
+	"eslink/shared/wordstest"
 )
 
 // inWorld runs do in a bubble, with a world of its own that holds the six
@@ -113,9 +114,29 @@ func (s *sim) ends(t *testing.T, want run.Status) api.View {
 		require.NoError(t, err)
 		if v.Status != run.Running {
 			require.Equal(t, want, v.Status, "%s: %s\n%v", v.Step, v.Reason, v.Problem)
+			plain(t, v)
 			return v
 		}
 		require.True(t, time.Now().Before(end), "still at %s: %s", v.Step, v.Reason)
+	}
+}
+
+// plain demands that all that the run has told people is in plain words.
+func plain(t *testing.T, v api.View) {
+	t.Helper()
+	told := []string{v.Reason, v.Next}
+	for _, e := range v.Timeline {
+		told = append(told, e.Reason)
+	}
+	if p := v.Problem; p != nil {
+		told = append(told, p.Title, p.Detail)
+		for _, f := range p.Errors {
+			told = append(told, f.Message, f.Remedy)
+		}
+	}
+	for _, sentence := range told {
+		require.Empty(t, wordstest.Refuse(sentence), sentence)
+		require.Empty(t, wordstest.RefusePattern(sentence), sentence)
 	}
 }
 
