@@ -35,6 +35,7 @@ type options struct {
 	useCases                    []string
 	created                     bool
 	docs, har, json, events, at string
+	bulk                        string // what the file docs holds
 	protocol                    string
 	zones                       int
 	rate                        float64
@@ -79,7 +80,7 @@ func (o *options) parse(f *flag.FlagSet, args []string) error {
 		{o.elasticsearch != "fake" && o.elasticsearch != "real", "elasticsearch " + o.elasticsearch, "fake or real"},
 		{o.protocol != "http" && o.protocol != "https", "protocol " + o.protocol, "http or https"},
 		{o.zones < 1 || o.zones > 3, fmt.Sprint("zones ", o.zones), "1, 2 or 3"},
-		{!(o.rate >= 0 && o.rate <= fastest), fmt.Sprintf("rate %g", o.rate), fmt.Sprintf("a number up to %d", fastest)},
+		{!(o.rate == 0 || o.rate >= slowest && o.rate <= fastest), fmt.Sprintf("rate %g", o.rate), fmt.Sprintf("a number from %d to %d", slowest, fastest)},
 	} {
 		if c.bad {
 			return fmt.Errorf("-%s: use %s", c.flag, c.good)
@@ -87,6 +88,38 @@ func (o *options) parse(f *flag.FlagSet, args []string) error {
 	}
 	return nil
 }
+
+// files holds the files that flags name against what there is.
+func (o *options) files() error {
+	for _, f := range []struct{ flag, name string }{{"har", o.har}, {"json", o.json}} {
+		if f.name == "" {
+			continue
+		}
+		if _, err := os.Stat(filepath.Dir(f.name)); err != nil {
+			return fmt.Errorf("-%s: %w", f.flag, err)
+		}
+	}
+	if o.docs == "" {
+		return nil
+	}
+	raw, err := os.ReadFile(o.docs)
+	if err != nil {
+		return fmt.Errorf("-docs: %w", err)
+	}
+	if o.bulk = string(raw); strings.TrimSpace(o.bulk) == "" {
+		return fmt.Errorf("-docs %s: it is empty", o.docs)
+	}
+	n := 0
+	for line := range strings.Lines(o.bulk) {
+		if n++; strings.TrimSpace(line) != "" && !json.Valid([]byte(line)) {
+			return fmt.Errorf("-docs %s: line %d is not JSON; use a body of _bulk", o.docs, n)
+		}
+	}
+	return nil
+}
+
+// slowest is the lowest rate: the cloud's clock is no slower than a real one.
+const slowest = 1
 
 // fastest is the highest rate at which the functions' own time, which runs no
 // faster, is still little of the cloud's.
@@ -109,6 +142,9 @@ func Demo(ctx context.Context, args []string) error {
 	}
 	if f.NArg() > 0 {
 		return fmt.Errorf("demo takes no argument %q", f.Arg(0))
+	}
+	if err := o.files(); err != nil {
+		return err
 	}
 	s, err := open(ctx, &o)
 	if ctx.Err() != nil && err != nil {
@@ -161,7 +197,7 @@ func (o *options) open(ctx context.Context) (*world.World, func(), error) {
 	if o.verbose {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	c := world.Config{Clock: runtime.Clock{Epoch: time.Now(), Rate: o.rate}, Seed: o.seed, Log: log, Root: o.at, Zones: o.zones}
+	c := world.Config{Context: ctx, Clock: runtime.Clock{Epoch: time.Now(), Rate: o.rate}, Seed: o.seed, Log: log, Root: o.at, Zones: o.zones}
 	if o.protocol == "https" {
 		c.Alter = func(in *escluster.Instance) { in.Protocol = "HTTPS" }
 	}
@@ -202,17 +238,7 @@ func (s *session) deploy(ctx context.Context, w *world.World) error {
 	for _, in := range w.Clusters.Instances() {
 		w.Clusters.SetRestart(in.ID, restart)
 	}
-	docs := ""
-	if s.docs != "" {
-		raw, err := os.ReadFile(s.docs)
-		if err != nil {
-			return err
-		}
-		if docs = string(raw); strings.TrimSpace(docs) == "" {
-			return fmt.Errorf("-docs %s: it is empty", s.docs)
-		}
-	}
-	if err := w.SeedProducts(docs); err != nil {
+	if err := w.SeedProducts(s.bulk); err != nil {
 		return fmt.Errorf("%s: %w", cmp.Or(s.docs, "seed"), err)
 	}
 	if s.scenario == flow.ESToECS {
@@ -502,6 +528,17 @@ func (s *session) tearDown(ctx context.Context, r *Report) error {
 
 // spec is that of the run, for the world as the flags want it.
 func (o *options) spec(d *world.Deployment) events.Spec {
+	spec := o.scenarioSpec(d)
+	if o.docs != "" { // whose documents need not match the demo's own query
+		spec.Indices = slices.Clone(spec.Indices)
+		for i := range spec.Indices {
+			spec.Indices[i].Query = nil
+		}
+	}
+	return spec
+}
+
+func (o *options) scenarioSpec(d *world.Deployment) events.Spec {
 	switch o.scenario {
 	case flow.ESToECS:
 		return d.HostSpec(o.useCases...)

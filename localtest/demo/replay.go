@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -73,12 +72,46 @@ func Replay(ctx context.Context, args []string) error {
 	}
 	r.run = reply.RunID
 	fmt.Printf("run %s is started; its first event is not delivered but by you\n", r.run)
+	refused := 0
 	for i, name := range f.Args() {
-		if err := r.feed(ctx, name, payloads[i]); err != nil {
+		taken, err := r.feed(ctx, name, payloads[i])
+		if err != nil {
 			return fmt.Errorf("replay %s: %w", name, err)
 		}
+		if !taken {
+			refused++
+		}
+	}
+	if refused > 0 {
+		return fmt.Errorf("replay: %d of %d were refused", refused, f.NArg())
 	}
 	return nil
+}
+
+// functionFor is the function that a payload is for, by what it holds: a delivery
+// to a step, a creation that EventBridge tells of, or a request. Whatever is none
+// of them goes to a step, which must refuse it.
+func functionFor(payload []byte) string {
+	if found, err := events.Decode(payload); err == nil {
+		return "eslink-" + found[0].Event.Step
+	}
+	var keys map[string]json.RawMessage
+	if json.Unmarshal(payload, &keys) != nil {
+		return "eslink-preflight"
+	}
+	has := func(key string) bool { return len(keys[key]) > 0 }
+	_, err := events.DecodeCreation(payload)
+	switch {
+	case has("action"):
+		return "eslink-runs"
+	case err == nil:
+		return "eslink-created"
+	case has("planId"):
+		return "eslink-approve"
+	case has("instanceId") || has("runId") && len(keys) == 1:
+		return "eslink-check"
+	}
+	return "eslink-preflight"
 }
 
 // replay is a run to whose functions events are fed.
@@ -125,33 +158,33 @@ func ahead(v api.View, step string) bool {
 	return at(step) > at(v.Step)
 }
 
-// feed delivers one payload and tells what came of it.
-func (r replay) feed(ctx context.Context, name string, payload []byte) error {
+// feed delivers one payload, tells what came of it, and whether it was taken.
+func (r replay) feed(ctx context.Context, name string, payload []byte) (taken bool, err error) {
 	before, err := r.status(ctx, r.run)
 	if err != nil {
-		return err
+		return false, err
 	}
 	fmt.Println(name)
 	var event *events.Event
-	function := "eslink-preflight" // which must refuse what is no event, as any step's function must
+	function := functionFor(payload)
 	if found, err := events.Decode(payload); err == nil {
 		event = &found[0].Event
-		function = "eslink-" + event.Step
 		payload = r.own(payload, event.RunID)
 		if r.along {
 			if before, err = r.goOn(ctx, event.Step); err != nil {
-				return err
+				return false, err
 			}
 			if event.Step == before.Step {
 				event.Seq = before.Seq
 			}
 			if payload, err = events.Encode(events.Event{RunID: r.run, Step: event.Step, Seq: event.Seq}, "eslink/replay", "", r.d.Clock.Now()); err != nil {
-				return err
+				return false, err
 			}
 		}
-	} else if req, err := events.ParseRequest(payload); err == nil || strings.HasPrefix(filepath.Base(name), "request") {
-		function = "eslink-runs"
-		payload = r.own(payload, req.RunID)
+	} else if function != "eslink-created" {
+		var ask struct{ RunID string }
+		_ = json.Unmarshal(payload, &ask) // what has no run ID stands as it is
+		payload = r.own(payload, ask.RunID)
 	}
 	fmt.Printf("  to %s\n", function)
 	due := event != nil && event.Seq == before.Seq && event.Step == before.Step && before.Status == run.Running
@@ -159,27 +192,32 @@ func (r replay) feed(ctx context.Context, name string, payload []byte) error {
 		if wait := before.WakeAt.Sub(r.d.Clock.Now()); wait > 0 {
 			fmt.Printf("  due in %s of the cloud's time\n", wait.Round(time.Second))
 			if err := r.d.Clock.Sleep(ctx, wait); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
 	result, err := r.d.Platform.Invoke(ctx, function, payload)
 	if err != nil {
-		return err
+		return false, err
 	}
+	var answer events.Problem
+	taken = result.Err() == nil
 	if err := result.Err(); err != nil {
 		fmt.Printf("  refused: %v\n", err)
+	} else if json.Unmarshal(result.Body, &answer) == nil && answer.Status >= 400 {
+		taken = false
+		fmt.Printf("  refused: %s\n", result.Body)
 	} else if string(result.Body) != "null" {
 		fmt.Printf("  answers %s\n", result.Body)
 	}
 	after, err := r.status(ctx, r.run)
 	if err != nil {
-		return err
+		return false, err
 	}
-	for _, line := range r.outcome(before, after, event, due, result.Err() == nil) {
+	for _, line := range r.outcome(before, after, event, due, taken) {
 		fmt.Println("  " + ansi.Truncate(line, 399, "…"))
 	}
-	return nil
+	return taken, nil
 }
 
 // outcome tells what an event, or another payload, has changed, and why nothing.

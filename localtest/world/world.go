@@ -84,9 +84,11 @@ const (
 
 // Config says how a world differs from the usual one.
 type Config struct {
-	Clock runtime.Clock
-	Seed  uint64
-	Log   *slog.Logger
+	// Context ends the waits of a world that is being made; nil: nothing does.
+	Context context.Context
+	Clock   runtime.Clock
+	Seed    uint64
+	Log     *slog.Logger
 	// Root is the directory of s.yaml and go.mod.
 	Root string
 	// AutoApprove is whether specs may approve their own plans: allow (default) or
@@ -184,6 +186,9 @@ func (w *World) build() error {
 	c := &w.Config
 	if c.Clock.Rate == 0 {
 		c.Clock = runtime.Clock{Epoch: time.Now(), Rate: 1}
+	}
+	if c.Context == nil {
+		c.Context = context.Background()
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -391,7 +396,7 @@ func (w *World) deploy() error {
 	if err != nil {
 		return err
 	}
-	return w.Clock.Sleep(context.Background(), tableTime)
+	return w.Clock.Sleep(w.Context, tableTime)
 }
 
 // Transport reaches every product's fake under its public host, without sockets.
