@@ -214,7 +214,18 @@ func Text(raw json.RawMessage) string {
 // compared. Of mappings that the spec gives, parameters that a server leaves out are
 // none: they are its defaults.
 func (w Wanted) Unlike(actual es.Definition) ([]string, error) {
-	var out []string
+	settings, err := w.unlikeSettings(actual)
+	if err != nil {
+		return nil, err
+	}
+	mappings, err := w.unlikeMappings(actual)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(settings, mappings, w.unlikeAliases(actual)), nil
+}
+
+func (w Wanted) unlikeSettings(actual es.Definition) (out []string, err error) {
 	is, err := es.Flatten(actual.Settings)
 	if err != nil {
 		return nil, err
@@ -234,6 +245,10 @@ func (w Wanted) Unlike(actual es.Definition) ([]string, error) {
 			out = append(out, fmt.Sprintf("setting %s is %s, not %s", key, a, b))
 		}
 	}
+	return out, nil
+}
+
+func (w Wanted) unlikeMappings(actual es.Definition) (out []string, err error) {
 	own, err := tree(w.Whole.Mappings)
 	if err != nil {
 		return nil, err
@@ -249,6 +264,10 @@ func (w Wanted) Unlike(actual es.Definition) ([]string, error) {
 		}
 		out = append(out, fmt.Sprintf("mapping %s is %s, not %s", d.path, d.is, d.other))
 	}
+	return out, nil
+}
+
+func (w Wanted) unlikeAliases(actual es.Definition) (out []string) {
 	for _, name := range slices.Sorted(maps.Keys(actual.Aliases)) {
 		if _, ok := w.Whole.Aliases[name]; !ok {
 			out = append(out, "alias "+name+" is there")
@@ -259,7 +278,7 @@ func (w Wanted) Unlike(actual es.Definition) ([]string, error) {
 			out = append(out, "alias "+name+" is absent")
 		}
 	}
-	return out, nil
+	return out
 }
 
 // Unasked lists what templates add to an index although the spec does not leave

@@ -63,16 +63,9 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if len(fs) > 0 { // what follows would only fail for want of them
 		return engine.Outcome{}, fs.Problem("survey", nil)
 	}
-	version, err := c.Version(ctx)
+	version, red, err := condition(ctx, c, &fs)
 	if err != nil {
 		return engine.Outcome{}, clusters.Explain(err, side)
-	}
-	h, err := c.Health(ctx)
-	if err != nil {
-		return engine.Outcome{}, clusters.Explain(err, side)
-	}
-	if h.Status == "red" {
-		fs.AddRisk("not-green", "target.instanceId", "the source cluster is red: some of its documents cannot be read", "make it green first")
 	}
 	out := &facts.Survey{Version: version}
 	if was := r.Facts.Survey; was != nil { // later walks go on with the same
@@ -91,7 +84,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	var unread error // what a red cluster does not answer
 	for i, ix := range out.Of(r.Spec) {
 		found, def, err := look(ctx, c, out.Entry(r.Spec, i), named(r.Spec, out, i), ix, refreshable(r.Spec, out, i, unrefreshable), &fs)
-		if h.Status == "red" && apierr.ClassOf(err) == apierr.Retry {
+		if red && apierr.ClassOf(err) == apierr.Retry {
 			unread = err
 			continue
 		}
@@ -115,6 +108,22 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	out.At = s.Now()
 	r.Facts.Survey = out
 	return engine.Done(), nil
+}
+
+// condition is the source's version, and whether some of its documents cannot be
+// read, which is a finding.
+func condition(ctx context.Context, c *es.Client, fs *events.Findings) (version string, red bool, err error) {
+	if version, err = c.Version(ctx); err != nil {
+		return "", false, err
+	}
+	h, err := c.Health(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	if red = h.Status == "red"; red {
+		fs.AddRisk("not-green", "target.instanceId", "the source cluster is red: some of its documents cannot be read", "make it green first")
+	}
+	return version, red, nil
 }
 
 // privileges asks for what reading needs: monitor for the version and the
