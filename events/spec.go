@@ -21,6 +21,7 @@ type Request struct {
 	Profile           string  `json:"profile,omitempty"`
 	PlanID            string  `json:"planId,omitempty"`
 	KeepConfig        bool    `json:"keepConfig,omitempty"`
+	KeepCopying       bool    `json:"keepCopying,omitempty"`
 	KeepAssociation   bool    `json:"keepAssociation,omitempty"`
 	DeleteDestination bool    `json:"deleteDestination,omitempty"`
 	RequestsPerSecond float64 `json:"requestsPerSecond,omitempty"`

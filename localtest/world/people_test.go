@@ -363,7 +363,8 @@ func TestTaskVanishesWithItsNode(t *testing.T) {
 	})
 }
 
-// Teardown ends a copy that runs, and cancel lets it go on.
+// Cancel stops a copy that runs, unless it is to be kept; retry goes on, and
+// teardown ends it.
 func TestTearDownDuringTheCopy(t *testing.T) {
 	t.Parallel()
 	inWorld(t, Config{}, func(t *testing.T, s *sim) {
@@ -371,9 +372,20 @@ func TestTearDownDuringTheCopy(t *testing.T) {
 		s.until(t, at("progress"))
 		time.Sleep(2 * time.Minute)
 		s.do(t, events.Request{Action: "cancel"})
-		require.Equal(t, run.Cancelled, s.view(t).Status)
+		s.ends(t, run.Cancelled)
+		copied := count(t, s.World, Instance, "dest")
+		require.Positive(t, copied)
+		time.Sleep(time.Hour)
+		require.Equal(t, copied, count(t, s.World, Instance, "dest"), "nothing writes any more")
 		s.do(t, events.Request{Action: "retry"})
+		s.until(t, at("progress"))
 		time.Sleep(time.Minute)
+		s.do(t, events.Request{Action: "cancel", KeepCopying: true})
+		require.Equal(t, run.Cancelled, s.view(t).Status)
+		require.Contains(t, s.view(t).Next, "run on")
+		time.Sleep(3 * time.Minute)
+		s.Ask(Instance, http.MethodPost, "/dest/_refresh", "") // its settings are those for a load
+		require.Greater(t, count(t, s.World, Instance, "dest"), copied, "the copy was kept")
 		s.tearDown(t)
 		require.Less(t, count(t, s.World, Instance, "dest"), 6)
 	})

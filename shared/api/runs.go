@@ -116,50 +116,90 @@ func (a *Runs) take(ctx context.Context, id string) (*run.Run, error) {
 // change applies every action but start.
 func (a *Runs) change(r *run.Run, req events.Request, by string) error {
 	now := a.Now()
+	f, _ := flow.Of(r.Spec.Scenario)
+	var err error
 	switch req.Action {
 	case "cancel":
-		if !r.Status.Moving() && r.Status != run.WaitingApproval && r.Status != run.Planned {
-			return wrongState(r, "cancel", "only a run that moves or waits can be cancelled")
+		if r.Cancelling != "" && r.Status.Moving() {
+			return nil // it is being done
 		}
-		engine.Goto(r, "", run.Cancelled, now)
-		r.Cursor.Reason = "cancelled; everything made so far is kept, and a copy that runs goes on: retry resumes, teardown removes"
+		err = cancel(r, f, req.KeepCopying, now)
 	case "retry":
 		if r.Status != run.Failed && r.Status != run.Cancelled {
 			return wrongState(r, "retry", "only a run that failed or was cancelled can be resumed")
 		}
+		r.KeepCopying = false
 		engine.Goto(r, "", run.Running, now)
 	case "teardown":
-		switch {
-		case r.Status == run.Removed:
+		if r.Status == run.Removed {
 			return nil
-		case r.Direction == run.Down && r.Status.Moving():
-			// a second request changes only what it was asked to keep
-		case r.Direction == run.Down:
-			engine.Goto(r, "", run.Running, now)
-		default:
-			f, _ := flow.Of(r.Spec.Scenario)
-			r.Direction = run.Down
-			engine.Goto(r, f.Last(), run.Running, now)
 		}
-		r.KeepConfig, r.KeepAssociation, r.DeleteDestination, r.Restore = req.KeepConfig, req.KeepAssociation, req.DeleteDestination, false
+		teardown(r, f, req, now)
 	case "restore":
-		f, _ := flow.Of(r.Spec.Scenario)
-		settled := r.Status == run.Failed || r.Status == run.Cancelled || r.Status == run.Done || r.Status == run.DoneDifferences
-		if !settled || r.Direction == run.Down {
-			return wrongState(r, "restore", "only a run that has stopped on its way down the flow can be; teardown takes back what it wrote, too")
-		}
-		if r.Facts.Configure == nil {
-			return wrongState(r, "restore", "it has written nothing into esConfig")
-		}
-		r.Restore, r.Facts.Configure.Writes = true, 0
-		engine.Goto(r, f.Restoring(), run.Running, now)
+		err = restore(r, f, now)
 	case "throttle":
 		if !r.Status.Moving() || r.Direction == run.Down {
 			return wrongState(r, "throttle", "only a run that copies or is about to can be throttled")
 		}
 		r.RequestsPerSecond = &req.RequestsPerSecond
 	}
+	if err != nil {
+		return err
+	}
 	r.Audit(now, r.Cursor.Step, req.Action, "", by)
+	return nil
+}
+
+// cancel stops a run, and sends it first to the step that stops what it has started.
+func cancel(r *run.Run, f flow.Flow, keepCopying bool, now time.Time) error {
+	if !r.Status.Moving() && r.Status != run.WaitingApproval && r.Status != run.Planned {
+		return wrongState(r, "cancel", "only a run that moves or waits can be cancelled")
+	}
+	starts := f.Starting(r.Cursor.Step)
+	switch {
+	case starts == "" || r.Direction == run.Down:
+		engine.Goto(r, "", run.Cancelled, now)
+		r.Cursor.Reason = "cancelled; what was made so far is kept"
+	case keepCopying:
+		engine.Goto(r, "", run.Cancelled, now)
+		r.KeepCopying, r.Cursor.Reason = true, "cancelled; what was made so far is kept, and the tasks that copy go on"
+	default:
+		r.Cancelling = r.Cursor.Step
+		if r.Cursor.Step == f.After(starts) {
+			r.Cancelling = starts // which prepares again what is copied later
+		}
+		engine.Goto(r, starts, run.Running, now)
+		r.Cursor.Reason = "is being cancelled: the tasks that copy are stopped"
+	}
+	return nil
+}
+
+// teardown turns a run to walk up, or tells one that does what else to keep.
+func teardown(r *run.Run, f flow.Flow, req events.Request, now time.Time) {
+	switch {
+	case r.Direction == run.Down && r.Status.Moving():
+		// a second request changes only what it was asked to keep
+	case r.Direction == run.Down:
+		engine.Goto(r, "", run.Running, now)
+	default:
+		r.Direction = run.Down
+		engine.Goto(r, f.Last(), run.Running, now)
+	}
+	r.KeepConfig, r.KeepAssociation, r.DeleteDestination = req.KeepConfig, req.KeepAssociation, req.DeleteDestination
+	r.Restore, r.Cancelling, r.KeepCopying = false, "", false
+}
+
+// restore sends a run that has stopped to the step that takes back what it wrote.
+func restore(r *run.Run, f flow.Flow, now time.Time) error {
+	settled := r.Status == run.Failed || r.Status == run.Cancelled || r.Status == run.Done || r.Status == run.DoneDifferences
+	if !settled || r.Direction == run.Down {
+		return wrongState(r, "restore", "only a run that has stopped while it provisions can be; teardown takes back what it wrote, too")
+	}
+	if r.Facts.Configure == nil {
+		return wrongState(r, "restore", "it has written nothing into esConfig")
+	}
+	r.Restore, r.Cancelling, r.Facts.Configure.Writes = true, "", 0
+	engine.Goto(r, f.Restoring(), run.Running, now)
 	return nil
 }
 
@@ -352,28 +392,60 @@ func (a *Runs) profiles(ctx context.Context, req events.Request) (Reply, error) 
 func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 	f, _ := flow.Of(spec.Scenario)
 	first := f.First()
-	changed := differences(r.Spec, spec)
-	now := a.Now()
-	switch {
+	switch changed := differences(r.Spec, spec); {
 	case r.Status == run.Removed:
 		a.renew(r, spec, req)
 		r.Facts = facts.Facts{}
 	case r.Direction == run.Down:
 		return wrongState(r, "start", "it is being torn down")
-	case len(changed) == 0 && r.Status == run.Planned && !req.Plan:
-		r.PlanOnly = false
-		first = f.Asking()
-	case len(changed) == 0 && (r.Status == run.Cancelled || r.Status == run.Expired):
-		r.PlanOnly = req.Plan
-	case len(changed) == 0 && req.Again && r.Status == run.Failed:
-		r.PlanOnly, r.Facts.Digest = req.Plan, nil
-		if r.Facts.Verify != nil {
-			r.Facts.Verify = &facts.Verify{} // whose operation may have left an index behind
+	case len(changed) > 0:
+		if err := a.respec(r, f, spec, req, changed); err != nil {
+			return err
 		}
-	case len(changed) == 0 && req.Again && (r.Status == run.Done || r.Status == run.DoneDifferences):
-		r.Facts.Digest, r.Facts.Verify = nil, nil // a proof is of one walk
-	case stays(r, spec, req):
-		return nil
+	default:
+		goes := false
+		if first, goes = resume(r, f, req); !goes {
+			return nil
+		}
+	}
+	r.Restore, r.Cancelling, r.KeepCopying = false, "", false
+	engine.Goto(r, first, run.Running, a.Now())
+	r.Note(a.Now(), first, "start", "")
+	return nil
+}
+
+// resume is from which step start goes on with a run of the same spec, if it does.
+func resume(r *run.Run, f flow.Flow, req events.Request) (first string, goes bool) {
+	switch r.Status {
+	case run.Planned:
+		if req.Plan {
+			return "", false
+		}
+		r.PlanOnly = false
+		return f.Asking(), true
+	case run.Cancelled, run.Expired:
+		r.PlanOnly = req.Plan
+		return f.First(), true
+	case run.Failed:
+		if req.Again {
+			r.PlanOnly, r.Facts.Digest = req.Plan, nil
+			if r.Facts.Verify != nil {
+				r.Facts.Verify = &facts.Verify{} // whose operation may have left an index behind
+			}
+		}
+		return f.First(), req.Again
+	case run.Done, run.DoneDifferences:
+		if req.Again {
+			r.Facts.Digest, r.Facts.Verify = nil, nil // a proof is of one walk
+		}
+		return f.First(), req.Again
+	}
+	return "", false
+}
+
+// respec gives a run another spec: of one that owns nothing all of it may change.
+func (a *Runs) respec(r *run.Run, f flow.Flow, spec events.Spec, req events.Request, changed []difference) error {
+	switch {
 	case r.Status.Moving():
 		return wrongState(r, "start", "the spec differs in "+paths(changed)+" while it moves")
 	case !r.Owns:
@@ -389,9 +461,6 @@ func (a *Runs) restart(r *run.Run, spec events.Spec, req events.Request) error {
 		a.renew(r, spec, req)
 		nextGeneration(&r.Facts)
 	}
-	r.Restore = false
-	engine.Goto(r, first, run.Running, now)
-	r.Note(now, first, "start", "")
 	return nil
 }
 
@@ -506,7 +575,11 @@ func Next(r *run.Run) string {
 		if down {
 			return "send " + retry + " to go on removing"
 		}
-		return "send " + retry + " to go on, or " + teardown + " to remove what was made"
+		runs := ""
+		if r.KeepCopying {
+			runs = "the tasks that copy run on; start and teardown stop them; "
+		}
+		return runs + "send " + retry + " to go on, or " + teardown + " to remove what was made"
 	case run.Expired:
 		if down {
 			return "send " + teardown + " again"

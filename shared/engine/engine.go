@@ -31,6 +31,13 @@ type Step interface {
 	Down(ctx context.Context, r *run.Run) (Outcome, error)
 }
 
+// A Stopper is a step that starts what runs on without it. Stop is called instead of
+// Up when the run is cancelled, until it is Done; what it stops goes on when the run
+// does.
+type Stopper interface {
+	Stop(ctx context.Context, r *run.Run) (Outcome, error)
+}
+
 // Outcome is what a step says when nothing went wrong.
 type Outcome struct {
 	kind   outcomeKind
@@ -385,6 +392,9 @@ func (e *Engine) attempt(ctx context.Context, step Step, r *run.Run) (out Outcom
 			err = fmt.Errorf("step %s panicked: %v\n%s", r.Cursor.Step, v, debug.Stack())
 		}
 	}()
+	if s, ok := step.(Stopper); ok && r.Cancelling != "" {
+		return s.Stop(ctx, r)
+	}
 	if r.Direction == run.Down {
 		return step.Down(ctx, r)
 	}
@@ -452,6 +462,11 @@ func (e *Engine) wake(r *run.Run, d time.Duration, reason string) {
 // next moves the cursor past a step that is done.
 func (e *Engine) next(ctx context.Context, r *run.Run, f flow.Flow, out Outcome) {
 	from := r.Cursor.Step
+	if back := r.Cancelling; back != "" {
+		Goto(r, back, run.Cancelled, e.Now())
+		r.Cancelling, r.Cursor.Reason = "", "cancelled; what was made so far is kept, and nothing of it runs"
+		return
+	}
 	to := f.After(from)
 	if r.Direction == run.Down {
 		to = f.Before(from)

@@ -48,6 +48,9 @@ type Step struct {
 	// Asks says that the step shows a plan and waits until a person approves it.
 	// A run that is only to plan ends after it.
 	Asks bool
+	// Starts says that the step starts what runs on without it, and stops that when
+	// the run is cancelled.
+	Starts bool
 	// Restores says that action restore sends a run to this step.
 	Restores bool
 }
@@ -105,7 +108,7 @@ var (
 	// copies moves indices over the link and proves it.
 	copies = []Step{
 		{Name: "destination", Within: 30 * time.Minute, Undo: true},
-		{Name: "reindex", Within: 30 * time.Minute, Undo: true},
+		{Name: "reindex", Within: 30 * time.Minute, Undo: true, Starts: true},
 		{Name: "progress", Within: 7 * 24 * time.Hour},
 		{Name: "digest", Within: 24 * time.Hour},
 		{Name: "verify", Within: 24 * time.Hour, Undo: true},
@@ -249,6 +252,17 @@ func (f Flow) First() string { return f.Steps[0].Name }
 
 // Asking is the step that asks for approval, or "".
 func (f Flow) Asking() string { return f.first(func(s Step) bool { return s.Asks }) }
+
+// Starting is the step that stops, when the run is cancelled at one of the steps
+// from there on, what it has started; or "".
+func (f Flow) Starting(at string) string {
+	for i := range f.index(at) + 1 {
+		if f.Steps[i].Starts {
+			return f.Steps[i].Name
+		}
+	}
+	return ""
+}
 
 // Restoring is the step that action restore sends a run to, or "".
 func (f Flow) Restoring() string { return f.first(func(s Step) bool { return s.Restores }) }

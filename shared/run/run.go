@@ -71,6 +71,11 @@ type Run struct {
 	Problem *events.Problem
 	// RequestsPerSecond, if set, throttles running copies (action throttle).
 	RequestsPerSecond *float64
+	// Cancelling is the step at which the run is to stand once it is cancelled,
+	// while what it has started is being stopped.
+	Cancelling string
+	// KeepCopying says that it was cancelled without that.
+	KeepCopying bool
 	// Owns says that the run has come to a step that writes, and so owns what it
 	// connects until it is removed.
 	Owns bool

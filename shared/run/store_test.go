@@ -259,7 +259,7 @@ func full() *run.Run {
 			Reindex: events.Reindex{SocketTimeout: "30s", ConnectTimeout: "10s", Size: 1000, Conflicts: "abort", RequestsPerSecond: &perSecond, Tasks: 2},
 			Approve: "manual", AcceptRisks: []string{"single-node"}, Proof: "ids"},
 		Cursor:   run.Cursor{Step: "nlb", Seq: 7, Sent: 6, Since: at, WakeAt: at, Reason: "waits", Attempt: 3},
-		PlanOnly: true, KeepConfig: true, DeleteDestination: true, Restore: true, Owns: true, Approved: "0c5f1d7a9b3e2846",
+		PlanOnly: true, KeepConfig: true, DeleteDestination: true, Restore: true, Owns: true, Cancelling: "progress", KeepCopying: true, Approved: "0c5f1d7a9b3e2846",
 		Plan: &run.Plan{ID: "0c5f1d7a9b3e2846", Creates: []string{"an NLB"}, Difference: []run.Change{{Key: "reindex.remote.whitelist", Before: "", After: "{endpoint}:9200"}},
 			Restart: run.Restart{Needed: true, Seconds: 600}, Cost: run.Cost{Currency: "CNY", PerHour: 0.2, PerMonth: 144, Note: "without traffic"}},
 		Timeline:          []run.Entry{{At: at, Step: "nlb", What: "waiting", Reason: "waits", Count: 2, First: at, By: "eslink-runs request 1"}},
