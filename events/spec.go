@@ -56,6 +56,9 @@ type CheckRequest struct {
 	Elastic     *ElasticCheck `json:"elastic,omitempty"`
 	Vantage     *Vantage      `json:"vantage,omitempty"`
 	AcceptRisks []string      `json:"acceptRisks,omitempty"`
+	// A link between AWS and Zilliz Cloud.
+	AWS    *AWSCheck    `json:"aws,omitempty"`
+	Zilliz *ZillizCheck `json:"zilliz,omitempty"`
 	// CheckID goes on with a check that did not end within its request.
 	CheckID string `json:"checkId,omitempty"`
 }
@@ -195,7 +198,10 @@ func ParseCheck(raw []byte) (CheckRequest, error) {
 	if err := parse("check.schema.json", raw, &r); err != nil || r.RunID != "" {
 		return r, err
 	}
-	if r.Elastic != nil {
+	if r.Zilliz != nil {
+		r.Zilliz.API = cmp.Or(r.Zilliz.API, "global")
+	}
+	if r.Elastic != nil || r.Zilliz != nil {
 		return r, nil
 	}
 	u := UseCase{Kind: cmp.Or(r.UseCase, ReindexUseCase), Port: r.Port, Protocol: r.Protocol, Watcher: r.Watcher, Plugin: r.Plugin}

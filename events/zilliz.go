@@ -76,3 +76,16 @@ func (s *Spec) checkZilliz(fs *Findings) {
 		fs.Add(fmt.Sprintf("spec.aws.moreVpcs[%d].id", i), "it is vpcId itself", "leave it out: that one has the names anyway")
 	}
 }
+
+// AWSCheck names an endpoint whose link is to be checked.
+type AWSCheck struct {
+	Region     string `json:"region"`
+	EndpointID string `json:"endpointId"`
+}
+
+// ZillizCheck names the cluster that it leads to.
+type ZillizCheck struct {
+	ProjectID string `json:"projectId"`
+	ClusterID string `json:"clusterId"`
+	API       string `json:"api,omitempty"`
+}

@@ -85,7 +85,7 @@ var table = map[string][]string{
 	// below it are the functions that are no step, and so stand above it.
 	"shared/wire":        {"events", "shared/aliyun", "shared/bus/mns", "shared/engine", "shared/run", "shared/run/tablestore", "shared/deps"},
 	"shared/api":         {"events", "shared/aliyun", "shared/checksum", "shared/engine", "shared/facts", "shared/flow", "shared/run", "shared/wire"},
-	"shared/api/check":   {"events", "shared/aliyun/*", "shared/apierr", "shared/azure", "shared/azure/*", "shared/azurelink", "shared/azurelink/*", "shared/elasticcloud", "shared/secrets", "shared/vantage", "shared/clusters", "shared/es", "shared/facts", "shared/linkcheck", "shared/run", "shared/deps", "shared/wire"},
+	"shared/api/check":   {"events", "shared/aws", "shared/aws/*", "shared/awsaccount", "shared/vantage/*", "shared/zilliz", "shared/zillizlink", "shared/zillizproject", "shared/aliyun/*", "shared/apierr", "shared/azure", "shared/azure/*", "shared/azurelink", "shared/azurelink/*", "shared/elasticcloud", "shared/secrets", "shared/vantage", "shared/clusters", "shared/es", "shared/facts", "shared/linkcheck", "shared/run", "shared/deps", "shared/wire"},
 	"shared/api/created": {"events", "shared/aliyun", "shared/aliyun/escluster", "shared/api", "shared/apierr", "shared/flow", "shared/run", "shared/wire"},
 
 	"functions/*": {"shared/wire", "shared/steps/*", "shared/api", "shared/api/*"},
@@ -138,7 +138,7 @@ var products = map[string][]string{
 	"azure-probe":        {"aliyun/kms", "azure/compute"},
 	"elastic-access":     {"aliyun/kms", "elasticcloud"},
 	"azure-verify":       {"aliyun/kms", "azure/compute", "azure/network", "azure/privatedns", "elasticcloud"},
-	"check":              {"aliyun/escluster", "aliyun/kms", "aliyun/nlb", "aliyun/privatelink", "aliyun/slb", "azure/compute", "azure/network", "azure/privatedns", "elasticcloud"},
+	"check":              {"aliyun/escluster", "aliyun/kms", "aliyun/nlb", "aliyun/privatelink", "aliyun/slb", "azure/compute", "azure/network", "azure/privatedns", "elasticcloud", "aws/ec2", "aws/route53", "aws/ssm", "aws/sts", "zilliz"},
 	"zilliz-survey":      {"aliyun/kms", "zilliz"},
 	"aws-preflight":      {"aliyun/kms", "aws/ec2", "aws/route53", "aws/ssm", "aws/sts"},
 	"zilliz-admit":       {"aliyun/kms", "zilliz"},

@@ -1,6 +1,8 @@
 package world
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +16,7 @@ import (
 	"eslink/localtest/fakes/aws/awstest"
 	"eslink/localtest/fakes/cloud"
 	"eslink/localtest/fakes/zilliz"
+	"eslink/shared/api/check"
 	"eslink/shared/run"
 )
 
@@ -290,5 +293,50 @@ func TestZillizAWSTracesATimeout(t *testing.T) {
 		s.do(t, events.Request{Action: "teardown"})
 		s.ends(t, run.Removed)
 		assert.Empty(t, s.Left())
+	})
+}
+
+// Function check proves a run's links at any time, and one that eslink did not make.
+func TestZillizAWSCheck(t *testing.T) {
+	t.Parallel()
+	inWorld(t, Config{Seed: 10}, func(t *testing.T, s *sim) {
+		spec := ZillizSpec()
+		s.start(t, events.Request{Spec: &spec})
+		s.ends(t, run.Done)
+		ask := func(req events.CheckRequest) (names string, reply check.Reply) {
+			t.Helper()
+			raw, err := json.Marshal(req)
+			require.NoError(t, err)
+			require.NoError(t, s.ask("check", raw, &reply))
+			for _, c := range reply.Checks {
+				names += fmt.Sprint(c.Name, " ", c.OK, ", ")
+			}
+			return names, reply
+		}
+		const good = "link true, network true, login true, operation true, "
+		names, _ := ask(events.CheckRequest{RunID: s.id})
+		assert.Equal(t, good, names)
+
+		foreign := events.CheckRequest{Scenario: "zilliz-aws", AWS: &events.AWSCheck{Region: awstest.Region, EndpointID: s.AWS.Endpoints()[0].ID},
+			Zilliz: &events.ZillizCheck{ProjectID: awstest.Project, ClusterID: awstest.Cluster}, Vantage: spec.Vantage, Secrets: spec.Secrets}
+		names, reply := ask(foreign)
+		assert.Equal(t, good, names)
+		assert.True(t, reply.OK)
+
+		// The FAQ's causes of a timeout are told apart.
+		s.AWS.SetGroup(s.AWS.Endpoints()[0].Groups[0], func(in, _ *[]aws.Rule) { (*in)[0].Group = "sg-0123456789abcdef0" })
+		names, reply = ask(foreign)
+		assert.Equal(t, "link true, network false, login false, operation false, ", names)
+		assert.Contains(t, reply.Checks[1].Detail, "(the endpoint's) has no ingress rule")
+		assert.NotContains(t, reply.Checks[1].Detail, "(the instance's)")
+		s.AWS.RemoveZone(s.AWS.Zones()[0].ID)
+		names, reply = ask(foreign)
+		assert.Equal(t, "link false, network false, login false, operation false, ", names)
+		assert.Contains(t, reply.Checks[1].Detail, "does not resolve")
+
+		// Without a machine nothing is proved, and that is no "ok" unless it is accepted.
+		foreign.Vantage = nil
+		_, reply = ask(foreign)
+		assert.False(t, reply.OK)
 	})
 }

@@ -41,13 +41,15 @@ type Service struct {
 	Now       func() time.Time
 	// Azure checks links between Azure and Elastic Cloud.
 	Azure *Azure
+	// Zilliz checks links between AWS and Zilliz Cloud.
+	Zilliz *Zilliz
 }
 
 // NewService returns the service.
 func NewService(d deps.Deps) *Service {
 	instances, links, balancers := escluster.New(d.Aliyun), privatelink.New(d.Aliyun), nlb.New(d.Aliyun)
 	return &Service{Runs: d.Runs, Clusters: clusters.Opener{Cloud: d.Aliyun}, Now: d.Now, Describe: instances.Describe,
-		Azure: newAzure(d, kms.New(d.Aliyun)), Resources: links.Resources, ListLB: balancers.Listeners, Cloud: linkcheck.NewCloud(d.Aliyun)}
+		Azure: newAzure(d, kms.New(d.Aliyun)), Zilliz: newZilliz(d, kms.New(d.Aliyun)), Resources: links.Resources, ListLB: balancers.Listeners, Cloud: linkcheck.NewCloud(d.Aliyun)}
 }
 
 // Reply is what check answers; with status 200 if OK, 202 if it has not ended, else
@@ -85,6 +87,9 @@ func (s *Service) Do(ctx context.Context, raw []byte) (Reply, error) {
 	if req.Elastic != nil {
 		return s.Azure.Do(ctx, ofAzureRequest(req))
 	}
+	if req.Zilliz != nil {
+		return s.Zilliz.Do(ctx, ofZillizRequest(req), req.AWS.EndpointID, req.CheckID)
+	}
 	var sub subject
 	if req.RunID != "" {
 		var r *run.Run
@@ -97,6 +102,9 @@ func (s *Service) Do(ctx context.Context, raw []byte) (Reply, error) {
 				return Reply{}, err
 			}
 			return s.Azure.Do(ctx, l)
+		}
+		if r.Spec.Zilliz != nil {
+			return s.Zilliz.Do(ctx, r, "", req.CheckID)
 		}
 		sub, err = s.ofRun(r)
 	} else {
