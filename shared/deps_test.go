@@ -56,7 +56,8 @@ var table = map[string][]string{
 	"shared/run/tablestore": {"shared/aliyun", "shared/apierr", "shared/run"},
 	"shared/bus/mns":        {"shared/aliyun", "shared/apierr", "shared/bus"},
 
-	"shared/engine": {"events", "shared/apierr", "shared/bus", "shared/flow", "shared/run"},
+	"shared/remedy": {"events", "shared/apierr"},
+	"shared/engine": {"events", "shared/apierr", "shared/bus", "shared/flow", "shared/remedy", "shared/run"},
 
 	// Between clients and steps, for what two steps have in common: ensure is
 	// shared by all that create, esconfig by plan and configure, clusters by all

@@ -8,6 +8,7 @@
 //	            all else that a scenario decides
 //	apierr      what may be done after an error: retry, not found, conflict, fatal
 //	checksum    whether two sets of documents are the same, and where not
+//	remedy      what a person can do about a cloud's refusal, by its code
 //	vantage     the proof from inside a network: a probe script and what it says
 //	vantage/zillizprobe   that script as a Systems Manager document, with a login
 //

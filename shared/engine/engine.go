@@ -20,6 +20,7 @@ import (
 	"eslink/shared/apierr"
 	"eslink/shared/bus"
 	"eslink/shared/flow"
+	"eslink/shared/remedy"
 	"eslink/shared/run"
 )
 
@@ -519,6 +520,9 @@ func TargetLock(r *run.Run) string { return "target/" + flow.TargetID(r.AccountI
 func (e *Engine) stop(r *run.Run, err error) {
 	var p *events.Problem
 	if !errors.As(err, &p) {
+		p = remedy.Of(err)
+	}
+	if p == nil {
 		p = events.NewProblem(500, "step-failed", "step "+r.Cursor.Step+" cannot go on")
 		p.Detail = firstLine(err.Error())
 	}

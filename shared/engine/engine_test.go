@@ -526,7 +526,8 @@ func TestWhatStopsARun(t *testing.T) {
 		tries   int // at least
 	}{
 		"an error nobody classified": {err: errors.New("what?"), reason: "step nlb cannot go on; what?", tries: 1},
-		"a fatal reply":              {err: fmt.Errorf("create nlb: %w", &apierr.Error{Code: "Forbidden.RAM", Status: 403}), reason: "step nlb cannot go on; create nlb: Forbidden.RAM (HTTP 403)", tries: 1},
+		"a fatal reply":              {err: fmt.Errorf("create nlb: %w", &apierr.Error{Code: "InvalidParameter", Status: 400}), reason: "step nlb cannot go on; create nlb: InvalidParameter (HTTP 400)", tries: 1},
+		"what a person can end":      {err: fmt.Errorf("create nlb: %w", &apierr.Error{Code: "QuotaExceeded.LoadBalancersNum", Status: 400}), reason: "a quota of the account is used up; create nlb: QuotaExceeded.LoadBalancersNum (HTTP 400) (raise the quota that the message names in the account's Quota Center, or delete what is not needed, then send retry)", tries: 1},
 		"gone, unexpectedly":         {err: &apierr.Error{Class: apierr.NotFound, Code: "ResourceNotFound"}, reason: "step nlb cannot go on; ResourceNotFound", tries: 1},
 		"a problem":                  {err: fmt.Errorf("survey: %w", problem), reason: problem.Error(), tries: 1},
 		"throttled for ever":         {err: &apierr.Error{Class: apierr.Retry, Code: "Throttling", Status: 429}, reason: "step nlb cannot go on; not done within 20m0s: Throttling (HTTP 429)", tries: 10},
