@@ -18,6 +18,7 @@ import (
 	"eslink/localtest/fakes/azure"
 	"eslink/localtest/fakes/cloud"
 	"eslink/localtest/fakes/elasticcloud"
+	"eslink/localtest/runtime"
 	"eslink/shared/api"
 	"eslink/shared/flow"
 	"eslink/shared/run"
@@ -577,5 +578,36 @@ func TestAzureLeastRights(t *testing.T) {
 			granted = append(granted, role.Actions...)
 		}
 		assert.ElementsMatch(t, slices.Collect(maps.Keys(called)), granted)
+	})
+}
+
+// Further networks get links to the zone, and lose them.
+func TestAzureMoreNetworks(t *testing.T) {
+	t.Parallel()
+	inAzure(t, Config{}, func(t *testing.T, s *sim) {
+		hub := s.Azure.AddNetwork(AzureSubscription, "rg-hub", "hub", AzureLocation)
+		s.connect(t, func(spec *events.Spec) { spec.Azure.MoreVirtualNetworkIDs = []string{hub.ID} })
+		s.ends(t, run.Done)
+		require.Len(t, s.Azure.Zones(), 1)
+		var linked []string
+		for _, l := range s.Azure.Zones()[0].Links {
+			linked = append(linked, l.Network)
+		}
+		assert.ElementsMatch(t, []string{AzureSpec().Azure.NetworkID(), hub.ID}, linked)
+		s.dissolve(t)
+		s.azureGone(t)
+	})
+}
+
+// Every event comes twice.
+func TestAzureEventsComeTwice(t *testing.T) {
+	t.Parallel()
+	inAzure(t, Config{}, func(t *testing.T, s *sim) {
+		s.Events.Fault = func(runtime.Delivery) runtime.Fault { return runtime.Fault{Copies: 1} }
+		s.connect(t, nil)
+		s.ends(t, run.Done)
+		s.azureStands(t)
+		s.dissolve(t)
+		s.azureGone(t)
 	})
 }
