@@ -87,12 +87,12 @@ var table = map[string][]string{
 	"shared/wire":        {"events", "shared/aliyun", "shared/bus/mns", "shared/engine", "shared/run", "shared/run/tablestore", "shared/deps"},
 	"shared/api":         {"events", "shared/aliyun", "shared/checksum", "shared/engine", "shared/facts", "shared/flow", "shared/run", "shared/wire"},
 	"shared/api/check":   {"events", "shared/aws", "shared/aws/*", "shared/awsaccount", "shared/vantage/*", "shared/zilliz", "shared/zillizlink", "shared/zillizproject", "shared/aliyun/*", "shared/apierr", "shared/azure", "shared/azure/*", "shared/azurelink", "shared/azurelink/*", "shared/elasticcloud", "shared/secrets", "shared/vantage", "shared/clusters", "shared/es", "shared/facts", "shared/linkcheck", "shared/run", "shared/deps", "shared/wire"},
+	"shared/api/notify":  {"events", "shared/aliyun/kms", "shared/api", "shared/apierr", "shared/run", "shared/secrets", "shared/wire"},
 	"shared/api/created": {"events", "shared/aliyun", "shared/aliyun/escluster", "shared/api", "shared/apierr", "shared/flow", "shared/run", "shared/wire"},
 
 	"functions/*": {"shared/wire", "shared/steps/*", "shared/api", "shared/api/*"},
 
 	// The command that people run knows the wire and what api shows, no step.
-	"shared/notify":           {"shared/apierr"},
 	"shared/eslink":           {"shared/eslink/commands"},
 	"shared/eslink/commands":  {"events", "shared/api", "shared/api/check", "shared/eslink/*", "shared/run"},
 	"shared/eslink/page":      {"events", "shared/eslink/functions", "shared/flow"},
@@ -153,6 +153,7 @@ var products = map[string][]string{
 	"aws-verify":         {"aliyun/kms", "aws/ec2", "aws/route53", "aws/ssm", "aws/sts", "zilliz"},
 	"zilliz-public":      {"aliyun/kms", "zilliz"},
 	"created":            {"aliyun/escluster"},
+	"notify":             {"aliyun/kms"},
 }
 
 // clouds are where the clients of products are, each below the package of its

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"eslink/localtest/fakes/escluster"
 	"eslink/localtest/fakes/mns"
 	"eslink/localtest/fakes/network"
+	"eslink/localtest/fakes/receivers"
 	"eslink/localtest/fakes/zilliz"
 	"eslink/localtest/runtime"
 	"eslink/shared/elasticcloud"
@@ -184,6 +186,8 @@ func product(host string) string {
 		return "aws"
 	case host == zilliz.Host:
 		return "zilliz"
+	case slices.Contains(receivers.Hosts, host):
+		return "notify"
 	case host == elasticcloud.Host:
 		return "elasticcloud"
 	}

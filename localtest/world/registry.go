@@ -6,6 +6,7 @@ import (
 	"eslink/shared/api"
 	"eslink/shared/api/check"
 	"eslink/shared/api/created"
+	"eslink/shared/api/notify"
 	"eslink/shared/deps"
 	"eslink/shared/engine"
 	"eslink/shared/steps/accept"
@@ -103,6 +104,7 @@ var otherFunctions = map[string]func(*wire.Function) wire.Handler{
 	"approve": api.ApproveFunction,
 	"status":  api.StatusFunction,
 	"sweep":   api.SweepFunction,
+	"notify":  notify.Function,
 	"check":   check.Function,
 	"created": created.Function,
 }

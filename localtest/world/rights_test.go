@@ -39,6 +39,7 @@ func (s *sim) check(t *testing.T, req events.CheckRequest) check.Reply {
 func TestLeastPrivilege(t *testing.T) {
 	inServing(t, Config{}, func(t *testing.T, s *serving) {
 		var lost once
+		s.tellsPeople()
 		h := &hosted{sim: s.sim}
 		s.Events.Fault = func(d runtime.Delivery) runtime.Fault {
 			return runtime.Fault{Drop: d.Queue != "" && lost.first() || h.drops(d)} // sweep sends it again

@@ -39,6 +39,7 @@ import (
 	fakeots "eslink/localtest/fakes/ots"
 	"eslink/localtest/fakes/privatelink"
 	"eslink/localtest/fakes/ram"
+	"eslink/localtest/fakes/receivers"
 	"eslink/localtest/fakes/slb"
 	"eslink/localtest/fakes/sls"
 	"eslink/localtest/fakes/tablestore"
@@ -129,6 +130,9 @@ type World struct {
 	Streams   *eventbridge.Fake
 	Network   *network.Network
 	Project   *runtime.Project
+	// Receivers take what the function notify sends; nobody is told before the secret
+	// eslink/notify is there.
+	Receivers *receivers.Receivers
 	// Azure and Elastic are other clouds, which elastic-azure connects.
 	Azure *azure.Cloud
 	// AWS and Zilliz are those of zilliz-aws.
@@ -222,6 +226,10 @@ func (w *World) build() error {
 		"kms." + Region + ".aliyuncs.com":                 w.Secrets,
 		AccountID + ".mns." + Region + ".aliyuncs.com":    w.Queues,
 		"eslink." + Region + ".ots.aliyuncs.com":          w.Tables,
+	}
+	w.Receivers = &receivers.Receivers{Now: w.Clock.Now, Secret: ReceiverSecret}
+	for _, host := range receivers.Hosts {
+		w.hosts[host] = w.Receivers
 	}
 	for _, build := range []func() error{w.addNetworks, w.addHost, w.addClusters, w.addAzure, w.addZilliz, w.deploy} {
 		if err := build(); err != nil {
@@ -339,6 +347,9 @@ func Login(user, password string, recipients ...string) string {
 func login(user, password string) string {
 	return Login(user, password, Instance, Target, "http://"+HostIP+":9200", "ldap://"+HostIP+":389", "ldap://"+HostIP+":3268")
 }
+
+// ReceiverSecret signs notifications.
+const ReceiverSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 // tableTime is how long a new table refuses its first requests at most.
 const tableTime = time.Minute

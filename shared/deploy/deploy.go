@@ -97,7 +97,7 @@ func Read(t Target, sets ...Set) (*Resources, error) {
 	r.Trust = compact(policies.Trust)
 	fill := strings.NewReplacer("${region}", t.Region, "${accountId}", t.AccountID, "${tableInstance}", t.TableInstance, "${table}", t.Table, "${logProject}", t.LogProject)
 	for _, f := range r.functions {
-		if f.Step() {
+		if f.Queued() {
 			r.Queues[f.Deployed()] = queue.Defaults
 		}
 		actions, err := f.actions()

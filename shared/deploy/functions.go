@@ -69,6 +69,7 @@ const (
 	GET       Trigger = "GET"       // signed HTTP
 	Creations Trigger = "creations" // the default event bus: an instance was created
 	Timer     Trigger = "timer"     // every five minutes
+	Messages  Trigger = "messages"  // an event stream, as a step's, of a function that is no step
 )
 
 // Functions is the table, in the order of the deployment files.
@@ -84,6 +85,8 @@ var table = []Function{
 		Rights: []string{"ots: GetRow GetRange"}},
 	{Name: "sweep", Set: Common, Trigger: Timer, Code: "api.SweepFunction", Does: "sends again what is overdue",
 		Rights: []string{"ots: GetRange GetRow PutRow", "mns: SendMessage"}},
+	{Name: "notify", Set: Common, Trigger: Messages, Code: "api/notify.Function", Does: "tells people that a run waits or has ended",
+		Rights: []string{"ots: GetRow", "kms: GetSecretValue"}},
 	{Name: "link-plan", Set: Common, Does: "what will be made on other clouds, and approval"},
 	// The scenarios of Alibaba Cloud Elasticsearch.
 	{Name: "preflight", Set: Alibaba, Networks: true, Does: "limits, seen from the cloud's side",
@@ -200,6 +203,9 @@ func Sets() (out []Set) {
 
 // Step reports whether the function is a step of a flow.
 func (f Function) Step() bool { return f.Trigger == Stream }
+
+// Queued reports whether a queue wakes the function.
+func (f Function) Queued() bool { return f.Step() || f.Trigger == Messages }
 
 // Deployed is the function's name in the cloud, its role's and its queue's.
 func (f Function) Deployed() string { return "eslink-" + f.Name }

@@ -109,7 +109,7 @@ func deployment(title, root string, sets ...Set) map[string]any {
 	has := func(is func(Function) bool) bool { return slices.ContainsFunc(functions, is) }
 	dot["Sets"], dot["Functions"] = strings.Join(names, " "), functions
 	dot["Sides"] = has(func(f Function) bool { return f.Side != None || f.Networks })
-	dot["Stream"] = has(Function.Step)
+	dot["Stream"] = has(Function.Queued)
 	dot["Created"] = has(func(f Function) bool { return f.Trigger == Creations })
 	return dot
 }

@@ -124,6 +124,9 @@ type Engine struct {
 	Bus  bus.Bus
 	Now  func() time.Time
 	Log  *slog.Logger
+	// Notifies says that there is a function notify, which is asked to tell people
+	// when a run waits for them or has ended.
+	Notifies bool
 	// Pause waits in Now's time; nil means that it passes as the machine's does.
 	Pause func(ctx context.Context, d time.Duration) error
 }
@@ -248,17 +251,38 @@ func (e *Engine) Send(ctx context.Context, r *run.Run) error { return e.send(ctx
 // crash before that is repaired by the redelivery of whatever came last, or by
 // Sweep; losing the note costs a duplicate.
 func (e *Engine) send(ctx context.Context, r *run.Run, traceparent string) error {
-	if r.Cursor.Sent >= r.Cursor.Seq {
+	owed, news := r.Cursor.Sent < r.Cursor.Seq, e.Notifies && r.News()
+	if !owed && !news {
 		return nil
 	}
-	if err := e.publish(ctx, r.Event(), traceparent, r.Cursor.WakeAt.Sub(e.Now())); err != nil {
-		return err
+	if owed {
+		if err := e.publish(ctx, r.Event(), traceparent, r.Cursor.WakeAt.Sub(e.Now())); err != nil {
+			return err
+		}
+		r.Cursor.Sent = r.Cursor.Seq
 	}
-	r.Cursor.Sent = r.Cursor.Seq
+	if news {
+		// Telling people is never in the way of a run: Sweep asks for it again.
+		if err := e.tell(ctx, r); err != nil {
+			e.Log.WarnContext(ctx, "notify was not asked", "run_id", r.ID, "seq", r.Cursor.Seq, "err", err)
+		}
+	}
 	if err := e.Runs.Save(ctx, r); err != nil && !errors.Is(err, run.ErrConflict) {
 		return err
 	}
 	return nil // a conflict is the receiver of that event, which is quick
+}
+
+// Notify is the name of the function that tells people, and of its queue.
+const Notify = "notify"
+
+// tell asks the function notify to tell people of the run's status, and notes that.
+func (e *Engine) tell(ctx context.Context, r *run.Run) error {
+	if err := e.publish(ctx, events.Event{RunID: r.ID, Step: Notify, Seq: r.Cursor.Seq}, "", 0); err != nil {
+		return err
+	}
+	r.Told = r.Cursor.Seq
+	return nil
 }
 
 func (e *Engine) publish(ctx context.Context, ev events.Event, traceparent string, delay time.Duration) error {

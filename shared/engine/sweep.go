@@ -31,9 +31,23 @@ func (e *Engine) Sweep(ctx context.Context) error {
 			if err := e.publish(ctx, r.Event(), "", 0); err != nil {
 				errs = append(errs, fmt.Errorf("sweep run %s: %w", r.ID, err))
 			}
+		case e.Notifies && r.News():
+			errs = append(errs, e.retell(ctx, r.ID))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// retell asks notify once more to tell of a run, whose last asker did not get to it.
+func (e *Engine) retell(ctx context.Context, id string) error {
+	r, err := e.Runs.Acquire(ctx, id)
+	if err != nil {
+		return fmt.Errorf("tell of run %s: %w", id, err)
+	}
+	if r.News() {
+		err = e.tell(ctx, r)
+	}
+	return errors.Join(err, e.Runs.SaveAndRelease(ctx, r))
 }
 
 func (e *Engine) expire(ctx context.Context, id string) error {

@@ -35,6 +35,12 @@ const (
 // Moving reports whether events drive the run on.
 func (s Status) Moving() bool { return s == Running }
 
+// Notable reports whether people want to hear of it: the run waits for them, or has
+// ended.
+func (s Status) Notable() bool {
+	return slices.Contains([]Status{WaitingApproval, Done, DoneDifferences, Failed, Expired, Removed}, s)
+}
+
 // Direction is which way the run walks its flow.
 type Direction string
 
@@ -82,6 +88,8 @@ type Run struct {
 	// Tokens counts the generations of resources: see Token.
 	Tokens    map[string]int
 	CreatedAt time.Time
+	// Told is the Seq of the last status that notify was asked to tell people of.
+	Told int64
 
 	rev    int64
 	lease  lease
@@ -193,6 +201,9 @@ func (r *Run) add(e Entry) {
 func (r *Run) Event() events.Event {
 	return events.Event{RunID: r.ID, Step: r.Cursor.Step, Seq: r.Cursor.Seq}
 }
+
+// News reports whether the run has come to a status that nobody was told of yet.
+func (r *Run) News() bool { return r.Status.Notable() && r.Told != r.Cursor.Seq }
 
 // Rev is the revision of the record that r was read or last saved as.
 func (r *Run) Rev() int64 { return r.rev }

@@ -108,6 +108,7 @@ type stored struct {
 	Owns              bool            `json:"owns,omitempty"`
 	Cancelling        string          `json:"cancelling,omitempty"`
 	KeepCopying       bool            `json:"keepCopying,omitempty"`
+	Told              int64           `json:"told,omitempty"`
 	Lease             lease           `json:"lease,omitzero"`
 }
 
@@ -196,7 +197,7 @@ func (s *Store) SaveAndRelease(ctx context.Context, r *Run) error {
 
 func (s *Store) put(ctx context.Context, r *Run) error {
 	doc, err := json.Marshal(stored{r.ID, r.Generation, r.AccountID, r.Spec, r.Direction, r.Status, r.Cursor, r.PlanOnly, r.KeepConfig,
-		r.DeleteDestination, r.Plan, r.Approved, r.Facts, r.Timeline, r.Problem, r.RequestsPerSecond, r.Tokens, r.CreatedAt, r.Restore, r.KeepAssociation, r.Owns, r.Cancelling, r.KeepCopying, r.lease})
+		r.DeleteDestination, r.Plan, r.Approved, r.Facts, r.Timeline, r.Problem, r.RequestsPerSecond, r.Tokens, r.CreatedAt, r.Restore, r.KeepAssociation, r.Owns, r.Cancelling, r.KeepCopying, r.Told, r.lease})
 	if err != nil {
 		return fmt.Errorf("encode run %s: %w", r.ID, err)
 	}
@@ -268,7 +269,7 @@ func decode(row Row) (*Run, error) {
 	}
 	return &Run{ID: d.ID, Generation: d.Generation, AccountID: d.AccountID, Spec: d.Spec, Direction: d.Direction, Status: d.Status,
 		Cursor: d.Cursor, PlanOnly: d.PlanOnly, KeepConfig: d.KeepConfig, DeleteDestination: d.DeleteDestination, Plan: d.Plan,
-		Approved: d.Approved, Facts: d.Facts, Timeline: d.Timeline, Problem: d.Problem, RequestsPerSecond: d.RequestsPerSecond, Tokens: d.Tokens, CreatedAt: d.CreatedAt, Restore: d.Restore, KeepAssociation: d.KeepAssociation, Owns: d.Owns, Cancelling: d.Cancelling, KeepCopying: d.KeepCopying,
+		Approved: d.Approved, Facts: d.Facts, Timeline: d.Timeline, Problem: d.Problem, RequestsPerSecond: d.RequestsPerSecond, Tokens: d.Tokens, CreatedAt: d.CreatedAt, Restore: d.Restore, KeepAssociation: d.KeepAssociation, Owns: d.Owns, Told: d.Told, Cancelling: d.Cancelling, KeepCopying: d.KeepCopying,
 		rev: row.Rev, lease: d.Lease, writer: row.Writer, saved: d.Status}, nil
 }
 

@@ -97,7 +97,7 @@ func New(getenv func(string) string, seams Seams, logs io.Writer) (*Function, er
 	if err := env.err(); err != nil {
 		return nil, err
 	}
-	drive := &engine.Engine{Runs: store, Bus: messages, Now: now, Log: log, Pause: func(ctx context.Context, d time.Duration) error {
+	drive := &engine.Engine{Notifies: true, Runs: store, Bus: messages, Now: now, Log: log, Pause: func(ctx context.Context, d time.Duration) error {
 		return smithytime.SleepWithContext(ctx, time.Duration(float64(d)/rate))
 	}}
 	store.Wake = drive.Wake

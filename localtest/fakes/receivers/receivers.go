@@ -26,6 +26,9 @@ const (
 	Webhook  = "hooks.example.org"
 )
 
+// Hosts are all of them.
+var Hosts = []string{DingTalk, Feishu, Slack, Webhook}
+
 // Receivers is one fake of each, told apart by the host.
 type Receivers struct {
 	// Now is the receivers' clock; Secret the key that senders must sign with.

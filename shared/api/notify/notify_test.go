@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"eslink/localtest/fakes/receivers"
+	"eslink/shared/api/notify"
 	"eslink/shared/apierr"
-	"eslink/shared/notify"
 )
 
 const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

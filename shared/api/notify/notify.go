@@ -35,17 +35,13 @@ type Notification struct {
 	RunID    string    `json:"runId"`
 	Name     string    `json:"name"`
 	Scenario string    `json:"scenario"`
-	Status   string    `json:"status"` // of the run, or Reminder
+	Status   string    `json:"status"`
 	Step     string    `json:"step,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
 	Next     string    `json:"next,omitempty"`
 	// MonthlyCost is what the link costs while it stands, such as "CNY 156.24".
 	MonthlyCost string `json:"monthlyCost,omitempty"`
 }
-
-// Reminder is the status of a notification that a link stands which nobody has used
-// or checked for a while.
-const Reminder = "stands-unused"
 
 // headlines say what happened, for people.
 var headlines = map[string]string{
@@ -55,7 +51,6 @@ var headlines = map[string]string{
 	"done-with-differences": "is done, and source and destination differ",
 	"removed":               "is removed",
 	"expired":               "was not approved in time",
-	Reminder:                "still stands, and has not been used or checked for 30 days",
 }
 
 // Title is one line.
