@@ -31,22 +31,26 @@ const (
 	domain    = "ep-1.epsrv-1.cn-hangzhou.privatelink.aliyuncs.com"
 )
 
-// TestRealLogin logs a directory's users in at a real 7.17.29 and at the embedded one, with the same settings, over the same link: an address that is the endpoint
-// domain's, whose connections end at the directory. Both must say the same, whether the directory is a real one or the fake of package services.
-func TestRealLogin(t *testing.T) {
+// pair is a real 7.17.29 and the embedded one, with the same settings, and the link that leads both to a directory.
+type pair struct {
+	link
+	real     *realserver.Server
+	embedded *elastic.Server
+}
+
+func newPair(t *testing.T) *pair {
 	require.NoError(t, realserver.Check())
 	distribution, err := realserver.Prepare(t.Context(), "7.17.29", "")
 	require.NoError(t, err)
-	var ends link
-	address, stop, err := realserver.ForwardPorts(t.Context(), []int{directory.Port}, func(ctx context.Context, _ int) (net.Conn, error) { return ends.dial(ctx) })
+	p := &pair{}
+	address, stop, err := realserver.ForwardPorts(t.Context(), []int{directory.Port}, func(ctx context.Context, _ int) (net.Conn, error) { return p.dial(ctx) })
 	require.NoError(t, err)
 	t.Cleanup(stop)
-
-	real, err := realserver.Start(t.Context(), realserver.Options{Distribution: distribution, Name: "es-1", Password: "canary-elastic-1",
+	p.real, err = realserver.Start(t.Context(), realserver.Options{Distribution: distribution, Name: "es-1", Password: "canary-elastic-1",
 		Settings: settings(nil), Hosts: map[string]string{domain: address.String()}})
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, real.Stop()) })
-	embedded := elastic.New(elastic.Config{Name: "es-1", Version: "7.17.29", Users: map[string]elastic.User{"elastic": elastic.Superuser("canary-elastic-1")},
+	t.Cleanup(func() { assert.NoError(t, p.real.Stop()) })
+	p.embedded = elastic.New(elastic.Config{Name: "es-1", Version: "7.17.29", Users: map[string]elastic.User{"elastic": elastic.Superuser("canary-elastic-1")},
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			name, port, err := net.SplitHostPort(addr)
 			if err != nil || name != domain {
@@ -55,25 +59,32 @@ func TestRealLogin(t *testing.T) {
 			var d net.Dialer
 			return d.DialContext(ctx, network, net.JoinHostPort(address.String(), port))
 		}})
-	t.Cleanup(embedded.Stop)
+	t.Cleanup(p.embedded.Stop)
+	return p
+}
 
-	same := func(users ...string) (replies []string) {
-		for _, user := range users {
-			a, b := ask(t, http.DefaultTransport, real.URL(), user), ask(t, embedded, "http://embedded", user)
-			assert.JSONEq(t, a, b, user)
-			replies = append(replies, a)
-		}
-		return replies
+// same demands the same replies of both, and returns them.
+func (p *pair) same(t *testing.T, users ...string) (replies []string) {
+	for _, user := range users {
+		a, b := ask(t, http.DefaultTransport, p.real.URL(), user), ask(t, p.embedded, "http://embedded", user)
+		assert.JSONEq(t, a, b, user)
+		replies = append(replies, a)
 	}
-	forget := func() {
-		for url, via := range map[string]http.RoundTripper{real.URL(): http.DefaultTransport, "http://embedded": embedded} {
-			resp, err := via.RoundTrip(request(t, http.MethodPost, url+"/_security/realm/*/_clear_cache", "elastic:canary-elastic-1"))
-			require.NoError(t, err)
-			resp.Body.Close()
-			require.Equal(t, 200, resp.StatusCode)
-		}
+	return replies
+}
+
+// forget drops the logins that both remember.
+func (p *pair) forget(t *testing.T) {
+	for url, via := range map[string]http.RoundTripper{p.real.URL(): http.DefaultTransport, "http://embedded": p.embedded} {
+		resp, err := via.RoundTrip(request(t, http.MethodPost, url+"/_security/realm/*/_clear_cache", "elastic:canary-elastic-1"))
+		require.NoError(t, err)
+		resp.Body.Close()
+		require.Equal(t, 200, resp.StatusCode)
 	}
-	everyone := []string{"elastic:canary-elastic-1", "zhang:zhang-password", "li:li-password", "guest1:guest1-password", "zhang:wrong", "zhang:", "nobody:x", "zhang)(cn=*:x"}
+}
+
+// directories starts a real directory and a fake one of each kind, and tells where they are.
+func directories(t *testing.T) map[services.Kind]map[string]string {
 	where := map[services.Kind]map[string]string{}
 	for _, kind := range []services.Kind{services.OpenLDAP, services.ActiveDirectory} {
 		s, err := directory.Start(t.Context(), kind, directorytest.People)
@@ -90,18 +101,25 @@ func TestRealLogin(t *testing.T) {
 		})
 		where[kind] = map[string]string{"real": s.Addr(), "fake": l.Addr().String()}
 	}
+	return where
+}
+
+// login is a realm, and what zhang meets there.
+type login struct {
+	kind     services.Kind
+	realm    map[string]string
+	keystore map[string]string
+	zhang    string // what the reply for zhang holds
+}
+
+func logins() map[string]login {
 	secret := map[string]string{ldapRealm + "secure_bind_password": "guest1-password"}
 	search := map[string]string{"order": "2", "url": "ldap://" + domain + ":389", "user_search.base_dn": "ou=people,dc=corp,dc=example,dc=org",
 		"bind_dn": "cn=guest1,ou=people,dc=corp,dc=example,dc=org", "group_search.base_dn": "ou=groups,dc=corp,dc=example,dc=org", "unmapped_groups_as_roles": "true"}
 	templates := map[string]string{"order": "2", "url": "ldap://" + domain + ":389", "user_dn_templates": `["cn={0},ou=people,dc=corp,dc=example,dc=org"]`,
 		"group_search.base_dn": "dc=corp,dc=example,dc=org"}
 	ad := map[string]string{"order": "2", "url": "ldap://" + domain + ":389", "domain_name": "corp.example.org", "unmapped_groups_as_roles": "true"}
-	for name, c := range map[string]struct {
-		kind     services.Kind
-		realm    map[string]string
-		keystore map[string]string
-		zhang    string // what the reply for zhang holds
-	}{
+	return map[string]login{
 		"templates": {services.OpenLDAP, templates, nil, `"ldap_groups":["cn=es_readers,ou=groups,dc=corp,dc=example,dc=org"]`},
 		"two templates": {services.OpenLDAP, with(templates, "user_dn_templates", `["cn={0},ou=groups,dc=corp,dc=example,dc=org","cn={0},ou=people,dc=corp,dc=example,dc=org"]`), nil,
 			`"ldap_dn":"cn=zhang,ou=people,`},
@@ -115,35 +133,45 @@ func TestRealLogin(t *testing.T) {
 			`"CN=es_readers,CN=Users,DC=corp,DC=example,DC=org"`},
 		"active directory, not itself": {services.ActiveDirectory, with(ad, "bind_dn", "guest1"), map[string]string{adRealm + "secure_bind_password": "wrong"}, "unable to authenticate"},
 		"one level of groups":          {services.ActiveDirectory, with(ad, "group_search.scope", "one_level"), nil, `"ldap_groups":[]`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			prefix := map[services.Kind]string{services.OpenLDAP: ldapRealm, services.ActiveDirectory: adRealm}[c.kind]
-			require.NoError(t, real.SetKeystore(t.Context(), c.keystore))
-			embedded.SetKeystore(c.keystore)
-			for _, which := range []string{"real", "fake"} {
-				set := settings(nil)
-				for k, v := range c.realm {
-					set[prefix+k] = v
-				}
-				ends.lead(where[c.kind][which])
-				if which == "real" {
-					require.NoError(t, real.Restart(t.Context(), set))
-					require.NoError(t, embedded.Restart(set))
-				}
-				forget()
-				replies := same(everyone...)
-				assert.Contains(t, replies[0], `"reserved"`)
-				assert.Contains(t, replies[1], c.zhang, which)
-				if which == "fake" && c.kind == services.ActiveDirectory {
-					same(`CORP\zhang:zhang-password`, "zhang@corp.example.org:zhang-password")
-				}
-			}
-			ends.lead("") // the link is gone: who is remembered stays in, nobody else
-			same(everyone...)
-			forget()
-			assert.Contains(t, same("zhang:zhang-password")[0], "unable to authenticate user [zhang]")
-		})
 	}
+}
+
+// TestRealLogin logs a directory's users in at a real 7.17.29 and at the embedded one, with the same settings, over the same link: an address that is the endpoint
+// domain's, whose connections end at the directory. Both must say the same, whether the directory is a real one or the fake of package services.
+func TestRealLogin(t *testing.T) {
+	p, where := newPair(t), directories(t)
+	for name, c := range logins() {
+		t.Run(name, func(t *testing.T) { p.logIn(t, c, where[c.kind]) })
+	}
+}
+
+func (p *pair) logIn(t *testing.T, c login, where map[string]string) {
+	everyone := []string{"elastic:canary-elastic-1", "zhang:zhang-password", "li:li-password", "guest1:guest1-password", "zhang:wrong", "zhang:", "nobody:x", "zhang)(cn=*:x"}
+	prefix := map[services.Kind]string{services.OpenLDAP: ldapRealm, services.ActiveDirectory: adRealm}[c.kind]
+	require.NoError(t, p.real.SetKeystore(t.Context(), c.keystore))
+	p.embedded.SetKeystore(c.keystore)
+	for _, which := range []string{"real", "fake"} {
+		set := settings(nil)
+		for k, v := range c.realm {
+			set[prefix+k] = v
+		}
+		p.lead(where[which])
+		if which == "real" {
+			require.NoError(t, p.real.Restart(t.Context(), set))
+			require.NoError(t, p.embedded.Restart(set))
+		}
+		p.forget(t)
+		replies := p.same(t, everyone...)
+		assert.Contains(t, replies[0], `"reserved"`)
+		assert.Contains(t, replies[1], c.zhang, which)
+		if which == "fake" && c.kind == services.ActiveDirectory {
+			p.same(t, `CORP\zhang:zhang-password`, "zhang@corp.example.org:zhang-password")
+		}
+	}
+	p.lead("") // the link is gone: who is remembered stays in, nobody else
+	p.same(t, everyone...)
+	p.forget(t)
+	assert.Contains(t, p.same(t, "zhang:zhang-password")[0], "unable to authenticate user [zhang]")
 }
 
 // TestRealKeystore shows in which order secrets and settings may go: a secret whose realm is not in elasticsearch.yml keeps a node down, a realm without its secret does not.
