@@ -4,9 +4,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"eslink/localtest/runtime"
+	"eslink/localtest/world"
 	"eslink/shared/api"
 	"eslink/shared/flow"
 	"eslink/shared/run"
@@ -70,4 +73,15 @@ func TestFlagsAreCheckedFirst(t *testing.T) {
 		err := Demo(t.Context(), args)
 		require.ErrorContains(t, err, want, "%v", args)
 	}
+}
+
+// A file's documents need not match the demo's own query.
+func TestADocsFileIsCopiedWhole(t *testing.T) {
+	t.Parallel()
+	local, err := world.New(world.Config{Clock: runtime.Clock{Epoch: time.Now(), Rate: fastest}, Root: "../.."})
+	require.NoError(t, err)
+	d := &world.Deployment{World: local}
+	require.NotEmpty(t, (&options{scenario: flow.ESToES}).spec(d).Indices[0].Query)
+	require.Empty(t, (&options{scenario: flow.ESToES, docs: "x"}).spec(d).Indices[0].Query)
+	require.Empty(t, (&options{scenario: flow.ESToECS, useCases: world.Kinds, docs: "x"}).spec(d).Indices[0].Query)
 }

@@ -4,6 +4,7 @@ package survey
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -174,6 +175,9 @@ func look(ctx context.Context, c *es.Client, entry, by string, ix events.Index, 
 	switch {
 	case apierr.IsNotFound(err):
 		fs.Add(field, "there is no index "+ix.Source, "check its spelling, or create it")
+		return nil, def, nil
+	case errors.Is(err, es.ErrTooLarge):
+		fs.Add(field, "the definition of "+ix.Source+" has more than the 24 MB that are read of one", "move this index with a snapshot instead, or copy it with fewer fields")
 		return nil, def, nil
 	case es.IsAlias(err):
 		fs.Add(field, ix.Source+" is an alias", "name the index behind it")

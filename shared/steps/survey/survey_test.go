@@ -307,3 +307,30 @@ func TestAnIndexThatIsClosed(t *testing.T) {
 	w.closed = true
 	w.finds("indices[0].source", "a is closed")
 }
+
+// A definition is kept whole, whatever its size; one that is too large to be read
+// is a finding.
+func TestLargeDefinitions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, events.Index{Source: "wide", Dest: "wide"})
+	var fields []string
+	for i := range 4_000 {
+		fields = append(fields, fmt.Sprintf(`"field_%0250d":{"type":"text","fields":{"keyword":{"type":"keyword","ignore_above":256}}}`, i))
+	}
+	mappings := `{"properties":{` + strings.Join(fields, ",") + `}}`
+	require.Greater(t, len(mappings), 1_300_000)
+	w.put("wide", `{"settings":{"index.mapping.total_fields.limit":100000},"mappings":`+mappings+`}`)
+	require.NoError(t, w.up())
+	var def es.Definition
+	require.NoError(t, w.Deps.Runs.GetPart(t.Context(), w.run.ID, survey.Part(0), &def))
+	require.JSONEq(t, mappings, string(def.Mappings))
+
+	w.run.Facts.Survey = nil
+	w.answer = func(path string) string {
+		if path == "/wide" {
+			return `{"wide":"` + strings.Repeat("x", 25<<20) + `"}`
+		}
+		return ""
+	}
+	w.finds("indices[0].source", "more than the 24 MB")
+}
