@@ -140,6 +140,12 @@ func action(name, id string, more ...string) []byte {
 
 func approval(id, plan string) []byte { return fmt.Appendf(nil, `{"runId":%q,"planId":%q}`, id, plan) }
 
+// asks has a run wait for approval of a plan.
+func asks(r *run.Run, plan string) {
+	engine.Goto(r, "plan", run.WaitingApproval, time.Now())
+	r.Plan, r.Cursor.WakeAt = &run.Plan{ID: plan}, time.Now().Add(engine.ApprovalWithin)
+}
+
 // at puts a run on a step, with a status.
 func at(step string, status run.Status) func(*run.Run) {
 	return func(r *run.Run) { engine.Goto(r, step, status, time.Now()) }
@@ -373,7 +379,7 @@ func TestApprove(t *testing.T) {
 		approve := func(plan string) []byte { return approval(w.only(), plan) }
 		id := w.ok(start(t, set("approve", "manual"))).RunID
 		w.refused(approve(plan), 409, "wrong-state")
-		w.put(id, func(r *run.Run) { at("plan", run.WaitingApproval)(r); r.Plan = &run.Plan{ID: plan} })
+		w.put(id, func(r *run.Run) { asks(r, plan) })
 		p := w.refused(approve(old), 409, "other-plan")
 		assert.Equal(t, "the plan is now "+plan, p.Errors[0].Message)
 		assert.Equal(t, run.Running, w.ok(approve(plan)).Status)
@@ -383,7 +389,7 @@ func TestApprove(t *testing.T) {
 		assert.Equal(t, seq, w.run(id).Cursor.Seq)
 		assert.Len(t, w.sent, 1)
 		// In configure something else than the placeholder has changed.
-		w.put(id, func(r *run.Run) { at("configure", run.WaitingApproval)(r); r.Plan = &run.Plan{ID: old} })
+		w.put(id, func(r *run.Run) { asks(r, old); r.Cursor.Step = "configure" })
 		w.refused(approve(plan), 409, "other-plan")
 		w.put(id, func(r *run.Run) { at("configure", run.Expired)(r) })
 		p = w.refused(approve(old), 409, "wrong-state")
@@ -423,8 +429,8 @@ func TestEveryActionInEveryStatus(t *testing.T) {
 				bubble(t, func(t *testing.T, w *world) {
 					id := w.ok(start(t, set("approve", "manual"))).RunID
 					w.put(id, func(r *run.Run) {
-						at("plan", status)(r)
-						r.Plan = &run.Plan{ID: plan}
+						asks(r, plan)
+						r.Status = status
 						r.Facts.Configure = &facts.Configure{Writes: 3}
 						r.Problem = events.NewProblem(500, "x", "x")
 					})

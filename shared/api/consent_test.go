@@ -22,7 +22,7 @@ func TestRunsDoesNotApprove(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		const plan = "0c5f1d7a9b3e2846"
 		id := w.ok(start(t, set("approve", "manual"))).RunID
-		w.put(id, func(r *run.Run) { at("plan", run.WaitingApproval)(r); r.Plan = &run.Plan{ID: plan} })
+		w.put(id, func(r *run.Run) { asks(r, plan) })
 		p := w.refused(action("approve", id, `,"planId":"`+plan+`"`), 403, "approve")
 		assert.Contains(t, p.Errors[0].Remedy, string(approval(id, plan)))
 		assert.Equal(t, run.WaitingApproval, w.run(id).Status)
@@ -48,7 +48,7 @@ func TestTheTimelineRemembersWhoConsented(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		const plan = "0c5f1d7a9b3e2846"
 		id := w.ok(start(t, set("approve", "manual"))).RunID
-		w.put(id, func(r *run.Run) { at("plan", run.WaitingApproval)(r); r.Plan = &run.Plan{ID: plan} })
+		w.put(id, func(r *run.Run) { asks(r, plan) })
 		ctx := fccontext.NewContext(t.Context(), &fccontext.FcContext{RequestID: "1-abc", Function: fccontext.Function{Name: "eslink-approve"}})
 		_, err := w.runs.Approve(ctx, approval(id, plan))
 		require.NoError(t, err)
@@ -89,6 +89,7 @@ func TestNextIsAccepted(t *testing.T) {
 					prepare := func() string {
 						w.put(id, func(r *run.Run) {
 							engine.Goto(r, "configure", status, time.Now())
+							r.Cursor.WakeAt = time.Now().Add(time.Hour)
 							r.Direction, r.Plan, r.Owns = direction, &run.Plan{ID: plan}, true
 							r.Facts.Verify = &facts.Verify{Indices: []facts.IndexProof{{Differences: map[string]int{"missing": 1}}}}
 							r.Approved = ""
@@ -110,4 +111,20 @@ func TestNextIsAccepted(t *testing.T) {
 			})
 		}
 	}
+}
+
+// After its seven days a plan cannot be approved, whether or not sweep has been by.
+func TestApprovalHasAnEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		const plan = "0c5f1d7a9b3e2846"
+		id := w.ok(start(t, set("approve", "manual"))).RunID
+		w.put(id, func(r *run.Run) {
+			asks(r, plan)
+		})
+		time.Sleep(engine.ApprovalWithin + time.Second)
+		p := w.refused(approval(id, plan), 409, "wrong-state")
+		assert.Contains(t, p.Errors[0].Remedy, `{"action":"start"`)
+		assert.Equal(t, run.Expired, w.run(id).Status)
+		assert.Empty(t, w.sent)
+	})
 }

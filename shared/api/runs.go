@@ -237,6 +237,9 @@ func (a *Runs) approve(r *run.Run, planID, by string) error {
 		return nil // approved already: the reply was lost, or sent twice
 	case r.Status != run.WaitingApproval:
 		return wrongStateOf(r, "runId", "approve", "nothing waits for approval")
+	case a.Now().After(r.Cursor.WakeAt): // sweep has not come by yet
+		engine.Expire(r, a.Now())
+		return wrongStateOf(r, "runId", "approve", "nobody approved the plan in time")
 	case r.Plan.ID != planID:
 		return events.NewProblem(409, "other-plan", "this is not the plan that waits for approval",
 			events.Finding{Field: "planId", Message: "the plan is now " + r.Plan.ID, Remedy: "look at it with status, then approve that one"})

@@ -480,7 +480,7 @@ func (e *Engine) pause(attempt int) time.Duration {
 // wake makes the same step due again after d.
 func (e *Engine) wake(r *run.Run, d time.Duration, reason string) {
 	r.Cursor.Seq++
-	r.Cursor.WakeAt = e.Now().Add(d)
+	r.Cursor.WakeAt, r.Cursor.Swept = e.Now().Add(d), time.Time{}
 	r.Cursor.Reason = reason
 }
 

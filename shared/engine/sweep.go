@@ -26,9 +26,8 @@ func (e *Engine) Sweep(ctx context.Context) error {
 		case now.Before(r.HeldUntil()):
 		case r.Status == run.WaitingApproval && now.After(r.Cursor.WakeAt):
 			errs = append(errs, e.expire(ctx, r.ID))
-		case r.Status.Moving() && now.After(r.Cursor.WakeAt.Add(overdue)):
-			e.Log.WarnContext(ctx, "run is overdue, its event is sent again", "run_id", r.ID, "step", r.Cursor.Step, "seq", r.Cursor.Seq)
-			if err := e.publish(ctx, r.Event(), "", 0); err != nil {
+		case r.Status.Moving() && now.After(nextSweep(r.Cursor)):
+			if err := e.sendAgain(ctx, r.ID); err != nil {
 				errs = append(errs, fmt.Errorf("sweep run %s: %w", r.ID, err))
 			}
 		case e.Notifies && r.News():
@@ -50,15 +49,46 @@ func (e *Engine) retell(ctx context.Context, id string) error {
 	return errors.Join(err, e.Runs.SaveAndRelease(ctx, r))
 }
 
+// nextSweep is when a run that has not moved is sent an event again: each time after
+// twice as long, up to an hour, so that none pile up while a queue is stuck.
+func nextSweep(c run.Cursor) time.Time {
+	if c.Swept.IsZero() {
+		return c.WakeAt.Add(overdue)
+	}
+	return c.Swept.Add(min(max(c.Swept.Sub(c.WakeAt), overdue), time.Hour))
+}
+
+func (e *Engine) sendAgain(ctx context.Context, id string) error {
+	r, err := e.Runs.Acquire(ctx, id)
+	if err != nil {
+		return err
+	}
+	now := e.Now()
+	due := r.Status.Moving() && now.After(nextSweep(r.Cursor))
+	if due {
+		e.Log.WarnContext(ctx, "run is overdue, its event is sent again", "run_id", id, "step", r.Cursor.Step, "seq", r.Cursor.Seq)
+		r.Cursor.Swept = now
+	}
+	if err := e.Runs.SaveAndRelease(ctx, r); err != nil || !due {
+		return err
+	}
+	return e.publish(ctx, r.Event(), "", 0)
+}
+
 func (e *Engine) expire(ctx context.Context, id string) error {
 	r, err := e.Runs.Acquire(ctx, id)
 	if err != nil {
 		return fmt.Errorf("expire run %s: %w", id, err)
 	}
 	if r.Status == run.WaitingApproval && e.Now().After(r.Cursor.WakeAt) {
-		Goto(r, "", run.Expired, e.Now())
-		r.Cursor.Reason = "nobody approved the plan within " + ApprovalWithin.String()
-		r.Audit(e.Now(), r.Cursor.Step, "expired", r.Cursor.Reason, "")
+		Expire(r, e.Now())
 	}
 	return e.Runs.SaveAndRelease(ctx, r)
+}
+
+// Expire ends a wait for approval.
+func Expire(r *run.Run, now time.Time) {
+	Goto(r, "", run.Expired, now)
+	r.Cursor.Reason = "nobody approved the plan within " + ApprovalWithin.String()
+	r.Audit(now, r.Cursor.Step, "expired", r.Cursor.Reason, "")
 }

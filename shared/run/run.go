@@ -116,6 +116,8 @@ type Cursor struct {
 	// Queued is since when the step waits for a lock, which counts for none of its
 	// time.
 	Queued time.Time `json:"queued,omitzero"`
+	// Swept is when sweep last sent this event again.
+	Swept time.Time `json:"swept,omitzero"`
 }
 
 // Entry is one line of the timeline.
