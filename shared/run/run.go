@@ -174,8 +174,8 @@ func folds(what string) bool { return what == Waiting || what == Retrying }
 func (r *Run) folded(step, what string) int {
 	for i := len(r.Timeline) - 1; i >= 0 && folds(what); i-- {
 		e := r.Timeline[i]
-		if e.Step != step || e.What == Stopped || e.By != "" {
-			break
+		if e.Step != step || e.What == "done" || e.What == "start" || e.What == Stopped || e.By != "" {
+			break // another stay at the step
 		}
 		if e.What == what {
 			return i

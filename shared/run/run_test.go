@@ -54,6 +54,15 @@ func TestWaitsFold(t *testing.T) {
 	r.Note(after(700), "nlb", run.Waiting, "back")
 	assert.Len(t, r.Timeline, 7)
 	assert.Zero(t, r.Timeline[6].Count)
+
+	// A flow of one step: each walk is a stay of its own.
+	r = &run.Run{}
+	for range 2 {
+		r.Note(at, "private-whitelist", "start", "")
+		r.Note(at, "private-whitelist", run.Waiting, "w")
+		r.Note(at, "private-whitelist", "done", "")
+	}
+	assert.Len(t, r.Timeline, 6)
 }
 
 func TestTokensRepeatUntilRaised(t *testing.T) {
