@@ -61,8 +61,8 @@ func (p *Platform) start(q *pool, creds cloud.Credentials) (*instance, error) {
 	mux.HandleFunc("POST /2020-11-11/runtime/invocation/{id}/error", i.finish)
 	i.server = &http.Server{Handler: mux}
 
-	code := filepath.Dir(p.Binaries[q.Name])
-	i.cmd = exec.Command(p.Binaries[q.Name])
+	code := filepath.Dir(q.binary)
+	i.cmd = exec.Command(q.binary)
 	i.cmd.Dir = code
 	i.cmd.Env = append(p.environment(q.Function, creds, i.id, listener.Addr().String()), "FC_FUNC_CODE_PATH="+code)
 	i.cmd.Stdout, i.cmd.Stderr = p.out.of(q.Name), p.out.of(q.Name)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,20 +34,22 @@ type Platform struct {
 	Config
 	mu    sync.Mutex
 	pools map[string]*pool
+	old   []*pool // of functions that were updated; what runs there ends
 	out   *lines
 	ended bool
 	wg    sync.WaitGroup
 }
 
-// pool is the instances of one function.
+// pool is the instances of one function, all of the same code and configuration.
 type pool struct {
 	Function
-	room  chan struct{} // one token per instance that may run an invocation
-	idle  []*instance   // last used last
-	all   map[*instance]bool
-	creds cloud.Credentials
-	until time.Time // when creds are renewed
-	stats Stats
+	binary string
+	room   chan struct{} // one token per instance that may run an invocation
+	idle   []*instance   // last used last
+	all    map[*instance]bool
+	creds  cloud.Credentials
+	until  time.Time // when creds are renewed
+	stats  *Stats
 }
 
 // Stats is what one function has cost so far.
@@ -70,11 +73,34 @@ func New(c Config) (*Platform, error) {
 		if c.Binaries[f.Name] == "" {
 			return nil, fmt.Errorf("function %s: no binary", f.Name)
 		}
-		q := &pool{Function: f, room: make(chan struct{}, c.Instances), all: map[*instance]bool{}}
+		q := p.pool(f, c.Binaries[f.Name])
 		p.pools[f.Name] = q
 		p.credentials(q)
 	}
 	return p, nil
+}
+
+func (p *Platform) pool(f Function, binary string) *pool {
+	return &pool{Function: f, binary: binary, room: make(chan struct{}, p.Instances), all: map[*instance]bool{}, stats: &Stats{}}
+}
+
+// Update gives a function other code and configuration, as UpdateFunction does: the next invocations start instances of
+// it, idle ones of before go, and an invocation under way ends where it began.
+func (p *Platform) Update(f Function, binary string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.pools[f.Name]
+	if before == nil {
+		return fmt.Errorf("function %s: not in s.yaml", f.Name)
+	}
+	q := p.pool(f, binary)
+	q.stats = before.stats
+	p.pools[f.Name], p.old = q, append(p.old, before)
+	for _, inst := range before.idle {
+		p.retire(before, inst)
+	}
+	before.idle = nil
+	return nil
 }
 
 // Result is an invocation's outcome. ErrorType is empty on success, else what X-Fc-Error-Type says: HandledInvocationError
@@ -117,7 +143,9 @@ func errorDocument(format string, args ...any) []byte {
 // the platform (unknown function, closed, ctx ended); what the function does wrong is in the Result. A caller that
 // leaves does not stop the function, as in the cloud.
 func (p *Platform) Invoke(ctx context.Context, function string, payload []byte) (Result, error) {
+	p.mu.Lock()
 	q := p.pools[function]
+	p.mu.Unlock()
 	if q == nil {
 		return Result{}, fmt.Errorf("function %s: not in s.yaml", function)
 	}
@@ -175,7 +203,7 @@ func (p *Platform) run(q *pool, payload []byte) (Result, error) {
 	if r.ErrorType != "" {
 		q.stats.Failures++
 	}
-	if inst.dead() || p.ended {
+	if inst.dead() || p.ended || p.pools[q.Name] != q {
 		p.retire(q, inst)
 	} else {
 		inst.used = p.Clock.Now()
@@ -242,14 +270,15 @@ func (p *Platform) credentials(q *pool) cloud.Credentials {
 func (p *Platform) Kill(function string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	q := p.pools[function]
-	if q == nil {
-		return 0
-	}
 	n := 0
-	for inst := range q.all {
-		if inst.kill() {
-			n++
+	for _, q := range slices.Concat(p.old, []*pool{p.pools[function]}) {
+		if q == nil || q.Name != function {
+			continue
+		}
+		for inst := range q.all {
+			if inst.kill() {
+				n++
+			}
 		}
 	}
 	return n
@@ -261,7 +290,7 @@ func (p *Platform) Stats() map[string]Stats {
 	defer p.mu.Unlock()
 	out := map[string]Stats{}
 	for name, q := range p.pools {
-		s := q.stats
+		s := *q.stats
 		s.Cold = append([]time.Duration(nil), s.Cold...)
 		out[name] = s
 	}
@@ -272,7 +301,7 @@ func (p *Platform) Stats() map[string]Stats {
 func (p *Platform) Close() {
 	p.mu.Lock()
 	p.ended = true
-	for _, q := range p.pools {
+	for _, q := range slices.Concat(slices.Collect(maps.Values(p.pools)), p.old) {
 		for inst := range maps.Clone(q.all) {
 			p.retire(q, inst)
 		}
