@@ -133,6 +133,11 @@ type Index struct {
 	// Existing is what becomes of a destination that exists: "refuse", or "reuse",
 	// the default, if its fields take the source's.
 	Existing string `json:"existing,omitempty"`
+	// Versions says whether documents keep the source's _version: "keep", "new", or
+	// "auto", which keeps them in an index that the run creates and is what nothing
+	// means. With new ones, a write with an external version that the source would
+	// refuse succeeds at the copy.
+	Versions string `json:"versions,omitempty"`
 }
 
 // Refuse is the value of Index.Existing that lets no existing index be written.

@@ -247,3 +247,58 @@ func TestNamesWithOddCharacters(t *testing.T) {
 		require.Len(t, s.sources(t, Instance, url.PathEscape(odd)), 1)
 	})
 }
+
+// Pages, scrolls and keep-alives respect what an index and its cluster give, for the
+// copy and for the proof.
+func TestLimitsOfTheSource(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 5000} {
+		inWorld(t, Config{}, func(t *testing.T, s *sim) {
+			s.put(t, Target, "/rw", `{"settings":{"number_of_shards":2,"max_result_window":100}}`)
+			var lines strings.Builder
+			for i := range 700 {
+				fmt.Fprintf(&lines, "{\"index\":{\"_id\":\"%d\"}}\n{\"n\":%d}\n", i, i)
+			}
+			s.bulk(t, Target, "rw", "?refresh=true", lines.String())
+			spec := copySpec("rw", "rw-copy")
+			spec.Reindex.Size = size
+			s.put(t, Target, "/_cluster/settings", `{"transient":{"search.max_open_scroll_context":3}}`)
+			s.start(t, events.Request{Spec: spec})
+			v := s.ends(t, run.Done)
+			require.EqualValues(t, 700, v.Facts.Verify.Indices[0].Documents)
+		})
+	}
+}
+
+// Versions are kept in an index that the run creates, a repeat harms nothing, and what
+// the spec says otherwise is said in plan. A higher version at the copy is named.
+func TestVersionsOfDocuments(t *testing.T) {
+	t.Parallel()
+	for versions, want := range map[string]string{"": `"_version":1700000000`, "keep": `"_version":1700000000`, "new": `"_version":1,`} {
+		inWorld(t, Config{}, func(t *testing.T, s *sim) {
+			s.put(t, Target, "/ver", `{}`)
+			s.put(t, Target, "/ver/_doc/1?version=1700000000&version_type=external&refresh=true", `{"n":2}`)
+			spec := copySpec("ver", "ver-copy")
+			spec.Indices[0].Versions = versions
+			s.start(t, events.Request{Spec: spec})
+			v := s.ends(t, run.Done)
+			require.Contains(t, fmt.Sprint(v.Plan.Notes), "ersions")
+			_, body := s.Ask(Instance, http.MethodGet, "/ver-copy/_doc/1", "")
+			require.Contains(t, string(body), want)
+			if versions == "new" {
+				return
+			}
+			// The same again is no conflict; deleted and made again at the source it is one.
+			s.put(t, Target, "/ver/_doc/2?refresh=true", `{"n":3}`)
+			s.start(t, events.Request{Spec: spec, Again: true})
+			s.ends(t, run.Done)
+			s.Ask(Target, http.MethodDelete, "/ver/_doc/1?version=1700000001&version_type=external&refresh=true", "")
+			s.put(t, Instance, "/ver-copy/_doc/2?version=1800000000&version_type=external&refresh=true", `{"n":3}`)
+			s.put(t, Target, "/ver/_doc/3?refresh=true", `{"n":4}`)
+			s.start(t, events.Request{Spec: spec, Again: true})
+			v = s.ends(t, run.DoneDifferences)
+			require.Contains(t, fmt.Sprint(v.Facts.Verify.Differences), "version conflict")
+			require.Contains(t, fmt.Sprint(v.Facts.Verify.Differences), "document 2 differs in _version")
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"maps"
+	"strconv"
 )
 
 // maxFields bounds how many fields of a document are told apart; of one that
@@ -20,16 +21,22 @@ func (h *Hasher) fields(routing string, source []byte) (map[string]Field, error)
 		w = walker{found: map[string]Field{}}
 		err = w.walk(source)
 	}
-	if routing != "" {
-		maps.Copy(w.found, routed(routing))
-	}
+	maps.Copy(w.found, h.meta(routing))
 	return w.found, err
 }
 
-// routed is a document's routing as a field.
-func routed(routing string) map[string]Field {
-	sum := sha256.Sum256([]byte(routing))
-	return map[string]Field{"_routing": {Exact: sum[:fieldBytes]}}
+// meta are a document's routing and version as fields, if it has them.
+func (h *Hasher) meta(routing string) map[string]Field {
+	out := map[string]Field{}
+	if routing != "" {
+		sum := sha256.Sum256([]byte(routing))
+		out["_routing"] = Field{Exact: sum[:fieldBytes]}
+	}
+	if h.Version != 0 {
+		sum := sha256.Sum256(strconv.AppendInt(nil, h.Version, 10))
+		out["_version"] = Field{Exact: sum[:fieldBytes]}
+	}
+	return out
 }
 
 // fieldBytes is how much of a field's digest is kept: the document's own has

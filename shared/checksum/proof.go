@@ -28,11 +28,18 @@ type Hash [16]byte
 type Content struct{ Exact, Cut Hash }
 
 // A Hasher makes digests, one after the other.
-type Hasher struct{ p printer }
+type Hasher struct {
+	p printer
+	// Version, if not 0, is the document's own, which counts then.
+	Version int64
+}
 
 // Content returns the digest of a document. A nil source stands for its ID
 // alone.
 func (h *Hasher) Content(id, routing string, source []byte) (Content, error) {
+	if h.Version != 0 { // lengths tell it from a routing
+		id = fmt.Sprintf("%s\x00%d", id, h.Version)
+	}
 	if source == nil {
 		sum := sum(id, routing, nil)
 		return Content{sum, sum}, nil
@@ -209,12 +216,12 @@ type Field struct {
 // for its ID alone.
 func (h *Hasher) List(id, routing string, source []byte, fields bool) (Document, error) {
 	d := Document{ID: id}
-	if source == nil && routing == "" {
+	if source == nil && routing == "" && h.Version == 0 {
 		return d, nil
 	}
 	if source == nil {
 		c, err := h.Content(id, routing, nil)
-		d.Exact, d.Fields = c.Exact[:], routed(routing)
+		d.Exact, d.Fields = c.Exact[:], h.meta(routing)
 		return d, err
 	}
 	c, err := h.Content(id, routing, source)

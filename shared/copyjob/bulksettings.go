@@ -79,9 +79,23 @@ func (b BulkSettings) Prepare(ctx context.Context) (bool, error) {
 	return due, nil
 }
 
-// settings are those of forLoad as an index has them; nil stands for a default.
+// besides are settings that would undo those of forLoad, and what they are for the
+// load where an index has them: replicas come back by themselves, or are waited for.
+var besides = map[string]string{"auto_expand_replicas": "false", "write.wait_for_active_shards": "1"}
+
+// settings are those of forLoad as an index has them; nil stands for a default. Those
+// besides are among them if it has them.
 func settings(raw json.RawMessage) (map[string]*string, error) {
 	out := map[string]*string{}
+	for name := range besides {
+		text, err := es.Setting(raw, name)
+		if err != nil {
+			return nil, err
+		}
+		if text != "" {
+			out[name] = &text
+		}
+	}
 	for name := range forLoad(facts.SurveyedIndex{}) {
 		text, err := es.Setting(raw, name)
 		if err != nil {
@@ -105,6 +119,15 @@ func (b BulkSettings) Apply(ctx context.Context) error {
 		change := map[string]*string{}
 		for name, value := range forLoad(b.sourceOf(d.Name)) {
 			change[name] = &value
+		}
+		var before map[string]*string
+		if err := b.Rows.GetPart(ctx, b.Run.ID, beforeRow(d.Name), &before); err != nil {
+			return err
+		}
+		for name, value := range besides {
+			if _, ok := before[name]; ok {
+				change[name] = &value
+			}
 		}
 		err := b.Client.PutSettings(ctx, d.Name, change)
 		switch {

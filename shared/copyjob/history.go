@@ -75,6 +75,19 @@ func Refreshed(r *run.Run, i int) {
 	}
 }
 
+// KeepsVersions reports whether documents of the spec's i-th index keep the source's
+// versions.
+func KeepsVersions(r *run.Run, i int) bool {
+	switch r.Indices()[i].Versions {
+	case "keep":
+		return true
+	case "new":
+		return false
+	}
+	d := r.Facts.Destination
+	return d != nil && i < len(d.Indices) && d.Made(d.Indices[i].Name, d.Indices[i].UUID)
+}
+
 // Copied reports whether the spec's i-th index was copied whole, and its source
 // has not changed since.
 func Copied(r *run.Run, i int) bool {

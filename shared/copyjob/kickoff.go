@@ -127,10 +127,13 @@ func (j *Job) body(ctx context.Context, t *facts.Task) (es.ReindexBody, error) {
 	spec := j.run.Spec.Reindex
 	b := es.ReindexBody{Conflicts: spec.Conflicts, Dest: es.ReindexDest{Index: t.Dest},
 		Source: es.ReindexSource{Index: t.Source, Query: q, Size: cmp.Or(t.Size, spec.Size), Remote: Remote(j.run, login)}}
+	if KeepsVersions(j.run, position(j.run, t)) {
+		b.Dest.VersionType = "external_gte" // a repeat conflicts with nothing
+	}
 	if t.Ordered {
 		b.Source.Sort = "_seq_no"
 	}
-	if keep := keepAliveOf(t); keep != keepAlive {
+	if keep := j.keepAliveOf(t); keep != keepAlive {
 		b.Scroll = keep
 	}
 	return b, nil

@@ -232,7 +232,8 @@ func transientFailure(f es.Failure) bool {
 	return f.Cause == nil || f.Status >= 500
 }
 
-// rejectsDocument reports whether a document cannot be written as it is.
+// rejectsDocument reports whether a document cannot be written as it is, or not over
+// one of a higher version.
 func rejectsDocument(f es.Failure) bool {
-	return f.Cause != nil && f.ID != "" && f.Status == http.StatusBadRequest
+	return f.Cause != nil && f.ID != "" && (f.Status == http.StatusBadRequest || f.Status == http.StatusConflict)
 }

@@ -1,10 +1,12 @@
 package copyjob
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
 	"eslink/shared/facts"
+	"eslink/shared/run"
 )
 
 // A task has a scroll open at the source on each shard. One that breaks off may leave
@@ -13,8 +15,9 @@ import (
 // quarter of them, those that broke off half of them at most, and the scrolls of a
 // copy that broke off before are kept shorter.
 const (
-	maxOpenScrolls   = 125
-	maxLeakedScrolls = 250
+	usualScrolls     = 500
+	maxOpenScrolls   = usualScrolls / 4
+	maxLeakedScrolls = usualScrolls / 2
 	keepAlive        = 5 * time.Minute // Elasticsearch's own
 	keepAliveAgain   = time.Minute
 )
@@ -32,12 +35,20 @@ func (s scrolls) leak(now time.Time, shards int, keep time.Duration) scrolls {
 	return s
 }
 
-// freeAt is from when on so few are open that a task may be started; the zero time
-// if that is so already.
-func (s scrolls) freeAt() (from time.Time) {
+// maxScrolls is how many a node of the source has.
+func maxScrolls(r *run.Run) int {
+	if r.Facts.Survey == nil {
+		return usualScrolls
+	}
+	return cmp.Or(r.Facts.Survey.MaxScrolls, usualScrolls)
+}
+
+// freeAt is from when on no more than so many are open, so that a task may be started;
+// the zero time if that is so already.
+func (s scrolls) freeAt(most int) (from time.Time) {
 	open := 0
 	for _, l := range slices.Backward(s) { // those that stay longest
-		if open += l.Count; open > maxLeakedScrolls {
+		if open += l.Count; open > most {
 			return l.Until
 		}
 	}
@@ -45,18 +56,24 @@ func (s scrolls) freeAt() (from time.Time) {
 }
 
 // keepAliveOf is how long t's scrolls are kept between two pages.
-func keepAliveOf(t *facts.Task) time.Duration {
+func (j *Job) keepAliveOf(t *facts.Task) time.Duration {
+	keep := keepAlive
 	if t.Retries > 0 {
-		return keepAliveAgain
+		keep = keepAliveAgain
 	}
-	return keepAlive
+	if most := j.run.Facts.Survey.MaxKeepAlive; most > 0 {
+		keep = min(keep, most)
+	}
+	return keep
 }
 
 // recordLeakedScrolls notes that t may have left scrolls open.
 func (j *Job) recordLeakedScrolls(t *facts.Task) {
 	plan := j.run.Facts.Reindex
-	plan.LeakedScrolls = scrolls(plan.LeakedScrolls).leak(j.now(), len(j.surveyed(t).ShardSeqNos), keepAliveOf(t))
+	plan.LeakedScrolls = scrolls(plan.LeakedScrolls).leak(j.now(), len(j.surveyed(t).ShardSeqNos), j.keepAliveOf(t))
 }
 
 // scrollsFreeAt is described at freeAt.
-func (j *Job) scrollsFreeAt() time.Time { return scrolls(j.run.Facts.Reindex.LeakedScrolls).freeAt() }
+func (j *Job) scrollsFreeAt() time.Time {
+	return scrolls(j.run.Facts.Reindex.LeakedScrolls).freeAt(maxLeakedScrolls * maxScrolls(j.run) / usualScrolls)
+}

@@ -75,7 +75,11 @@ func (j *Job) planWindows(ctx context.Context) error {
 			limit = cmp.Or(limit, writable) / 2
 		}
 		size, parallel := pages(surveyed, r.Spec.Reindex, limit)
-		plan.Parallel = min(plan.Parallel, parallel, max(1, maxOpenScrolls/max(1, len(surveyed.ShardSeqNos))))
+		if most := surveyed.MaxPage; most > 0 && cmp.Or(size, r.Spec.Reindex.Size, pageSize) > most {
+			size = most
+		}
+		open := maxOpenScrolls * maxScrolls(r) / usualScrolls
+		plan.Parallel = min(plan.Parallel, parallel, max(1, open/max(1, len(surveyed.ShardSeqNos))))
 		attempt := 0
 		for _, t := range was {
 			attempt = max(attempt, t.Attempt)

@@ -30,6 +30,7 @@ type Client struct {
 	base               *url.URL
 	username, password string
 	transport          http.RoundTripper
+	maxPage            int // see WithMaxPage
 }
 
 // New returns a client of the cluster at base, such as

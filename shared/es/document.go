@@ -18,6 +18,7 @@ import (
 type Document struct {
 	ID, Routing string
 	SeqNo       int64 // in its shard
+	Version     int64
 	Source      json.RawMessage
 }
 
@@ -51,6 +52,14 @@ func (c *Client) Page(ctx context.Context, index string, query json.RawMessage, 
 	return c.documents(ctx, "read documents of index "+index, req, size)
 }
 
+// WithMaxPage returns a client that asks for no larger pages than an index gives
+// (index.max_result_window); 0 is Elasticsearch's own 10,000.
+func (c *Client) WithMaxPage(n int) *Client {
+	limited := *c
+	limited.maxPage = n
+	return &limited
+}
+
 // AllShards is in place of a shard's number.
 const AllShards = -1
 
@@ -62,21 +71,25 @@ func (c *Client) Documents(ctx context.Context, index string, shard int, ids []s
 	if err != nil {
 		return nil, err
 	}
-	req := search(index, reader, MaxPage+1, source)
+	most := MaxPage
+	if c.maxPage > 0 {
+		most = min(most, c.maxPage-1)
+	}
+	req := search(index, reader, most+1, source)
 	if shard != AllShards {
 		req.Preference = fmt.Sprintf("_shards:%d", shard)
 	}
 	docs, err := c.documents(ctx, "look for documents in index "+index, req, len(ids))
-	if len(docs) > MaxPage {
-		return nil, fmt.Errorf("look for documents in index %s on %s: %w: more than %d documents", index, c.base.Host, ErrTooLarge, MaxPage)
+	if len(docs) > most && len(ids) > 1 {
+		return nil, fmt.Errorf("look for documents in index %s on %s: %w: more than %d documents", index, c.base.Host, ErrTooLarge, most)
 	}
 	return docs, err
 }
 
 // search asks all shards or none.
 func search(index string, body io.Reader, size int, source bool) esapi.SearchRequest {
-	no := false
-	req := esapi.SearchRequest{Index: []string{inPath(index)}, Body: body, Size: &size, AllowPartialSearchResults: &no, TrackTotalHits: no}
+	no, yes := false, true
+	req := esapi.SearchRequest{Version: &yes, Index: []string{inPath(index)}, Body: body, Size: &size, AllowPartialSearchResults: &no, TrackTotalHits: no}
 	if !source {
 		req.Source = []string{"false"}
 	}
@@ -99,6 +112,7 @@ func (c *Client) documents(ctx context.Context, what string, req esapi.SearchReq
 			Hits []struct {
 				ID      string          `json:"_id"`
 				Routing string          `json:"_routing"`
+				Version int64           `json:"_version"`
 				Source  json.RawMessage `json:"_source"`
 				Sort    []int64         `json:"sort"`
 			}
@@ -123,7 +137,7 @@ func (c *Client) documents(ctx context.Context, what string, req esapi.SearchReq
 	}
 	docs := make([]Document, len(out.Hits.Hits))
 	for i, h := range out.Hits.Hits {
-		docs[i] = Document{ID: h.ID, Routing: h.Routing, Source: h.Source}
+		docs[i] = Document{ID: h.ID, Routing: h.Routing, Version: h.Version, Source: h.Source}
 		if len(h.Sort) > 0 {
 			docs[i].SeqNo = h.Sort[0]
 		}

@@ -297,9 +297,10 @@ type Remote struct {
 
 // ReindexDest is where they go.
 type ReindexDest struct {
-	Index    string `json:"index"`
-	OpType   string `json:"op_type,omitempty"`
-	Pipeline string `json:"pipeline,omitempty"`
+	Index       string `json:"index"`
+	VersionType string `json:"version_type,omitempty"`
+	OpType      string `json:"op_type,omitempty"`
+	Pipeline    string `json:"pipeline,omitempty"`
 }
 
 // formatRate writes documents per second as Elasticsearch reads them.

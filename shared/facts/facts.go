@@ -119,6 +119,10 @@ type Survey struct {
 	At      time.Time       `json:"at,omitzero"`
 	Version string          `json:"version"`
 	Indices []SurveyedIndex `json:"indices"`
+	// MaxKeepAlive is how long the source keeps a scroll at most, MaxScrolls how many
+	// a node of it has open, if it says so.
+	MaxKeepAlive time.Duration `json:"maxKeepAlive,omitempty"`
+	MaxScrolls   int           `json:"maxScrolls,omitempty"`
 	// Chosen are what patterns of the spec were found to mean, once for all walks,
 	// and Passed says what they match and is not copied: at most 50 lines.
 	Chosen []Chosen `json:"chosen,omitempty"`
@@ -176,6 +180,8 @@ type SurveyedIndex struct {
 	Refresh     string `json:"refresh,omitempty"`
 	Refreshable bool   `json:"refreshable,omitempty"`
 	Unseen      bool   `json:"unseen,omitempty"`
+	// MaxPage is how many documents a page of it may have, if it says so itself.
+	MaxPage int `json:"maxPage,omitempty"`
 	// State changes whenever the index does: its UUID, and how many operations
 	// its primary shards have seen.
 	State     string   `json:"state,omitempty"`

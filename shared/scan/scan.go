@@ -111,6 +111,10 @@ type Scan struct {
 	// Content says that documents count with what they say, not with their IDs
 	// alone.
 	Content bool
+	// Versions says that documents' versions count, too. MaxPage is how many documents
+	// a page may have, if the index says so.
+	Versions bool
+	MaxPage  int
 	// Bytes is about how large a document is, 0 if nobody knows.
 	Bytes int64
 	// Planned are the shards' highest sequence numbers when the copy was planned:
@@ -162,6 +166,7 @@ func (s *Scan) Sum(ctx context.Context, partitions int, until time.Time) (Progre
 	err = s.walk(ctx, st, until, s.Content, func(h *checksum.Hasher, _ int, docs []es.Document) (func() error, error) {
 		contents := make([]checksum.Content, len(docs))
 		for i, d := range docs {
+			s.version(h, d)
 			c, err := h.Content(d.ID, d.Routing, d.Source)
 			if err != nil { // no JSON that can be compared
 				c, err = h.Content(d.ID, d.Routing, s.unreadable())
@@ -256,6 +261,7 @@ func (s *Scan) describe(h *checksum.Hasher, docs []es.Document, fields func(id s
 	out := make([]checksum.Document, len(docs))
 	for i, d := range docs {
 		var err error
+		s.version(h, d)
 		if out[i], err = h.List(d.ID, d.Routing, d.Source, fields(d.ID) || bytes.HasPrefix(d.Source, tooLarge)); err != nil {
 			d.Source = s.unreadable()
 			out[i], err = h.List(d.ID, d.Routing, d.Source, false)
@@ -334,6 +340,13 @@ func (s *Scan) unread(docs []es.Document) []es.Document {
 		docs[i].Source = fmt.Appendf(nil, "%s, %s)\":0}", tooLarge, s.Side)
 	}
 	return docs
+}
+
+// version has a document's version count, if it is to.
+func (s *Scan) version(h *checksum.Hasher, d es.Document) {
+	if h.Version = 0; s.Versions && s.Content {
+		h.Version = d.Version
+	}
 }
 
 // unreadable stands for what a document says that is no JSON: something else on either
@@ -475,16 +488,22 @@ type pager struct {
 	next   int64 // sequence number; -1 at the end
 	last   int64 // the shard's highest, when reading began
 	size   int
+	most   int // that the index gives
 	width  int64
 }
 
 func (s *Scan) pager(source bool) *pager {
-	p := &pager{scan: s, source: source, size: es.MaxPage}
+	p := &pager{scan: s, source: source, most: es.MaxPage}
+	if s.MaxPage > 0 {
+		p.most = min(p.most, s.MaxPage)
+	}
+	p.size = p.most
 	if source {
 		p.size = firstPage
 		if s.Bytes > 0 {
 			p.size = int(min(max(pageBytes/4/s.Bytes, 1), firstPage))
 		}
+		p.size = min(p.size, p.most)
 	}
 	p.width = int64(p.size)
 	return p
@@ -538,7 +557,7 @@ func (p *pager) fit(docs []es.Document) {
 	for _, d := range docs {
 		bytes += len(d.Source)
 	}
-	p.size = min(max(pageBytes/max(1, bytes/len(docs)), 1), 2*p.size, es.MaxPage)
+	p.size = min(max(pageBytes/max(1, bytes/len(docs)), 1), 2*p.size, p.most)
 }
 
 // A sample is taken in runs of neighbours, at random places.

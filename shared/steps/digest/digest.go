@@ -161,7 +161,7 @@ func sums(r *run.Run, i int, level string) bool {
 // read reads an index as far as it comes.
 func (s *Step) read(ctx context.Context, c *es.Client, r *run.Run, i int, d *facts.IndexDigest, until time.Time) (read int64, err error) {
 	surveyed := r.Facts.Survey.Indices[i]
-	reader := scan.Scan{Reader: c, Rows: s.Rows, Now: s.Now, Run: r, Side: scan.Source, Position: i, Index: r.Indices()[i].Source,
+	reader := scan.Scan{Reader: c.WithMaxPage(surveyed.MaxPage), MaxPage: surveyed.MaxPage, Versions: copyjob.KeepsVersions(r, i), Rows: s.Rows, Now: s.Now, Run: r, Side: scan.Source, Position: i, Index: r.Indices()[i].Source,
 		Query: r.Indices()[i].Query, Content: d.Level != scan.IDs, Planned: surveyed.ShardSeqNos}
 	if surveyed.Total > 0 {
 		reader.Bytes = surveyed.Bytes / surveyed.Total

@@ -19,7 +19,19 @@ func judgeCopies(ctx context.Context, c *es.Client, r *run.Run, fs *events.Findi
 	}
 	copyjob.OtherWriters(r, tasks, fs)
 	judgeVisible(r, fs)
+	judgeScrolls(r, fs)
 	return nil
+}
+
+// judgeScrolls names indices of which the source cannot have as many scrolls open as
+// one task needs, one a shard.
+func judgeScrolls(r *run.Run, fs *events.Findings) {
+	for i, ix := range r.Facts.Survey.Indices {
+		if most := r.Facts.Survey.MaxScrolls; most > 0 && len(ix.ShardSeqNos) > most {
+			fs.Add(r.Entry(i)+".source", fmt.Sprintf("%s has %d shards, and a copy opens a scroll on each, but search.max_open_scroll_context of the source is %d", ix.Source, len(ix.ShardSeqNos), most),
+				"raise search.max_open_scroll_context at the source, whose default is 500")
+		}
+	}
 }
 
 // judgeVisible names indices whose searches may lack writes, and so the copy and its
@@ -35,10 +47,20 @@ func judgeVisible(r *run.Run, fs *events.Findings) {
 	}
 }
 
-// refreshes says which sources the run refreshes.
+// refreshes says which sources the run refreshes, and where versions begin anew.
 func refreshes(r *run.Run) (out []string) {
 	if r.Facts.Survey == nil {
 		return nil
+	}
+	for _, ix := range r.Indices() {
+		switch ix.Versions {
+		case "keep":
+			out = append(out, "documents of "+ix.Dest+" keep their versions; one of a higher version there is not overwritten, and named")
+		case "new":
+			out = append(out, "versions of documents in "+ix.Dest+" begin at 1: a write with a lower external version, which "+ix.Source+" would refuse, succeeds there")
+		default:
+			out = append(out, "documents of "+ix.Dest+" keep their versions if the run creates it, and get new ones if it exists: then a write with a lower external version, which "+ix.Source+" would refuse, succeeds there")
+		}
 	}
 	for _, ix := range r.Facts.Survey.Indices {
 		if ix.Lags() && ix.Refreshable {

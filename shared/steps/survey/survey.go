@@ -68,7 +68,11 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	if err != nil {
 		return engine.Outcome{}, clusters.Explain(err, side)
 	}
-	out := &facts.Survey{Version: version}
+	limits, err := c.Limits(ctx)
+	if err != nil {
+		return engine.Outcome{}, clusters.Explain(err, side)
+	}
+	out := &facts.Survey{Version: version, MaxKeepAlive: limits.MaxKeepAlive, MaxScrolls: limits.MaxScrolls}
 	if was := r.Facts.Survey; was != nil { // later walks go on with the same
 		out.Chosen, out.Passed = was.Chosen, was.Passed
 	} else if r.Spec.Patterned() {
@@ -203,6 +207,9 @@ func look(ctx context.Context, c *es.Client, entry, by string, ix events.Index, 
 	}
 	found := &facts.SurveyedIndex{Source: ix.Source, Dest: ix.Dest, Bytes: stats.Bytes, MaxSeqNo: stats.MaxSeqNo, ShardSeqNos: stats.ShardSeqNos,
 		State: stats.State(), Aliases: slices.Sorted(maps.Keys(def.Aliases)), Refresh: refresh, Refreshable: refreshable}
+	if found.MaxPage, err = es.MaxPageOf(def.Settings); err != nil {
+		return nil, def, fmt.Errorf("index %s: max_result_window: %w", ix.Source, err)
+	}
 	if err := show(ctx, c, found); err != nil { // once the numbers are read: what they count is searched later
 		return nil, def, err
 	}

@@ -39,6 +39,9 @@ func (s *Step) compare(ctx context.Context, r *run.Run, c *es.Client) (engine.Ou
 		if x.proof.Done {
 			continue
 		}
+		if err := x.limits(ctx); err != nil {
+			return engine.Outcome{}, err
+		}
 		settled, err := x.compare(ctx, until)
 		if err != nil {
 			return engine.Outcome{}, err
@@ -70,7 +73,21 @@ type index struct {
 	i      int
 	proof  *facts.IndexProof
 	digest *facts.IndexDigest
-	read   int64 // documents of it, or of those to be listed, so far
+	// maxPage is how many documents a page of the destination has, if it says so.
+	maxPage int
+	read    int64 // documents of it, or of those to be listed, so far
+}
+
+// limits reads how the destination index can be read, if its documents are.
+func (x *index) limits(ctx context.Context) error {
+	if scan.Strength(x.proof.Level) < scan.Strength(scan.Sample) {
+		return nil
+	}
+	def, err := x.client.Definition(ctx, x.proof.Dest)
+	if err == nil {
+		x.maxPage, err = es.MaxPageOf(def.Settings)
+	}
+	return err
 }
 
 // compare goes on comparing until a time. It is settled when the index is done,
@@ -186,7 +203,7 @@ func (x *index) written() string {
 }
 
 func (x *index) scan() *scan.Scan {
-	s := &scan.Scan{Reader: x.client, Rows: x.step.Rows, Now: x.step.Now, Run: x.run, Side: scan.Dest, Position: x.i, Index: x.proof.Dest,
+	s := &scan.Scan{Reader: x.client.WithMaxPage(x.maxPage), MaxPage: x.maxPage, Versions: copyjob.KeepsVersions(x.run, x.i), Rows: x.step.Rows, Now: x.step.Now, Run: x.run, Side: scan.Dest, Position: x.i, Index: x.proof.Dest,
 		Content: x.proof.Level != scan.IDs}
 	if surveyed := x.run.Facts.Survey.Indices[x.i]; surveyed.Total > 0 {
 		s.Bytes = surveyed.Bytes / surveyed.Total
