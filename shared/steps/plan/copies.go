@@ -47,7 +47,7 @@ func judgeVisible(r *run.Run, fs *events.Findings) {
 	}
 }
 
-// refreshes says which sources the run refreshes, and where versions begin anew.
+// refreshes says which sources the run refreshes, and what becomes of versions.
 func refreshes(r *run.Run) (out []string) {
 	if r.Facts.Survey == nil {
 		return nil
