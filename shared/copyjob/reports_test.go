@@ -338,7 +338,7 @@ func TestWindowsOfTwoIndices(t *testing.T) {
 		}
 		_, _, err = c.Observe(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, before, second())
+		require.LessOrEqual(t, second(), before, "none is divided")
 		require.Less(t, len(w.tasks()), 500, "neighbours that are done become one")
 	})
 }
