@@ -261,6 +261,7 @@ func (s *sim) third(t *testing.T) *events.Spec {
 	s.Ask(id, http.MethodPut, "/orders/_doc/1?refresh=true", `{"n":1}`)
 	spec := Spec()
 	spec.Name, spec.Target.InstanceID = "third", id
+	s.Secrets.Put(SecretTarget, Login("eslink_reader", TargetPassword, Target, id))
 	spec.Indices = []events.Index{{Source: "orders", Dest: "orders"}}
 	return &spec
 }

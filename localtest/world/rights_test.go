@@ -13,7 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"eslink/events"
+	"eslink/localtest/fakes/aws/awstest"
 	"eslink/localtest/fakes/cloud"
+	"eslink/localtest/fakes/zilliz"
 	"eslink/localtest/runtime"
 	"eslink/shared/api"
 	"eslink/shared/api/check"
@@ -97,6 +99,15 @@ func TestLeastPrivilege(t *testing.T) {
 		require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
 		s.dissolve(t)
 		s.azureGone(t)
+		s.Zilliz.AddService(zilliz.Service{Region: awstest.ZillizRegion, Name: awstest.Service, Whitelist: true}, awstest.Region, []string{awstest.Region + "a", awstest.Region + "b"}, nil)
+		vectors := ZillizSpec()
+		vectors.Zilliz.PublicAccess, vectors.AcceptRisks = events.Disable, []string{events.RiskPublicBlocked}
+		s.start(t, events.Request{Spec: &vectors})
+		s.ends(t, run.Done)
+		require.True(t, s.check(t, events.CheckRequest{RunID: s.id}).OK)
+		s.do(t, events.Request{Action: "teardown"})
+		s.approve(t, s.ends(t, run.WaitingApproval).Plan.ID) // no path to the cluster is left
+		s.ends(t, run.Removed)
 
 		require.Empty(t, s.Account.Refusals())
 		for _, g := range s.Account.Grants() {
