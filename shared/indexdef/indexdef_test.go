@@ -58,7 +58,7 @@ func TestEverySettingIsCarriedOrListed(t *testing.T) {
 // README has both lists.
 func TestReadmeListsTheSettings(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
+	readme, err := os.ReadFile("../../events/README.md")
 	require.NoError(t, err)
 	for _, keys := range [][]string{es.Written(), indexdef.NotCarried()} {
 		list := strings.Join(keys, "`, `")
