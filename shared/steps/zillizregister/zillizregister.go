@@ -119,8 +119,11 @@ func (s *Step) Down(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	// A refusal may mean that it is gone and the list trails: the list decides.
 	if err := c.Deregister(ctx, r.Spec.Zilliz.ProjectID, r.Spec.Zilliz.Region, f.EndpointID); err != nil {
 		explained := zillizproject.Explain(err, r)
-		if explained != err || apierr.ClassOf(err) != apierr.Fatal || r.Cursor.Since.Add(ensure.ListLag).Before(s.Now()) {
+		if explained != err || apierr.ClassOf(err) != apierr.Fatal || f.Refused != "" && ensure.Unlisted(f.Asked, s.Now()) == 0 {
 			return engine.Outcome{}, explained
+		}
+		if f.Refused == "" { // the list may trail by so long from now on
+			f.Refused, f.Asked = err.Error(), s.Now()
 		}
 	}
 	return engine.Waitf(glance, "endpoint %s is being taken off Zilliz Cloud", f.EndpointID), nil
