@@ -129,7 +129,7 @@ approval, 5 failed.`,
 	}
 	root.AddCommand(s.initCommand(), s.validateCommand(), s.planCommand(), s.startCommand(), s.statusCommand(), s.watchCommand(),
 		s.approveCommand(), s.teardownCommand(), s.throttleCommand(), s.checkCommand(), s.profilesCommand(), s.diffCommand(), s.uiCommand(),
-		s.actionCommand("cancel", "Stop a run; what it has made so far is kept"),
+		s.cancelCommand(),
 		s.actionCommand("retry", "Go on with a run that failed or was cancelled"),
 		s.actionCommand("restore", "Take back what a run wrote into the cluster's configuration"))
 	return root

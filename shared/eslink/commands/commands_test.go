@@ -135,6 +135,9 @@ func TestNamesStandForRuns(t *testing.T) {
 	_, errs, code := call(t, d, "", "cancel", "orders")
 	require.Zero(t, code, errs)
 	require.Equal(t, `runs {"action":"cancel","runId":"0b"}`, d.sent[len(d.sent)-1], "the one that is not removed")
+	_, errs, code = call(t, d, "", "cancel", "orders", "--keep-copying")
+	require.Zero(t, code, errs)
+	require.Equal(t, `runs {"action":"cancel","keepCopying":true,"runId":"0b"}`, d.sent[len(d.sent)-1])
 
 	d = &deployment{t: t, replies: map[string][]string{"status": {runs}}}
 	_, errs, code = call(t, d, "", "cancel", "logs")

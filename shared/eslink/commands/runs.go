@@ -230,6 +230,25 @@ func (s *session) actionCommand(action, short string) *cobra.Command {
 	return c
 }
 
+func (s *session) cancelCommand() *cobra.Command {
+	var keepCopying, watch bool
+	c := &cobra.Command{
+		Use:   "cancel RUN",
+		Short: "Stop a run and its copies; what it has made so far is kept",
+		Args:  exactly("a run's ID or name", 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			more := map[string]any{}
+			if keepCopying {
+				more["keepCopying"] = true
+			}
+			return s.act(c.Context(), args[0], "cancel", more, watch)
+		},
+	}
+	c.Flags().BoolVar(&keepCopying, "keep-copying", false, "leave the tasks that copy running")
+	c.Flags().BoolVar(&watch, "watch", false, "follow the run afterwards")
+	return c
+}
+
 func (s *session) act(ctx context.Context, idOrName, action string, more map[string]any, watch bool) error {
 	v, err := s.find(ctx, idOrName)
 	if err != nil {
