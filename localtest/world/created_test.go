@@ -2,12 +2,13 @@ package world
 
 import (
 	"context"
-	"eslink/shared/flow"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"eslink/shared/flow"
 
 	"github.com/stretchr/testify/require"
 
@@ -241,12 +242,6 @@ func TestNoRunForANewInstance(t *testing.T) {
 			spec.Target.InstanceID = instance
 			s.putProfile(t, "orders", spec)
 		}, "does not fit the instance"},
-		"another run has the target": {orders, func(t *testing.T, s *sim, instance string) {
-			spec := Spec()
-			spec.InstanceID, spec.Name, spec.Approve = instance, "by-hand", "manual"
-			_, err := s.Do(events.Request{Action: "start", Spec: &spec})
-			require.NoError(t, err)
-		}, "it is refused"},
 		"deleted at once": {orders, func(t *testing.T, s *sim, instance string) { s.Clusters.RemoveInstance(instance) }, "no such instance any more"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -268,6 +263,24 @@ func TestNoRunForANewInstance(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A person who connects the new instance to the same target is told whose it is.
+func TestANewInstanceThatAPersonConnectsToo(t *testing.T) {
+	t.Parallel()
+	inWorld(t, Config{}, func(t *testing.T, s *sim) {
+		own := profile("auto")
+		s.putProfile(t, "orders", own)
+		instance := s.create(t, map[string]string{"eslink:profile": "orders"}, own)
+		s.begun(t)
+		s.until(t, at("nlb-backend")) // it has written, and so owns the target
+		owner := s.id
+		spec := Spec()
+		spec.InstanceID, spec.Name = instance, "by-hand"
+		_, err := s.Do(events.Request{Action: "start", Spec: &spec})
+		require.ErrorContains(t, err, owner, "whose it is")
+		s.ends(t, run.Done)
+	})
 }
 
 // Events of what is not a new instance of ours, and what is no event.

@@ -147,17 +147,18 @@ func (c *Client) DeleteEndpoint(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("delete endpoint %s: %w", id, err)
 	}
-	for _, u := range out.Unsuccessful {
-		if u.Error == nil {
-			return fmt.Errorf("delete endpoint %s: the cloud left it and does not say why", id)
-		}
-		e := &apierr.Error{Code: aws.String(u.Error.Code), Message: aws.String(u.Error.Message), Status: 200, Class: apierr.Fatal}
-		if class, ok := codes[e.Code]; ok {
-			e.Class = class
-		}
-		return fmt.Errorf("delete endpoint %s: %w", id, e)
+	if len(out.Unsuccessful) == 0 {
+		return nil
 	}
-	return nil
+	why := out.Unsuccessful[0].Error
+	if why == nil {
+		return fmt.Errorf("delete endpoint %s: the cloud left it and does not say why", id)
+	}
+	e := &apierr.Error{Code: aws.String(why.Code), Message: aws.String(why.Message), Status: 200, Class: apierr.Fatal}
+	if class, ok := codes[e.Code]; ok {
+		e.Class = class
+	}
+	return fmt.Errorf("delete endpoint %s: %w", id, e)
 }
 
 // Service is an endpoint service as its consumer sees it.

@@ -152,13 +152,11 @@ func (c *Client) Alias(ctx context.Context, zoneID, name string) (Alias, error) 
 	if err != nil {
 		return Alias{}, fmt.Errorf("records of hosted zone %s: %w", zoneID, err)
 	}
-	for _, r := range out.ResourceRecordSets {
-		if undotted(r.Name) != name || r.Type != types.RRTypeA {
-			break
-		}
+	// The list begins at that name and type, or behind it.
+	if sets := out.ResourceRecordSets; len(sets) > 0 && undotted(sets[0].Name) == name && sets[0].Type == types.RRTypeA {
 		a := Alias{Name: name}
-		if r.AliasTarget != nil {
-			a.Target, a.ZoneID = undotted(r.AliasTarget.DNSName), aws.String(r.AliasTarget.HostedZoneId)
+		if to := sets[0].AliasTarget; to != nil {
+			a.Target, a.ZoneID = undotted(to.DNSName), aws.String(to.HostedZoneId)
 		}
 		return a, nil
 	}

@@ -45,18 +45,18 @@ type command struct {
 	s      string // the program of Serverless Devs
 }
 
-var usage = errors.New("want plan, up, deploy, undeploy, down or render")
+var errUsage = errors.New("want plan, up, deploy, undeploy, down or render")
 
 func (c command) run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return usage
+		return errUsage
 	}
 	name, args := args[0], args[1:]
 	if name == "render" {
 		return render(append(args, c.root)[0])
 	}
 	if !slices.Contains([]string{"plan", "up", "deploy", "undeploy", "down"}, name) {
-		return usage
+		return errUsage
 	}
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	streams := f.Int("streams", 50, "event streams that the account may have in the region")

@@ -80,13 +80,6 @@ func (w *world) none() {
 	require.Nil(w, w.run.Facts.Firewall)
 }
 
-func (w *world) admitsLater() {
-	w.Helper()
-	w.Up(w.step, w.run)
-	w.Advance(1e10)
-	w.admits(8080)
-}
-
 func TestBadDays(t *testing.T) {
 	t.Parallel()
 	stepstest.BadDays(t, stepstest.Case{Step: "firewall", Most: 2,

@@ -66,7 +66,7 @@ func (s *Step) Up(ctx context.Context, r *run.Run) (engine.Outcome, error) {
 	case f.Refused != "":
 		why := f.Refused
 		f.Refused, f.Sent = "", false
-		return engine.Outcome{}, fmt.Errorf("Zilliz Cloud does not register endpoint %s: %s: private endpoints need a project with Dedicated clusters, and a key with the right to manage them", id, why)
+		return engine.Outcome{}, fmt.Errorf("endpoint %s is not registered by Zilliz Cloud: %s: private endpoints need a project with Dedicated clusters, and a key with the right to manage them", id, why)
 	}
 	if s.Now().Sub(f.Asked) > glance { // on record before it is done, so that teardown knows
 		f.Asked, f.Sent, f.Status = s.Now(), false, ""

@@ -94,6 +94,6 @@ func TestRefusals(t *testing.T) {
 	w, s = world(t, 1)
 	w.Clouds.Zilliz.LowPlan(awstest.Project)
 	_, err = s.Walk(s.Step, s.Run, run.Up)
-	require.ErrorContains(t, err, "does not register endpoint")
+	require.ErrorContains(t, err, "is not registered by Zilliz Cloud")
 	require.ErrorContains(t, err, "plan")
 }
