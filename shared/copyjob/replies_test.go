@@ -729,6 +729,7 @@ func TestFlushedByTheWay(t *testing.T) {
 			w.run.Facts.Survey.Indices[1].Bytes = bytes
 			w.run.Facts.Survey.Indices[1].ShardSeqNos = make([]int64, 5)
 			w.run.Facts.Destination.Indices[0].Load = "intended"
+			require.NoError(t, w.store.PutPart(t.Context(), w.run.ID, "settings-before/orders", map[string]string{"translog.flush_threshold_size": "1gb"}))
 			require.NoError(t, w.open().PrepareSettings(t.Context()))
 			require.Contains(t, w.settings(), `"index.translog.flush_threshold_size":"`+want+`"`)
 		})

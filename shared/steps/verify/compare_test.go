@@ -156,6 +156,9 @@ func (w *world) both(name, docs string) {
 func (w *world) copied(ix events.Index, before int64) {
 	w.t.Helper()
 	ix.Dest = ix.Source
+	if ix.Versions == "" {
+		ix.Versions = "new" // both sides are written by hand here, and so differ in version
+	}
 	c, err := w.Open(w.t.Context(), clusters.Source(w.run))
 	require.NoError(w.t, err)
 	stats, err := c.Stats(w.t.Context(), ix.Source)
@@ -674,6 +677,25 @@ func TestSampleOfFewAmongMany(t *testing.T) {
 	w.again()
 	require.Empty(t, w.prove(false))
 	require.Zero(t, w.proof(0).Documents)
+}
+
+// Where the copy keeps versions, one that differs is told as any other field.
+func TestVersionsCountWhereTheyAreKept(t *testing.T) {
+	t.Parallel()
+	for versions, want := range map[string][]string{"keep": {"orders: document 3 differs in _version"}, "new": nil} {
+		t.Run(versions, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.run.Spec.Proof = scan.Content
+			w.index("orders", 2, 2)
+			w.both("orders", numbered(100))
+			w.copied(events.Index{Source: "orders", Versions: versions}, 0)
+			require.Empty(t, w.prove(false))
+			w.bulk("dst", "orders", "{\"index\":{\"_id\":\"3\"}}\n{\"n\":3,\"name\":\"first\"}\n") // as it was
+			w.again()
+			require.ElementsMatch(t, want, w.prove(false))
+		})
+	}
 }
 
 // Parts that differed when they were added up, and whose documents do not when
