@@ -35,7 +35,7 @@ test: ## all tests that need Go alone
 # Of the simulated world those in which most happens at once.
 race: ## the same under the race detector, but for the long campaigns
 	$(GO) test -timeout 40m -race $$($(GO) list ./... | grep -v /localtest/world)
-	$(GO) test -race -run 'TestProvision|TestEveryEvent|TestEventsOut|TestTwoRuns|TestTaskVanishes|TestAllUseCases|TestAClusterConnects' ./localtest/world
+	$(GO) test -timeout 40m -race -run 'TestProvision|TestEveryEvent|TestEventsOut|TestTwoRuns|TestTaskVanishes|TestAllUseCases|TestAClusterConnects' ./localtest/world
 
 lint: ## vet, staticcheck, complexity and length of functions, gofmt, module checksums
 	$(GO) vet ./...
@@ -68,7 +68,7 @@ demo-ecs-real: ## LDAP and Active Directory by a real OpenLDAP and Samba, reinde
 
 test-real: ## the tests that need real Elasticsearch (Java 17 and Maven; about 15 minutes)
 	$(GO) test -p 1 -count=1 -tags real -timeout 40m ./localtest/realserver/...
-	$(GO) test -p 1 -count=1 -tags real -run Real -timeout 40m ./localtest/fakes/elastic ./localtest/world ./shared/esconfig ./shared/scan ./shared/copyjob ./localtest/migrate
+	$(GO) test -p 1 -count=1 -tags real -run Real -timeout 40m ./localtest/definitions ./localtest/fakes/elastic ./localtest/world ./shared/esconfig ./shared/scan ./shared/copyjob ./localtest/migrate
 
 test-sdks: ## the fakes, called by official SDKs that eslink does not use (needs Python 3 with venv, Node and npm)
 	[ -d .build/sdks/python ] || python3 -m venv .build/sdks/python
