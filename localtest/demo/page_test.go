@@ -45,12 +45,12 @@ func onPage(t *testing.T, eslink command, args ...string) browser {
 // browse starts a browser on an address.
 func browse(t *testing.T, address string) browser {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
 	alloc, stop := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(stop)
 	ctx, end := chromedp.NewContext(alloc)
-	t.Cleanup(end)
+	t.Cleanup(func() { chromedp.Cancel(ctx); end() })
 	require.NoError(t, chromedp.Run(ctx)) // which starts the browser
 	b := browser{t: t, address: address, run: func(actions ...chromedp.Action) error {
 		bounded, stop := context.WithTimeout(ctx, 30*time.Second)
@@ -66,7 +66,7 @@ func (b browser) sees(text string) {
 	b.t.Helper()
 	var seen string
 	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); {
-		require.NoError(b.t, b.run(chromedp.Text("body", &seen, chromedp.ByQuery)))
+		require.NoError(b.t, b.run(chromedp.Evaluate(`document.body.innerText`, &seen)))
 		if strings.Contains(seen, text) {
 			return
 		}

@@ -418,7 +418,7 @@ func (w *world) day(t *testing.T, name, source string, split copyjob.Split) *day
 	log := slog.New(slog.DiscardHandler)
 	store := &run.Store{Driver: d.table, Now: d.clock.now}
 	d.engine = &engine.Engine{Runs: store, Bus: d.queues, Now: d.clock.now, Log: log}
-	d.runs = &api.Runs{Store: store, Engine: d.engine, Region: "cn-hangzhou", Now: d.clock.now}
+	d.runs = &api.Runs{Store: store, Engine: d.engine, Region: "cn-hangzhou", Now: d.clock.now, AutoApprove: true}
 	d.secret("eslink/es1", kms.Login{Username: "elastic", Password: password})
 	d.secret("eslink/es2-reader", kms.Login{Username: reader, Password: password})
 	d.spec = events.Spec{Name: name, Scenario: flow.ESToES, Region: "cn-hangzhou", InstanceID: instance, Target: events.Target{InstanceID: target},

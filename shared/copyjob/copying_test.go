@@ -631,7 +631,7 @@ func TestScrollsThatAreLeftAtTheSource(t *testing.T) {
 				t.Logf("%d left, %d kept in mind, %d kick-offs", left, lost, len(w.kicked))
 				running := copyjob.Parallel * w.shards // of which each may break off
 				require.LessOrEqual(t, left, 250+running)
-				require.Equal(t, broken > 0.1, left > 250-running, "left %d", left)
+				require.Equal(t, broken > 0.1, left > 100, "left %d: enough to meet the bound, or not", left)
 				require.LessOrEqual(t, lost, 250/w.shards+copyjob.Parallel+1)
 				short := 0
 				for id, scroll := range kept {
