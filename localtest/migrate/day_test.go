@@ -285,7 +285,7 @@ func (d *table) Get(ctx context.Context, key run.Key) (run.Row, error) {
 
 // Put implements run.Driver.
 func (d *table) Put(ctx context.Context, key run.Key, row run.Row, expect int64) error {
-	if key.Kind == "run" && d.dies != nil && d.dies() {
+	if key.ID == "record" && d.dies != nil && d.dies() {
 		d.dead.Store(true)
 	}
 	if d.dead.Load() {

@@ -156,8 +156,8 @@ func (x *index) results() {
 	}
 }
 
-// rejected tells how many documents the destination rejected, and of the first what
-// it said. All are in rows.
+// rejected tells how many documents the destination rejected, and of the first ones
+// what it said. All are in rows.
 func (x *index) rejected(ctx context.Context) error {
 	n := copyjob.Rejected(x.run, x.i)
 	if n.Count == 0 {
@@ -165,12 +165,15 @@ func (x *index) rejected(ctx context.Context) error {
 	}
 	x.proof.Rejected = n.Count
 	x.differs("%s rejected %d documents, which are named in %d rows", x.proof.Dest, n.Count, n.Rows)
-	list, err := copyjob.Rejections(ctx, x.step.Rows, x.run, x.i, 0)
-	if err != nil {
-		return err
-	}
-	for _, f := range list[:min(len(list), quoted)] {
-		x.says("%s", f.Reason)
+	for row, told := 0, 0; row < n.Rows && told < quoted; row++ {
+		list, err := copyjob.Rejections(ctx, x.step.Rows, x.run, x.i, row)
+		if err != nil {
+			return err
+		}
+		for _, f := range list[:min(len(list), quoted-told)] {
+			x.says("%s", f.Reason)
+			told++
+		}
 	}
 	return nil
 }
